@@ -1,0 +1,64 @@
+// How an error message shows the value it complains about: short, on one line,
+// and printable whatever the value is.
+
+const LONGEST = 60;
+
+/**
+ * Names a value for an error message: `"a\nb"`, `the number 42`, `undefined`,
+ * `an Array of 3 items`, `an object of class Map`. Never throws.
+ */
+export function describe(value: unknown): string {
+  switch (typeof value) {
+    case 'string':
+      return quote(value);
+    case 'number':
+    case 'boolean':
+      return `the ${typeof value} ${value}`;
+    case 'bigint':
+      return `the bigint ${shorten(String(value))}`;
+    case 'symbol':
+      return 'a symbol';
+    case 'undefined':
+      return 'undefined';
+    case 'function':
+      return 'a function';
+    default:
+      return value === null ? 'null' : describeObject(value as object);
+  }
+}
+
+/** The string in quotes, control characters escaped, cut after 60 characters. */
+export function quote(text: string): string {
+  return JSON.stringify(shorten(text)).replace(/[\x7f-\uffff]/g, escapeUnprintable);
+}
+
+/** The character's code point as `U+000A`. */
+export function codePoint(character: string): string {
+  const code = character.codePointAt(0) ?? 0;
+  return `U+${code.toString(16).toUpperCase().padStart(4, '0')}`;
+}
+
+function describeObject(value: object): string {
+  try {
+    if (Array.isArray(value)) return `an Array of ${value.length} items`;
+    if (value instanceof Uint8Array) return `a Uint8Array of ${value.length} bytes`;
+    const name: unknown = Object.getPrototypeOf(value)?.constructor?.name;
+    return typeof name === 'string' && name !== '' && name !== 'Object'
+      ? `an object of class ${shorten(name)}`
+      : 'an object';
+  } catch {
+    // A Proxy or a getter that throws: the message must still come out.
+    return 'an object that cannot be inspected';
+  }
+}
+
+function shorten(text: string): string {
+  return text.length <= LONGEST ? text : `${text.slice(0, LONGEST)}…`;
+}
+
+// Printable text of any language stays readable; what a terminal or a log
+// could act on, or cannot show, becomes an escape.
+function escapeUnprintable(character: string): string {
+  if (/[\p{L}\p{M}\p{N}\p{P}\p{S}]/u.test(character)) return character;
+  return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
+}

@@ -1,0 +1,179 @@
+// The response headers, as the handlers keep them: an ordered list of names and
+// values in which a name may repeat, read without regard to case.
+//
+// Node and browsers have a global `Headers`, too. It lower-cases names and joins
+// repeated lines; this one sends what it was given. Import it by name.
+//
+// Mirrors wsgiref.headers.
+
+import { codePoint, describe, quote } from './describe.ts';
+import { encodeLatin1 } from './latin1.ts';
+import type { ResponseHeaders } from './types.ts';
+
+// A line break in a header would let whoever supplied the text write headers,
+// or a whole response, of their own; a character above U+00FF is no byte.
+//
+//   field-name  = no CTL (U+0000–001F, U+007F), nothing above U+00FF
+//   field-value = the same, but HTAB is allowed            (RFC 9110 §5.5)
+const NOT_IN_NAME = /[\x00-\x1f\x7f]|[^\x00-\xff]/u;
+const NOT_IN_VALUE = /[\x00-\x08\x0a-\x1f\x7f]|[^\x00-\xff]/u;
+
+/**
+ * A list of response headers, in order. `headers` is kept, not copied: what is
+ * changed here changes there.
+ *
+ * Every method throws a TypeError for a name or value that is not a string, and
+ * a RangeError for one with a control character (TAB is allowed in values) or a
+ * character above U+00FF, even when it only looks a name up.
+ */
+export class Headers {
+  private readonly list: ResponseHeaders;
+
+  constructor(headers: ResponseHeaders = []) {
+    if (!Array.isArray(headers)) {
+      throw new TypeError(
+        `Headers takes an array of [name, value] pairs, not ${describe(headers)}`,
+      );
+    }
+    for (const pair of headers) checkPair(pair);
+    this.list = headers;
+  }
+
+  /** How many headers there are, repeated ones counted each time. */
+  get size(): number {
+    return this.list.length;
+  }
+
+  /** The first value under `name`, else `fallback`. */
+  get(name: string): string | undefined;
+  get<T>(name: string, fallback: T): string | T;
+  get<T>(name: string, fallback?: T): string | T | undefined {
+    const wanted = checkName(name).toLowerCase();
+    for (const [key, value] of this.list) {
+      if (key.toLowerCase() === wanted) return value;
+    }
+    return fallback;
+  }
+
+  /** All values under `name`, in order; an empty array if there is none. */
+  getAll(name: string): string[] {
+    const wanted = checkName(name).toLowerCase();
+    return this.list.filter(([key]) => key.toLowerCase() === wanted).map(([, value]) => value);
+  }
+
+  /** Whether there is a header of this name. */
+  has(name: string): boolean {
+    return this.get(name) !== undefined;
+  }
+
+  /** Puts one header at the end, in place of all that have this name. */
+  set(name: string, value: string): void {
+    checkName(name);
+    checkValue(value);
+    this.delete(name);
+    this.list.push([name, value]);
+  }
+
+  /** Removes every header of this name; returns whether there was one. */
+  delete(name: string): boolean {
+    const wanted = checkName(name).toLowerCase();
+    const kept = this.list.filter(([key]) => key.toLowerCase() !== wanted);
+    const found = kept.length < this.list.length;
+    if (found) this.list.splice(0, this.list.length, ...kept);
+    return found;
+  }
+
+  /** The first value under `name`; if there is none, adds `value` and returns it. */
+  setDefault(name: string, value: string): string {
+    const found = this.get(name);
+    if (found !== undefined) return found;
+    this.list.push([name, checkValue(value)]);
+    return value;
+  }
+
+  /**
+   * Adds one more header, with parameters. An underscore in a parameter's name
+   * becomes a dash; a parameter whose value is null or empty is its name alone.
+   *
+   *     headers.addHeader('Content-Disposition', 'attachment', { filename: 'bud.gif' });
+   *     // Content-Disposition: attachment; filename="bud.gif"
+   *
+   * With `value` null, the parameters are the whole value.
+   */
+  addHeader(
+    name: string,
+    value: string | null,
+    params: Readonly<Record<string, string | null>> = {},
+  ): void {
+    const parts = value === null ? [] : [checkValue(value)];
+    for (const [key, param] of Object.entries(params)) parts.push(formatParam(key, param));
+    this.list.push([checkName(name), parts.join('; ')]);
+  }
+
+  /** All names, in order, as a new array. */
+  keys(): string[] {
+    return this.list.map(([name]) => name);
+  }
+
+  /** All values, in order, as a new array. */
+  values(): string[] {
+    return this.list.map(([, value]) => value);
+  }
+
+  /** All headers, in order, as a new array of pairs. */
+  entries(): ResponseHeaders {
+    return [...this.list];
+  }
+
+  [Symbol.iterator](): IterableIterator<[name: string, value: string]> {
+    return this.entries().values();
+  }
+
+  /** The headers as they stand in a response's head, with the empty line after them. */
+  toString(): string {
+    let text = '';
+    for (const [name, value] of this.list) text += `${name}: ${value}\r\n`;
+    return `${text}\r\n`;
+  }
+
+  /** `toString()` as bytes. */
+  toBytes(): Uint8Array {
+    return encodeLatin1(this.toString());
+  }
+}
+
+function checkPair(pair: [string, string]): void {
+  if (!Array.isArray(pair) || pair.length !== 2) {
+    throw new TypeError(`each header is a [name, value] pair, not ${describe(pair)}`);
+  }
+  checkName(pair[0]);
+  checkValue(pair[1]);
+}
+
+function checkName(name: string): string {
+  return check('name', name, NOT_IN_NAME);
+}
+
+function checkValue(value: string): string {
+  return check('value', value, NOT_IN_VALUE);
+}
+
+function check(part: 'name' | 'value', text: string, forbidden: RegExp): string {
+  if (typeof text !== 'string') {
+    throw new TypeError(`a header ${part} is a string, not ${describe(text)}; use String(…)`);
+  }
+  const found = forbidden.exec(text);
+  if (found !== null) {
+    throw new RangeError(
+      `the header ${part} ${quote(text)} contains ${codePoint(found[0])}: ` +
+        'control characters and characters above U+00FF are not allowed',
+    );
+  }
+  return text;
+}
+
+function formatParam(key: string, param: string | null): string {
+  const name = checkName(key).replaceAll('_', '-');
+  if (param === null || checkValue(param) === '') return name;
+  return `${name}="${param.replace(/[\\"]/g, '\\$&')}"`;
+}

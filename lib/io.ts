@@ -1,0 +1,265 @@
+// The streams behind `wsgi.input` and `wsgi.errors`: in memory for tests, and
+// over whatever the platform delivers a request's body with.
+//
+// Mirrors what wsgiref takes from Python's io.
+
+import { describe } from './describe.ts';
+import type { ErrorStream, InputStream } from './types.ts';
+
+const LF = 0x0a;
+const NOTHING = new Uint8Array(0);
+
+/** Bytes in memory, read and written at one position that starts at 0. */
+export class BytesIO implements InputStream {
+  private buffer: Uint8Array;
+  private length: number;
+  private position = 0;
+
+  constructor(initial: Uint8Array = NOTHING) {
+    this.buffer = initial.slice();
+    this.length = initial.length;
+  }
+
+  async read(size?: number): Promise<Uint8Array> {
+    return this.take(checkSize('read', size));
+  }
+
+  async readline(size?: number): Promise<Uint8Array> {
+    const limit = Math.min(checkSize('readline', size), this.length - this.position);
+    const newline = this.buffer.subarray(this.position, this.position + limit).indexOf(LF);
+    return this.take(newline === -1 ? limit : newline + 1);
+  }
+
+  readlines(hint?: number): Promise<Uint8Array[]> {
+    return collectLines(this, hint);
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<Uint8Array> {
+    return iterateLines(this);
+  }
+
+  /** Puts bytes at the position, over what is there; returns how many. */
+  write(data: Uint8Array): number {
+    const end = this.position + data.length;
+    this.reserve(end);
+    this.buffer.set(data, this.position);
+    this.position = end;
+    this.length = Math.max(this.length, end);
+    return data.length;
+  }
+
+  /** A copy of all the bytes, wherever the position is. */
+  getValue(): Uint8Array {
+    return this.buffer.slice(0, this.length);
+  }
+
+  private take(size: number): Uint8Array {
+    const end = Math.min(this.position + size, this.length);
+    const taken = this.buffer.slice(this.position, end);
+    this.position = end;
+    return taken;
+  }
+
+  // Doubling keeps the cost of many small writes linear in their sum.
+  private reserve(size: number): void {
+    if (size <= this.buffer.length) return;
+    const larger = new Uint8Array(Math.max(size, 2 * this.buffer.length));
+    larger.set(this.buffer);
+    this.buffer = larger;
+  }
+}
+
+/** Text in memory, for `wsgi.errors` in tests. */
+export class StringIO implements ErrorStream {
+  private text: string;
+
+  constructor(initial = '') {
+    this.text = initial;
+  }
+
+  write(text: string): void {
+    this.text += checkText(text);
+  }
+
+  writelines(lines: Iterable<string>): void {
+    writeEach(this, lines);
+  }
+
+  flush(): void {}
+
+  /** All the text so far. */
+  getValue(): string {
+    return this.text;
+  }
+}
+
+/** An error stream over anything that takes text, such as `process.stderr`. */
+export class ErrorOutput implements ErrorStream {
+  private readonly sink: { write(text: string): unknown };
+
+  constructor(sink: { write(text: string): unknown }) {
+    this.sink = sink;
+  }
+
+  write(text: string): void {
+    this.sink.write(checkText(text));
+  }
+
+  writelines(lines: Iterable<string>): void {
+    writeEach(this, lines);
+  }
+
+  flush(): void {}
+}
+
+/**
+ * An input stream over any source of chunks, cut anywhere. Holds at most one
+ * chunk, plus what one call asks for.
+ *
+ * `length` is the body's length in bytes, if it is known: no byte beyond it is
+ * given out, and a source that ends before it makes the read reject, as does a
+ * source that breaks. Each call must settle before the next is made.
+ */
+export class StreamInput implements InputStream {
+  private readonly source: AsyncIterable<Uint8Array>;
+  private readonly length: number;
+  private iterator: AsyncIterator<Uint8Array> | undefined;
+  private received = 0;
+  private chunk: Uint8Array = NOTHING;
+  private offset = 0;
+  private reading = false;
+  private ended = false;
+
+  constructor(source: AsyncIterable<Uint8Array>, length: number = Infinity) {
+    this.source = source;
+    this.length = length;
+  }
+
+  read(size?: number): Promise<Uint8Array> {
+    return this.take('read', size, false);
+  }
+
+  readline(size?: number): Promise<Uint8Array> {
+    return this.take('readline', size, true);
+  }
+
+  readlines(hint?: number): Promise<Uint8Array[]> {
+    return collectLines(this, hint);
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<Uint8Array> {
+    return iterateLines(this);
+  }
+
+  // Gathers pieces of chunks up to `size` bytes, the first LF if `line`, or the end.
+  private async take(method: string, size: number | undefined, line: boolean): Promise<Uint8Array> {
+    const limit = checkSize(method, size);
+    if (this.reading) {
+      throw new Error(
+        `wsgi.input.${method}() was called while an earlier read still waits: await each read`,
+      );
+    }
+    this.reading = true;
+    try {
+      const pieces: Uint8Array[] = [];
+      let length = 0;
+      while (length < limit && (this.offset < this.chunk.length || (await this.pull()))) {
+        const piece = this.cut(limit - length, line);
+        pieces.push(piece);
+        length += piece.length;
+        if (line && piece[piece.length - 1] === LF) break;
+      }
+      return concat(pieces, length);
+    } finally {
+      this.reading = false;
+    }
+  }
+
+  // Takes the next piece off the chunk at hand: a view of it, not a copy. Always
+  // a plain Uint8Array, since a Buffer's toString() differs from it.
+  private cut(limit: number, line: boolean): Uint8Array {
+    const { buffer, byteOffset, length } = this.chunk;
+    const size = Math.min(limit, length - this.offset);
+    const piece = new Uint8Array(buffer, byteOffset + this.offset, size);
+    const newline = line ? piece.indexOf(LF) : -1;
+    const taken = newline === -1 ? piece : piece.subarray(0, newline + 1);
+    this.offset += taken.length;
+    return taken;
+  }
+
+  // Fetches the next chunk that is not empty; false at the end.
+  private async pull(): Promise<boolean> {
+    this.chunk = NOTHING;
+    this.offset = 0;
+    while (!this.ended && this.received < this.length) {
+      this.iterator ??= this.source[Symbol.asyncIterator]();
+      const { done, value } = await this.iterator.next();
+      if (done) {
+        this.ended = true;
+        break;
+      }
+      const room = this.length - this.received;
+      this.chunk = value.length > room ? value.subarray(0, room) : value;
+      this.received += this.chunk.length;
+      if (this.chunk.length > 0) return true;
+    }
+    if (this.received < this.length && this.length !== Infinity) {
+      throw new Error(`the request's body ended after ${this.received} of ${this.length} bytes`);
+    }
+    return false;
+  }
+}
+
+async function* iterateLines(input: InputStream): AsyncGenerator<Uint8Array, undefined> {
+  while (true) {
+    const line = await input.readline();
+    if (line.length === 0) return;
+    yield line;
+  }
+}
+
+async function collectLines(input: InputStream, hint: number | undefined): Promise<Uint8Array[]> {
+  const enough = checkSize('readlines', hint) || Infinity;
+  const lines: Uint8Array[] = [];
+  let total = 0;
+  while (total < enough) {
+    const line = await input.readline();
+    if (line.length === 0) break;
+    lines.push(line);
+    total += line.length;
+  }
+  return lines;
+}
+
+function concat(pieces: readonly Uint8Array[], length: number): Uint8Array {
+  if (pieces.length === 1 && pieces[0] !== undefined) return pieces[0];
+  const whole = new Uint8Array(length);
+  let offset = 0;
+  for (const piece of pieces) {
+    whole.set(piece, offset);
+    offset += piece.length;
+  }
+  return whole;
+}
+
+// No size and -1 both mean "all", as in Python.
+function checkSize(method: string, size: number | undefined): number {
+  if (size === undefined || size === -1) return Infinity;
+  if (Number.isSafeInteger(size) && size >= 0) return size;
+  throw new TypeError(
+    `${method}() takes a whole number of bytes, or nothing for all of them, not ${describe(size)}`,
+  );
+}
+
+function checkText(text: string): string {
+  if (typeof text === 'string') return text;
+  throw new TypeError(`wsgi.errors takes text, not ${describe(text)}`);
+}
+
+function writeEach(stream: ErrorStream, lines: Iterable<string>): void {
+  // A string is iterable too, letter by letter, which is never what was meant.
+  if (typeof lines === 'string') {
+    throw new TypeError(`writelines() takes several lines, not one string: use write()`);
+  }
+  for (const line of lines) stream.write(line);
+}

@@ -1,0 +1,238 @@
+// Small helpers over environ, for servers, middleware and tests.
+//
+// Mirrors wsgiref.util.
+
+import { describe } from './describe.ts';
+import { BytesIO, StringIO } from './io.ts';
+import { encodeLatin1 } from './latin1.ts';
+import type { FileHandleLike, FileLike, WSGIEnvironment } from './types.ts';
+
+/** `https` if `HTTPS` is `yes`, `on` or `1`, else `http`. */
+export function guessScheme(environ: { HTTPS?: string }): 'http' | 'https' {
+  return ['yes', 'on', '1'].includes(environ.HTTPS ?? '') ? 'https' : 'http';
+}
+
+/**
+ * The URL of the application itself: scheme, host and `SCRIPT_NAME`, without
+ * path and query. (PEP 3333, "URL Reconstruction")
+ */
+export function applicationUri(environ: WSGIEnvironment): string {
+  const scheme = environ['wsgi.url_scheme'];
+  return `${scheme}://${authority(environ, scheme)}${percentEncode(environ.SCRIPT_NAME || '/', '/')}`;
+}
+
+/** The URL of the request; without its query if `includeQuery` is false. */
+export function requestUri(environ: WSGIEnvironment, includeQuery = true): string {
+  const path = percentEncode(environ.PATH_INFO ?? '', '/;=,');
+  // Where there is no SCRIPT_NAME, applicationUri already ends in the slash.
+  const rest = environ.SCRIPT_NAME ? path : path.slice(1);
+  const query = includeQuery && environ.QUERY_STRING ? `?${environ.QUERY_STRING}` : '';
+  return applicationUri(environ) + rest + query;
+}
+
+/**
+ * Moves the first segment of `PATH_INFO` to the end of `SCRIPT_NAME` and returns
+ * it: how one application hands a request on to another one below it. Changes
+ * environ in place. Returns null when `PATH_INFO` is empty.
+ *
+ * Empty segments and `.` are passed over; `..` takes a segment off `SCRIPT_NAME`.
+ * A `PATH_INFO` of `/` alone returns `''` and leaves a slash at the end of
+ * `SCRIPT_NAME`, so that `/x` and `/x/` can be told apart.
+ */
+export function shiftPathInfo(
+  environ: Pick<WSGIEnvironment, 'SCRIPT_NAME' | 'PATH_INFO'>,
+): string | null {
+  const path = environ.PATH_INFO ?? '';
+  if (path === '') return null;
+  if (!path.startsWith('/')) {
+    throw new RangeError(`PATH_INFO is ${describe(path)}; it is empty or begins with '/'`);
+  }
+
+  // '/a/b/' is ['a', 'b', '']: the last segment counts even when it is empty.
+  const segments = path.split('/').slice(1);
+  const last = segments.pop() ?? '';
+  const [name = '', ...rest] = [...segments.filter((part) => part !== '' && part !== '.'), last];
+
+  environ.SCRIPT_NAME = appendSegment(environ.SCRIPT_NAME ?? '', name);
+  environ.PATH_INFO = rest.map((part) => `/${part}`).join('');
+  return name === '.' ? null : name;
+}
+
+/**
+ * Fills environ with what a server would have set, for tests. Keeps every value
+ * that is already there, also an undefined one. The data is fake: no server and
+ * no application should use this at work.
+ */
+export function setupTestingDefaults(
+  environ: Partial<WSGIEnvironment>,
+): asserts environ is WSGIEnvironment {
+  const setDefault = (key: keyof WSGIEnvironment, value: unknown): void => {
+    if (!(key in environ)) Object.assign(environ, { [key]: value });
+  };
+
+  setDefault('SERVER_NAME', '127.0.0.1');
+  setDefault('SERVER_PROTOCOL', 'HTTP/1.0');
+  setDefault('HTTP_HOST', environ.SERVER_NAME);
+  setDefault('REQUEST_METHOD', 'GET');
+  if (!('SCRIPT_NAME' in environ) && !('PATH_INFO' in environ)) {
+    setDefault('SCRIPT_NAME', '');
+    setDefault('PATH_INFO', '/');
+  }
+  setDefault('wsgi.version', [1, 0]);
+  setDefault('wsgi.run_once', false);
+  setDefault('wsgi.multithread', false);
+  setDefault('wsgi.multiprocess', false);
+  setDefault('wsgi.input', new BytesIO());
+  setDefault('wsgi.errors', new StringIO());
+  setDefault('wsgi.url_scheme', guessScheme(environ));
+  if (environ['wsgi.url_scheme'] === 'http') setDefault('SERVER_PORT', '80');
+  if (environ['wsgi.url_scheme'] === 'https') setDefault('SERVER_PORT', '443');
+}
+
+const HOP_BY_HOP = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'te',
+  'trailer',
+  // Python's spelling of the line above; kept so that both are refused.
+  'trailers',
+  'transfer-encoding',
+  'upgrade',
+]);
+
+/**
+ * Whether a header speaks only to the next hop, and so belongs to the server and
+ * never to an application. Unlike Python: `Trailer` counts. (RFC 9110 §7.6.1)
+ */
+export function isHopByHop(headerName: string): boolean {
+  return HOP_BY_HOP.has(headerName.toLowerCase());
+}
+
+/**
+ * The text that a path in environ stands for: its bytes read as UTF-8, or, where
+ * they are no UTF-8, as Latin-1.
+ */
+export function decodePath(value: string): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(encodeLatin1(value));
+  } catch {
+    return value;
+  }
+}
+
+/**
+ * A file as a body: reads blocks of `blockSize` bytes until the file ends. Has a
+ * `close` if the file has one. Iterating does not close the file.
+ * (PEP 3333, "Optional Platform-Specific File Handling")
+ */
+export class FileWrapper implements AsyncIterableIterator<Uint8Array> {
+  readonly file: FileLike;
+  readonly blockSize: number;
+  declare close?: () => Promise<void>;
+  private readonly blocks: AsyncIterator<Uint8Array>;
+
+  constructor(file: FileLike, blockSize = 8192) {
+    if (!Number.isInteger(blockSize) || blockSize < 1) {
+      throw new RangeError(
+        `a file wrapper's block size is a whole number of bytes from 1, not ${describe(blockSize)}`,
+      );
+    }
+    this.file = file;
+    this.blockSize = blockSize;
+    this.blocks = readBlocks(file, blockSize);
+
+    const close = closer(file);
+    if (close !== undefined) this.close = close;
+  }
+
+  next(): Promise<IteratorResult<Uint8Array>> {
+    return this.blocks.next();
+  }
+
+  /** Stops reading, as a loop does that breaks off; leaves the closing to `close`. */
+  async return(): Promise<IteratorResult<Uint8Array>> {
+    await this.blocks.return?.();
+    return { done: true, value: undefined };
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+}
+
+function readBlocks(file: FileLike, blockSize: number): AsyncIterator<Uint8Array> {
+  if (isFileHandle(file)) return blocksOfHandle(file, blockSize);
+  // A Node Readable has a read() of another kind, which gives null while it waits.
+  if ('read' in file && !('pipe' in file)) return blocksOfReader(file, blockSize);
+  if (Symbol.asyncIterator in file) return file[Symbol.asyncIterator]();
+  throw new TypeError(
+    `wsgi.file_wrapper takes an object with read(size), a FileHandle or a Readable, ` +
+      `not ${describe(file)}`,
+  );
+}
+
+async function* blocksOfHandle(file: FileHandleLike, blockSize: number): AsyncGenerator<Uint8Array> {
+  while (true) {
+    // A fresh block each time: the one before may still wait to be sent.
+    const block = new Uint8Array(blockSize);
+    const { bytesRead } = await file.read(block, 0, blockSize, null);
+    if (bytesRead === 0) return;
+    yield block.subarray(0, bytesRead);
+  }
+}
+
+async function* blocksOfReader(
+  file: { read(size: number): Uint8Array | Promise<Uint8Array> },
+  blockSize: number,
+): AsyncGenerator<Uint8Array> {
+  while (true) {
+    const block = await file.read(blockSize);
+    if (block.length === 0) return;
+    yield block;
+  }
+}
+
+function isFileHandle(file: FileLike): file is FileHandleLike {
+  return 'fd' in file && typeof file.fd === 'number' && 'read' in file && !('pipe' in file);
+}
+
+// A Node stream that nobody has begun to read holds its file open until it is
+// destroyed; most have no close() of their own.
+function closer(file: FileLike & { destroy?: unknown }): (() => Promise<void>) | undefined {
+  if (typeof file.close === 'function') return async () => void (await file.close?.());
+  const { destroy } = file;
+  if (typeof destroy === 'function') return async () => void destroy.call(file);
+  return undefined;
+}
+
+function authority(environ: WSGIEnvironment, scheme: string): string {
+  const host = environ['HTTP_HOST'];
+  if (host) return host;
+  const usual = scheme === 'https' ? '443' : '80';
+  const port = environ.SERVER_PORT;
+  return port === usual ? environ.SERVER_NAME : `${environ.SERVER_NAME}:${port}`;
+}
+
+// Keeps unreserved characters (RFC 3986 §2.3) and those in `safe`.
+function percentEncode(text: string, safe: string): string {
+  let encoded = '';
+  for (const byte of encodeLatin1(text)) {
+    const character = String.fromCharCode(byte);
+    const plain = /[A-Za-z0-9_.~-]/.test(character) || safe.includes(character);
+    encoded += plain ? character : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`;
+  }
+  return encoded;
+}
+
+function appendSegment(scriptName: string, name: string): string {
+  const segments: string[] = [];
+  for (const part of `${scriptName}/${name}`.split('/')) {
+    if (part === '..') segments.pop();
+    else if (part !== '' && part !== '.') segments.push(part);
+  }
+  const path = segments.map((part) => `/${part}`).join('');
+  // The slash tells '/x/' from '/x' when there is nothing left to shift.
+  return name === '' ? `${path}/` : path;
+}
