@@ -1,0 +1,90 @@
+// The oldest gateway: a web server starts this process for one request, passes
+// the CGI variables in the process environment and the body on standard input,
+// and takes the response from standard output. (RFC 3875)
+//
+// Mirrors wsgiref.handlers.
+
+import { StreamInput, ErrorOutput } from '../io.ts';
+import { decodeLatin1 } from '../latin1.ts';
+import type { ErrorStream, InputStream } from '../types.ts';
+import { SimpleHandler, type ByteSink } from './simple.ts';
+
+/**
+ * A handler behind a server: the status goes out as a `Status:` header, and Date
+ * and Server are left to the server in front.
+ */
+export class BaseCGIHandler extends SimpleHandler {
+  override originServer: boolean = false;
+
+  constructor(
+    stdin: InputStream,
+    stdout: ByteSink,
+    stderr: ErrorStream,
+    environ: object,
+    multithread = false,
+    multiprocess = true,
+  ) {
+    super(stdin, stdout, stderr, environ, multithread, multiprocess);
+  }
+}
+
+/**
+ * A CGI program: `await new CGIHandler().run(app)` is all of it.
+ *
+ * Under CGI, a request header `Proxy` becomes `HTTP_PROXY`, which many an HTTP
+ * client takes for its configuration; Unlike Python: it is not passed on.
+ */
+export class CGIHandler extends BaseCGIHandler {
+  override wsgiRunOnce: boolean = true;
+
+  constructor() {
+    const environ = cgiEnviron();
+    super(standardInput(environ), process.stdout, standardError(), environ);
+  }
+}
+
+/**
+ * CGI under Microsoft IIS, which puts the whole path into `PATH_INFO`, the part
+ * in `SCRIPT_NAME` included; here it is taken off. Use it only where IIS is not
+ * configured to do so itself (`allowPathInfoForScriptMappings`).
+ */
+export class IISCGIHandler extends BaseCGIHandler {
+  override wsgiRunOnce: boolean = true;
+
+  constructor() {
+    const environ = cgiEnviron();
+    const script = environ['SCRIPT_NAME'] ?? '';
+    const path = environ['PATH_INFO'] ?? '';
+    if (`${path}/`.startsWith(`${script}/`)) environ['PATH_INFO'] = path.slice(script.length);
+    super(standardInput(environ), process.stdout, standardError(), environ);
+  }
+}
+
+/**
+ * The process environment, each value as bytes in characters. Node has read them
+ * as UTF-8; this undoes it. Unlike Python: for all variables, not the CGI ones
+ * alone, since no string in environ may go above U+00FF.
+ */
+export function readEnviron(): Record<string, string> {
+  const environ: Record<string, string> = {};
+  for (const [name, value] of Object.entries(process.env)) {
+    if (value !== undefined) environ[name] = decodeLatin1(new TextEncoder().encode(value));
+  }
+  return environ;
+}
+
+function cgiEnviron(): Record<string, string> {
+  const environ = readEnviron();
+  delete environ['HTTP_PROXY'];
+  return environ;
+}
+
+// The web server may keep standard input open beyond the body.
+function standardInput(environ: Record<string, string>): InputStream {
+  const length = environ['CONTENT_LENGTH'] ?? '';
+  return new StreamInput(process.stdin, /^[0-9]+$/.test(length) ? Number(length) : 0);
+}
+
+function standardError(): ErrorStream {
+  return new ErrorOutput(process.stderr);
+}

@@ -1,0 +1,58 @@
+// How a caught value is reported on `wsgi.errors`.
+
+import { describe } from '../describe.ts';
+
+// A chain of causes may run in a circle.
+const LONGEST_CHAIN = 10;
+
+/**
+ * The trace of a caught value and of its causes, ending in a line break. `limit`
+ * is how many calls to show of each; all, if it is undefined. Never throws, not
+ * even for an error whose own getters do.
+ */
+export function formatException(error: unknown, limit?: number): string {
+  let text = '';
+  let current = error;
+  for (let depth = 0; depth < LONGEST_CHAIN; depth += 1) {
+    text += `${depth === 0 ? '' : 'Caused by: '}${shortenTrace(traceOf(current), limit)}\n`;
+    const cause = property(current, 'cause');
+    if (cause === undefined) break;
+    current = cause;
+  }
+  return text;
+}
+
+/** Whether `error` is `wanted`, or was caused by it. */
+export function isCausedBy(error: unknown, wanted: unknown): boolean {
+  let current = error;
+  for (let depth = 0; depth < LONGEST_CHAIN; depth += 1) {
+    if (current === wanted) return true;
+    current = property(current, 'cause');
+  }
+  return false;
+}
+
+/** A property of any value; undefined where there is none or it cannot be read. */
+export function property(value: unknown, name: string): unknown {
+  if (typeof value !== 'object' || value === null) return undefined;
+  try {
+    return Reflect.get(value, name);
+  } catch {
+    return undefined;
+  }
+}
+
+function traceOf(error: unknown): string {
+  const stack = property(error, 'stack');
+  if (typeof stack === 'string' && stack !== '') return stack;
+  const message = property(error, 'message');
+  if (typeof message === 'string' && message !== '') return `Error: ${message}`;
+  return `Thrown, though it is no Error: ${describe(error)}`;
+}
+
+function shortenTrace(trace: string, limit: number | undefined): string {
+  if (limit === undefined) return trace;
+  const lines = trace.split('\n');
+  const firstCall = lines.findIndex((line) => /^\s+at /.test(line));
+  return firstCall === -1 ? trace : lines.slice(0, firstCall + limit).join('\n');
+}

@@ -1,0 +1,106 @@
+// A handler over a pair of streams: whatever takes bytes is client enough. Used
+// in tests with streams in memory, and the base of all that follows.
+//
+// Mirrors wsgiref.handlers.SimpleHandler.
+
+import type { ErrorStream, InputStream } from '../types.ts';
+import { BaseHandler, type Sent } from './base.ts';
+
+/**
+ * What a handler writes to: a `BytesIO`, a Node `Writable`, or anything with a
+ * `write` that takes bytes in the order of its calls. A number it returns is how
+ * many bytes it took; a promise is waited for.
+ */
+export interface ByteSink {
+  write(data: Uint8Array): unknown;
+  flush?(): unknown;
+}
+
+/**
+ * Serves one request from `stdin` to `stdout`, with reports going to `stderr`.
+ * `environ` holds the CGI variables; `multithread` and `multiprocess` are what the
+ * application is told.
+ */
+export class SimpleHandler extends BaseHandler {
+  stdin: InputStream;
+  stdout: ByteSink;
+  stderr: ErrorStream;
+  baseEnv: Readonly<Record<string, unknown>>;
+
+  constructor(
+    stdin: InputStream,
+    stdout: ByteSink,
+    stderr: ErrorStream,
+    environ: object,
+    multithread = true,
+    multiprocess = false,
+  ) {
+    super();
+    this.stdin = stdin;
+    this.stdout = stdout;
+    this.stderr = stderr;
+    this.baseEnv = environ as Record<string, unknown>;
+    this.wsgiMultithread = multithread;
+    this.wsgiMultiprocess = multiprocess;
+  }
+
+  override addCgiVars(): void {
+    Object.assign(this.environ, this.baseEnv);
+  }
+
+  override getStdin(): InputStream {
+    return this.stdin;
+  }
+
+  override getStderr(): ErrorStream {
+    return this.stderr;
+  }
+
+  override _write(data: Uint8Array): Sent {
+    if (isNodeStream(this.stdout)) return writeToNodeStream(this.stdout, data);
+    const taken = this.stdout.write(data);
+    if (taken instanceof Promise) return taken.then((count) => this.writeRest(data, count));
+    return this.writeRest(data, taken);
+  }
+
+  override _flush(): Sent {
+    const flushed = this.stdout.flush?.();
+    return flushed instanceof Promise ? flushed.then(() => undefined) : undefined;
+  }
+
+  // A write that takes a part only is an old fault of raw streams: Python goes on
+  // with the rest, and warns.
+  private writeRest(data: Uint8Array, taken: unknown): Sent {
+    if (typeof taken !== 'number' || taken >= data.length) return undefined;
+    if (!(taken > 0)) throw new Error(`stdout.write() took ${taken} of ${data.length} bytes`);
+    globalThis.process?.emitWarning(
+      `stdout.write() took ${taken} of ${data.length} bytes; it should take all`,
+      'DeprecationWarning',
+    );
+    return this._write(data.subarray(taken));
+  }
+}
+
+/** As much of Node's `Writable` as is needed to wait for it. */
+interface NodeStream {
+  write(data: Uint8Array, callback: (error?: Error | null) => void): boolean;
+  once(event: 'error', listener: (error: Error) => void): unknown;
+  off(event: 'error', listener: (error: Error) => void): unknown;
+}
+
+function isNodeStream(stdout: object): stdout is NodeStream {
+  return 'once' in stdout && 'off' in stdout && 'write' in stdout;
+}
+
+// The callback tells when the bytes are out, and why they are not. The stream
+// then emits the same error, which would end the process if nobody listened.
+function writeToNodeStream(stdout: NodeStream, data: Uint8Array): Promise<void> {
+  return new Promise((resolve, reject) => {
+    stdout.once('error', reject);
+    stdout.write(data, (error) => {
+      if (error) return reject(error);
+      stdout.off('error', reject);
+      resolve();
+    });
+  });
+}

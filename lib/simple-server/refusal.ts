@@ -1,0 +1,61 @@
+// Requests that are answered before any application sees them, since servers and
+// proxies are known to read them in different ways. Node's parser has refused
+// most of the bad ones already; these it lets through.
+
+import type { IncomingMessage } from 'node:http';
+
+import { quote } from '../describe.ts';
+import type { Status } from '../types.ts';
+
+/** Why a request is not served, and what the client is told. */
+export interface Refusal {
+  status: Status;
+  reason: string;
+}
+
+// Host = uri-host [ ":" port ]                                   (RFC 9110 §7.2)
+const HOST = /^(?:\[[0-9a-f:.]+\]|[a-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]*)?$/i;
+
+/** Undefined for a request that can be served. */
+export function refuse(request: IncomingMessage): Refusal | undefined {
+  if (request.httpVersionMajor !== 1) {
+    return {
+      status: '505 HTTP Version Not Supported',
+      reason: `This server speaks HTTP/1.1, not HTTP/${request.httpVersion}.`,
+    };
+  }
+  return refuseTarget(request) ?? refuseHeaders(request.rawHeaders);
+}
+
+function refuseTarget({ url = '', method }: IncomingMessage): Refusal | undefined {
+  // A fragment is never sent; who sends one wants it to be read in two ways.
+  if (url.includes('#')) return badRequest(`The target ${quote(url)} contains '#'.`);
+  if (url.startsWith('/') || /^https?:\/\//i.test(url)) return undefined;
+  if (url === '*' && method === 'OPTIONS') return undefined;
+  return badRequest(`The target ${quote(url)} is neither a path nor an http URL.`);
+}
+
+function refuseHeaders(rawHeaders: readonly string[]): Refusal | undefined {
+  let hosts = 0;
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const name = rawHeaders[index] ?? '';
+    const value = rawHeaders[index + 1] ?? '';
+    // Most names have another length, which is cheaper to see than the name.
+    if (name.length === 4 && name.toLowerCase() === 'host') {
+      hosts += 1;
+      if (!HOST.test(value)) return badRequest(`The Host ${quote(value)} is no host and port.`);
+    } else if (name.length === 17 && name.toLowerCase() === 'transfer-encoding') {
+      if (value.toLowerCase() !== 'chunked') {
+        return {
+          status: '501 Not Implemented',
+          reason: `The transfer coding ${quote(value)} is not known here; 'chunked' is.`,
+        };
+      }
+    }
+  }
+  return hosts > 1 ? badRequest('The request names its Host more than once.') : undefined;
+}
+
+function badRequest(reason: string): Refusal {
+  return { status: '400 Bad Request', reason };
+}

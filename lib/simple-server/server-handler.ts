@@ -1,0 +1,127 @@
+// The last station before the socket: gives status, headers and chunks to
+// `node:http`, which frames them, and tells the protocol when the client leaves.
+//
+// Mirrors wsgiref.simple_server.ServerHandler.
+
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { Readable } from 'node:stream';
+
+import { SimpleHandler, formatDateTime } from '../handlers.ts';
+import type { Sent } from '../handlers/base.ts';
+import { isCausedBy } from '../handlers/exception.ts';
+import { StreamInput } from '../io.ts';
+import type { ErrorStream, WSGIEnvironment } from '../types.ts';
+
+/** Who is told of a request that has been served. */
+export interface RequestLog {
+  logRequest(code: string, size: number): void;
+}
+
+// How many chunks may go out before other clients are looked after.
+const CHUNKS_PER_TURN = 16;
+
+/** Runs the application for one request of the server. */
+export class ServerHandler extends SimpleHandler {
+  override httpVersion: string = '1.1';
+  /** Logs the request at its end. */
+  requestHandler: RequestLog | undefined = undefined;
+
+  private readonly request: IncomingMessage;
+  private readonly response: ServerResponse;
+  private readonly head: string[] = [];
+  private chunks = 0;
+  private wake: (() => void) | undefined = undefined;
+
+  constructor(
+    request: IncomingMessage,
+    response: ServerResponse,
+    stderr: ErrorStream,
+    environ: WSGIEnvironment,
+  ) {
+    super(new StreamInput(request), response, stderr, environ, false, false);
+    this.request = request;
+    this.response = response;
+  }
+
+  // The environ was made for this request, so it need not be copied.
+  override addCgiVars(): void {
+    this.environ = this.baseEnv as unknown as WSGIEnvironment;
+  }
+
+  override sendHeaders(): void {
+    this.prepareHead();
+    this.sendPreamble();
+    for (const [name, value] of this.headers) this.head.push(name, value);
+    const status = this.status ?? '';
+    this.response.sendDate = false;
+    this.response.writeHead(Number(status.slice(0, 3)), status.slice(4), this.head);
+  }
+
+  /** Begins the head with Date and Server. Unlike Python: Node writes the first line. */
+  override sendPreamble(): void {
+    if (!this.headers.has('Date')) this.head.push('Date', formatDateTime(Date.now()));
+    if (this.serverSoftware !== undefined && !this.headers.has('Server')) {
+      this.head.push('Server', this.serverSoftware);
+    }
+  }
+
+  override async finishContent(): Promise<void> {
+    await super.finishContent();
+    if (!this.response.writableEnded) this.response.end();
+  }
+
+  override _write(data: Uint8Array): void {
+    // The last chunk and the end of the response leave together.
+    if (this.isComplete()) this.response.end(data);
+    else this.response.write(data);
+  }
+
+  override _flush(): Sent {
+    const { response } = this;
+    if (response.writableEnded) return undefined;
+    // Node holds back what is written until the code at work is done; a generator
+    // may work for long before it yields again.
+    response.socket?.uncork();
+    if (response.writableNeedDrain) return this.drained();
+    this.chunks += 1;
+    return this.chunks % CHUNKS_PER_TURN === 0 ? nextTurn() : undefined;
+  }
+
+  override _abort(): void {
+    this.logRequest();
+    this.response.destroy();
+  }
+
+  override async close(): Promise<void> {
+    this.logRequest();
+    const { result } = this;
+    await super.close();
+    if (result instanceof Readable) result.destroy();
+  }
+
+  override disconnect(): void {
+    super.disconnect();
+    this.wake?.();
+  }
+
+  // A body that breaks off in the middle is the client's leaving, too.
+  override isDisconnect(error: unknown): boolean {
+    const { errored } = this.request;
+    return super.isDisconnect(error) || (errored !== null && isCausedBy(error, errored));
+  }
+
+  private logRequest(): void {
+    this.requestHandler?.logRequest(this.status?.slice(0, 3) ?? '-', this.bytesSent);
+  }
+
+  private drained(): Promise<void> {
+    return new Promise((resolve) => {
+      this.wake = resolve;
+      this.response.once('drain', resolve);
+    });
+  }
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
