@@ -48,17 +48,17 @@ export class Headers {
   get(name: string): string | undefined;
   get<T>(name: string, fallback: T): string | T;
   get<T>(name: string, fallback?: T): string | T | undefined {
-    const wanted = checkName(name).toLowerCase();
+    checkName(name);
     for (const [key, value] of this.list) {
-      if (key.toLowerCase() === wanted) return value;
+      if (isSameName(key, name)) return value;
     }
     return fallback;
   }
 
   /** All values under `name`, in order; an empty array if there is none. */
   getAll(name: string): string[] {
-    const wanted = checkName(name).toLowerCase();
-    return this.list.filter(([key]) => key.toLowerCase() === wanted).map(([, value]) => value);
+    checkName(name);
+    return this.list.filter(([key]) => isSameName(key, name)).map(([, value]) => value);
   }
 
   /** Whether there is a header of this name. */
@@ -76,8 +76,8 @@ export class Headers {
 
   /** Removes every header of this name; returns whether there was one. */
   delete(name: string): boolean {
-    const wanted = checkName(name).toLowerCase();
-    const kept = this.list.filter(([key]) => key.toLowerCase() !== wanted);
+    checkName(name);
+    const kept = this.list.filter(([key]) => !isSameName(key, name));
     const found = kept.length < this.list.length;
     if (found) this.list.splice(0, this.list.length, ...kept);
     return found;
@@ -140,6 +140,11 @@ export class Headers {
   toBytes(): Uint8Array {
     return encodeLatin1(this.toString());
   }
+}
+
+// Most names differ in length already, which is cheaper to see than their letters.
+function isSameName(one: string, other: string): boolean {
+  return one.length === other.length && one.toLowerCase() === other.toLowerCase();
 }
 
 function checkPair(pair: [string, string]): void {

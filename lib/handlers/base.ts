@@ -29,6 +29,7 @@ import { formatException, isCausedBy, property } from './exception.ts';
 /** Nothing if it is done already, else a promise that settles when it is. */
 export type Sent = void | Promise<void>;
 
+const ERROR_HEADERS: ResponseHeaders = [['Content-Type', 'text/plain']];
 const ERROR_BODY = encodeLatin1('A server error occurred.  Please contact the administrator.');
 
 /**
@@ -64,7 +65,7 @@ export abstract class BaseHandler {
   /** How many calls of a trace to report; undefined for all. */
   tracebackLimit: number | undefined = undefined;
   errorStatus: Status = '500 Internal Server Error';
-  errorHeaders: ResponseHeaders = [['Content-Type', 'text/plain']];
+  errorHeaders: ResponseHeaders = ERROR_HEADERS;
   errorBody: Uint8Array = ERROR_BODY;
 
   // ---- State of the request; leave alone
@@ -207,17 +208,12 @@ export abstract class BaseHandler {
   }
 
   /** Called after the body's last chunk; sends the head if no chunk did. */
-  async finishContent(): Promise<void> {
+  finishContent(): Sent {
     if (this.status === undefined) {
       throw new Error('the application ended without calling startResponse()');
     }
-    if (!this.headersSent) await this.sendHeaders();
-    const { contentLength, bytesSent } = this;
-    if (contentLength !== undefined && bytesSent < contentLength && !this.bodyless) {
-      throw new Error(
-        `the body ended after ${bytesSent} bytes; its Content-Length says ${contentLength}`,
-      );
-    }
+    const sent = this.headersSent ? undefined : this.sendHeaders();
+    return sent === undefined ? this.checkLength() : sent.then(() => this.checkLength());
   }
 
   /** Sends the head. Override for a transport that makes heads itself. */
@@ -332,9 +328,11 @@ export abstract class BaseHandler {
   // long to make it. (PEP 3333, "Buffering and Streaming")
   private async sendBody(body: BodyReader): Promise<void> {
     while (!this.isComplete()) {
-      const chunk = await body.next();
+      const next = body.next();
+      const chunk = next instanceof Promise ? await next : next;
       if (chunk === undefined) return;
-      await this.write(chunk);
+      const sent = this.write(chunk);
+      if (sent !== undefined) await sent;
     }
   }
 
@@ -366,6 +364,15 @@ export abstract class BaseHandler {
     this.bodyless = this.environ.REQUEST_METHOD === 'HEAD' || ['204', '205', '304'].includes(code);
     const length = this.headers.get('Content-Length');
     this.contentLength = length === undefined ? undefined : Number(length);
+  }
+
+  private checkLength(): void {
+    const { contentLength, bytesSent } = this;
+    if (contentLength !== undefined && bytesSent < contentLength && !this.bodyless) {
+      throw new Error(
+        `the body ended after ${bytesSent} bytes; its Content-Length says ${contentLength}`,
+      );
+    }
   }
 
   // An error in closing must neither hide the one that ended the request nor undo

@@ -24,20 +24,18 @@ export class BodyReader {
     this.report = report;
   }
 
-  /** The next chunk, or undefined at the end. Rejects if the application throws. */
-  async next(): Promise<Uint8Array | undefined> {
-    this.waiting = true;
+  /**
+   * The next chunk, or undefined at the end; a promise of it if the application
+   * waits for something. Throws or rejects if the application does.
+   */
+  next(): Uint8Array | undefined | Promise<Uint8Array | undefined> {
     try {
       this.iterator ??= iterate(this.body);
-      const step = await this.iterator.next();
-      if (step.done !== true) return step.value;
-      this.exhausted = true;
-      return undefined;
+      const step = this.iterator.next();
+      return step instanceof Promise ? this.settle(step) : this.take(step);
     } catch (error) {
       this.exhausted = true;
       throw error;
-    } finally {
-      this.waiting = false;
     }
   }
 
@@ -54,6 +52,26 @@ export class BodyReader {
     // perhaps never: close() is what can wake it, so close() must not wait.
     if (!this.waiting) await stopped;
     await this.attempt(() => this.body.close?.());
+  }
+
+  private async settle(
+    waiting: Promise<IteratorResult<Uint8Array>>,
+  ): Promise<Uint8Array | undefined> {
+    this.waiting = true;
+    try {
+      return this.take(await waiting);
+    } catch (error) {
+      this.exhausted = true;
+      throw error;
+    } finally {
+      this.waiting = false;
+    }
+  }
+
+  private take(step: IteratorResult<Uint8Array>): Uint8Array | undefined {
+    if (!step.done) return step.value;
+    this.exhausted = true;
+    return undefined;
   }
 
   private stop(): unknown {

@@ -5,5 +5,14 @@
  * header: `Sun, 06 Nov 1994 08:49:37 GMT`. (RFC 9110 §5.6.7)
  */
 export function formatDateTime(time: number): string {
-  return new Date(time).toUTCString();
+  const second = Math.floor(time / 1000);
+  if (second !== lastSecond) {
+    lastSecond = second;
+    lastDate = new Date(time).toUTCString();
+  }
+  return lastDate;
 }
+
+// The date shows no more than seconds, so one text serves a second's responses.
+let lastSecond = NaN;
+let lastDate = '';

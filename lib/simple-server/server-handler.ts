@@ -65,8 +65,8 @@ export class ServerHandler extends SimpleHandler {
     }
   }
 
-  override async finishContent(): Promise<void> {
-    await super.finishContent();
+  override finishContent(): void {
+    super.finishContent();
     if (!this.response.writableEnded) this.response.end();
   }
 
@@ -89,6 +89,9 @@ export class ServerHandler extends SimpleHandler {
 
   override _abort(): void {
     this.logRequest();
+    // What has been sent should arrive, be it the head alone.
+    this.response.flushHeaders();
+    this.response.socket?.uncork();
     this.response.destroy();
   }
 
