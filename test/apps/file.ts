@@ -1,0 +1,20 @@
+// A file, handed to the server to send as it knows best. This one sends itself.
+
+import { open } from 'node:fs/promises';
+import type { WSGIApplication } from 'tsgiref';
+
+const file: WSGIApplication = async (environ, startResponse) => {
+  const handle = await open(new URL(import.meta.url));
+  const { size } = await handle.stat();
+  startResponse('200 OK', [
+    ['Content-Type', 'text/plain; charset=utf-8'],
+    ['Content-Length', String(size)],
+  ]);
+
+  const wrap = environ['wsgi.file_wrapper'];
+  if (wrap !== undefined) return wrap(handle);
+  // A server need not offer a wrapper; a stream of the file does as well.
+  return handle.createReadStream();
+};
+
+export default file;

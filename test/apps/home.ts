@@ -1,0 +1,15 @@
+// Two pages, told apart by PATH_INFO.
+
+import type { WSGIApplication } from 'tsgiref';
+
+const home: WSGIApplication = (environ, startResponse) => {
+  const page = environ.PATH_INFO === '/' ? 'Home Page' : 'A new page';
+  const body = new TextEncoder().encode(page);
+  startResponse('200 OK', [
+    ['Content-Type', 'text/plain'],
+    ['Content-Length', String(body.length)],
+  ]);
+  return [body];
+};
+
+export default home;
