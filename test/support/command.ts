@@ -1,0 +1,107 @@
+// Runs the real command as a child process, in a folder made for the test.
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** The repository's root, whether this runs from test/ or from dist/test/. */
+export const ROOT: string = findRoot(dirname(fileURLToPath(import.meta.url)));
+
+/** The built command. */
+export const COMMAND: string = join(ROOT, 'dist/lib/cli/main.js');
+
+function findRoot(folder: string): string {
+  const [above] = folder.split(/[\\/](?:dist[\\/])?test(?:[\\/]|$)/);
+  return above ?? folder;
+}
+
+/** A new folder with these files in it, and the function that removes it. */
+export function makeFolder(files: Record<string, string>): { path: string; remove: () => void } {
+  const path = realpathSync(mkdtempSync(join(tmpdir(), 'tsgiref-test-')));
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(path, name), text);
+  return { path, remove: () => rmSync(path, { recursive: true, force: true }) };
+}
+
+export interface Ended {
+  status: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+/** Runs a program to its end. */
+export async function run(
+  args: readonly string[],
+  options: { cwd: string; env?: NodeJS.ProcessEnv; input?: string },
+): Promise<Ended> {
+  const child = spawn(process.execPath, args, {
+    cwd: options.cwd,
+    env: options.env ?? process.env,
+    stdio: 'pipe',
+  });
+  child.stdin.end(options.input ?? '');
+  const output = collect(child);
+  const [status] = (await once(child, 'close')) as [number | null];
+  return { status, ...output() };
+}
+
+/** The command, serving. */
+export class Serving {
+  readonly child: ChildProcess;
+  readonly banner: string;
+  readonly url: string;
+  private readonly output: () => { stdout: string; stderr: string };
+
+  private constructor(child: ChildProcess, output: () => { stdout: string; stderr: string }) {
+    this.child = child;
+    this.output = output;
+    this.banner = /^Serving .*$/m.exec(output().stderr)?.[0] ?? '';
+    this.url = /http:\S+/.exec(this.banner)?.[0] ?? '';
+  }
+
+  /** Starts the command on a free port and waits for its banner. */
+  static async start(args: readonly string[], options: { cwd: string }): Promise<Serving> {
+    const child = spawn(process.execPath, [COMMAND, '--port', '0', ...args], {
+      ...options,
+      stdio: 'pipe',
+    });
+    const output = collect(child);
+    while (!/^Serving .*\n/m.test(output().stderr)) {
+      const event = await Promise.race([
+        once(child.stderr, 'data').then(() => 'data'),
+        once(child, 'close').then(() => 'close'),
+      ]);
+      if (event === 'close') throw new Error(`the command ended:\n${output().stderr}`);
+    }
+    return new Serving(child, output);
+  }
+
+  get stderr(): string {
+    return this.output().stderr;
+  }
+
+  /** Waits until standard error matches. */
+  async printed(pattern: RegExp): Promise<void> {
+    while (!pattern.test(this.stderr)) await once(this.child.stderr ?? this.child, 'data');
+  }
+
+  /** Sends a signal and resolves with the exit status. */
+  async stop(signal: NodeJS.Signals = 'SIGINT'): Promise<number | null> {
+    const { exitCode } = this.child;
+    if (exitCode !== null) return exitCode;
+    const closed = once(this.child, 'close');
+    this.child.kill(signal);
+    const [status] = (await closed) as [number | null];
+    return status;
+  }
+}
+
+function collect(child: ChildProcess): () => { stdout: string; stderr: string } {
+  let stdout = '';
+  let stderr = '';
+  child.stdout?.setEncoding('utf8').on('data', (text: string) => (stdout += text));
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+  return () => ({ stdout, stderr });
+}
