@@ -82,6 +82,7 @@ export abstract class BaseHandler {
   private finished = false;
   private contentLength: number | undefined = undefined;
   private bodyless = false;
+  private broken = false;
   private body: BodyReader | undefined = undefined;
   private disconnectError: unknown = undefined;
 
@@ -186,12 +187,17 @@ export abstract class BaseHandler {
       );
     }
     if (data.length === 0) return undefined;
-    try {
-      const sent = this.transmit(data);
-      return sent?.catch((error: unknown) => this.rethrow(error));
-    } catch (error) {
-      return this.rethrow(error);
+
+    const head = this.headersSent ? undefined : this.sendHeadFor(data);
+    if (this.bodyless) return head;
+    const room = (this.contentLength ?? Infinity) - this.bytesSent;
+    const fitting = data.length > room ? data.subarray(0, room) : data;
+    this.bytesSent += fitting.length;
+    const body = this.guard(() => whenAll(this._write(fitting), this._flush()));
+    if (fitting !== data) {
+      throw new Error(`the body is longer than its Content-Length of ${this.contentLength} bytes`);
     }
+    return whenAll(head, body);
   }
 
   /** Whether a file wrapper came back as the application's result. */
@@ -212,7 +218,7 @@ export abstract class BaseHandler {
     if (this.status === undefined) {
       throw new Error('the application ended without calling startResponse()');
     }
-    const sent = this.headersSent ? undefined : this.sendHeaders();
+    const sent = this.headersSent ? undefined : this.guard(() => this.sendHeaders());
     return sent === undefined ? this.checkLength() : sent.then(() => this.checkLength());
   }
 
@@ -270,7 +276,7 @@ export abstract class BaseHandler {
     if (!this.headersSent) {
       this.result = this.errorOutput(this.environ, this.startResponse.bind(this), reason);
       await this.finishResponse();
-    } else if (this.isComplete()) {
+    } else if (this.isComplete() && !this.broken) {
       await this.close();
     } else {
       this.finished = true;
@@ -329,30 +335,18 @@ export abstract class BaseHandler {
   private async sendBody(body: BodyReader): Promise<void> {
     while (!this.isComplete()) {
       const next = body.next();
-      const chunk = next instanceof Promise ? await next : next;
-      if (chunk === undefined) return;
-      const sent = this.write(chunk);
+      const { done, value } = next instanceof Promise ? await next : next;
+      if (done) return;
+      const sent = this.write(value);
       if (sent !== undefined) await sent;
     }
   }
 
-  private transmit(data: Uint8Array): Sent {
-    let head: Sent = undefined;
-    if (!this.headersSent) {
-      // The head may need the length of the one chunk there is.
-      this.bytesSent = data.length;
-      head = this.sendHeaders();
-      this.bytesSent = 0;
-    }
-    if (this.bodyless) return head;
-
-    const room = (this.contentLength ?? Infinity) - this.bytesSent;
-    const fitting = data.length > room ? data.subarray(0, room) : data;
-    this.bytesSent += fitting.length;
-    const sent = fitting.length > 0 ? whenAll(head, this._write(fitting), this._flush()) : head;
-    if (fitting !== data) {
-      throw new Error(`the body is longer than its Content-Length of ${this.contentLength} bytes`);
-    }
+  // The head may need the length of the one chunk there is.
+  private sendHeadFor(chunk: Uint8Array): Sent {
+    this.bytesSent = chunk.length;
+    const sent = this.guard(() => this.sendHeaders());
+    this.bytesSent = 0;
     return sent;
   }
 
@@ -383,9 +377,17 @@ export abstract class BaseHandler {
 
   // Only the transport can know that the client has left: the same error out of
   // the application may come from a connection of its own.
-  private rethrow(error: unknown): never {
-    if (isConnectionError(error)) this.disconnectError ??= error;
-    throw error;
+  private guard(step: () => Sent): Sent {
+    const fail = (error: unknown): never => {
+      this.broken = true;
+      if (isConnectionError(error)) this.disconnectError ??= error;
+      throw error;
+    };
+    try {
+      return step()?.catch(fail);
+    } catch (error) {
+      return fail(error);
+    }
   }
 
   // ---- The transport: a subclass must supply these

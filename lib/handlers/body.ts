@@ -4,6 +4,7 @@
 import { describe } from '../describe.ts';
 import type { ResponseBody } from '../types.ts';
 
+type Step = IteratorResult<Uint8Array>;
 type ChunkIterator = Iterator<Uint8Array> | AsyncIterator<Uint8Array>;
 
 /**
@@ -25,14 +26,17 @@ export class BodyReader {
   }
 
   /**
-   * The next chunk, or undefined at the end; a promise of it if the application
-   * waits for something. Throws or rejects if the application does.
+   * The next step of the iteration; a promise of it if the application waits for
+   * something. Throws or rejects if the application does.
    */
-  next(): Uint8Array | undefined | Promise<Uint8Array | undefined> {
+  next(): Step | Promise<Step> {
     try {
-      this.iterator ??= iterate(this.body);
-      const step = this.iterator.next();
-      return step instanceof Promise ? this.settle(step) : this.take(step);
+      if (Symbol.asyncIterator in this.body) {
+        this.iterator ??= this.body[Symbol.asyncIterator]();
+        return this.settle(this.iterator.next());
+      }
+      this.iterator ??= this.body[Symbol.iterator]();
+      return this.note(this.iterator.next() as Step);
     } catch (error) {
       this.exhausted = true;
       throw error;
@@ -54,12 +58,10 @@ export class BodyReader {
     await this.attempt(() => this.body.close?.());
   }
 
-  private async settle(
-    waiting: Promise<IteratorResult<Uint8Array>>,
-  ): Promise<Uint8Array | undefined> {
+  private async settle(waiting: Step | Promise<Step>): Promise<Step> {
     this.waiting = true;
     try {
-      return this.take(await waiting);
+      return this.note(await waiting);
     } catch (error) {
       this.exhausted = true;
       throw error;
@@ -68,10 +70,12 @@ export class BodyReader {
     }
   }
 
-  private take(step: IteratorResult<Uint8Array>): Uint8Array | undefined {
-    if (!step.done) return step.value;
-    this.exhausted = true;
-    return undefined;
+  private note(step: Step): Step {
+    if (typeof step !== 'object' || step === null) {
+      throw new TypeError(`the body's iterator gave ${describe(step)} in place of { done, value }`);
+    }
+    if (step.done) this.exhausted = true;
+    return step;
   }
 
   private stop(): unknown {
@@ -87,10 +91,6 @@ export class BodyReader {
       this.report(error);
     }
   }
-}
-
-function iterate(body: ResponseBody): ChunkIterator {
-  return Symbol.asyncIterator in body ? body[Symbol.asyncIterator]() : body[Symbol.iterator]();
 }
 
 // A Node stream that was never read from holds its file or socket open, and

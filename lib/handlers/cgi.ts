@@ -6,7 +6,7 @@
 
 import { StreamInput, ErrorOutput } from '../io.ts';
 import { decodeLatin1 } from '../latin1.ts';
-import type { ErrorStream, InputStream } from '../types.ts';
+import type { ErrorStream, InputStream, WSGIApplication } from '../types.ts';
 import { SimpleHandler, type ByteSink } from './simple.ts';
 
 /**
@@ -41,6 +41,11 @@ export class CGIHandler extends BaseCGIHandler {
     const environ = cgiEnviron();
     super(standardInput(environ), process.stdout, standardError(), environ);
   }
+
+  override async run(application: WSGIApplication): Promise<void> {
+    await super.run(application);
+    releaseStandardInput();
+  }
 }
 
 /**
@@ -57,6 +62,11 @@ export class IISCGIHandler extends BaseCGIHandler {
     const path = environ['PATH_INFO'] ?? '';
     if (`${path}/`.startsWith(`${script}/`)) environ['PATH_INFO'] = path.slice(script.length);
     super(standardInput(environ), process.stdout, standardError(), environ);
+  }
+
+  override async run(application: WSGIApplication): Promise<void> {
+    await super.run(application);
+    releaseStandardInput();
   }
 }
 
@@ -83,6 +93,11 @@ function cgiEnviron(): Record<string, string> {
 function standardInput(environ: Record<string, string>): InputStream {
   const length = environ['CONTENT_LENGTH'] ?? '';
   return new StreamInput(process.stdin, /^[0-9]+$/.test(length) ? Number(length) : 0);
+}
+
+// A server that leaves standard input open would keep the process waiting for more.
+function releaseStandardInput(): void {
+  process.stdin.destroy();
 }
 
 function standardError(): ErrorStream {

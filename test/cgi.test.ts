@@ -1,0 +1,168 @@
+// CGI programs as a web server starts them: a process for each request. This file
+// is its own CGI program.
+
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+import { CGIHandler, IISCGIHandler, type WSGIApplication, readEnviron } from '../lib/index.ts';
+import { bytes, text } from './support/bytes.ts';
+import { type Ended, makeFolder, run } from './support/command.ts';
+
+const app: WSGIApplication = async (environ, startResponse) => {
+  if (environ.PATH_INFO === '/fail') throw new Error('cgi failure');
+  const seen = {
+    path: environ.PATH_INFO,
+    script: environ.SCRIPT_NAME,
+    proxy: environ['HTTP_PROXY'] ?? 'none',
+    home: (environ as unknown as Record<string, string>)['HOME'] ?? 'none',
+    once: environ['wsgi.run_once'],
+    processes: environ['wsgi.multiprocess'],
+    body: environ.PATH_INFO === '/part' ? text(await environ['wsgi.input'].read(2)) : text(await environ['wsgi.input'].read()),
+  };
+  startResponse('200 OK', [['Content-Type', 'application/json']]);
+  return [bytes(JSON.stringify(seen))];
+};
+
+const self = fileURLToPath(import.meta.url);
+
+if (process.env['TSGIREF_TEST_CGI'] === 'iis') await new IISCGIHandler().run(app);
+else if (process.env['TSGIREF_TEST_CGI'] !== undefined) await new CGIHandler().run(app);
+else tests();
+
+function tests(): void {
+  /** Runs this file as a CGI program with these variables and this standard input. */
+  async function cgi(environ: Record<string, string>, input = ''): Promise<Ended> {
+    const env = { TSGIREF_TEST_CGI: 'plain', REQUEST_METHOD: 'GET', SERVER_PROTOCOL: 'HTTP/1.1', HOME: '/home/cgi', ...environ };
+    return run([self], { cwd: '.', env, input });
+  }
+  const body = (output: string): Record<string, unknown> => JSON.parse(output.slice(output.indexOf('\r\n\r\n') + 4));
+
+  describe('CGIHandler', () => {
+    test('answers on standard output, with a Status line and no Date', async () => {
+      const { stdout, stderr, status } = await cgi({ PATH_INFO: '/x' });
+      assert.match(stdout, /^Status: 200 OK\r\nContent-Type: application\/json\r\nContent-Length: \d+\r\n\r\n\{/);
+      assert.equal(stderr, '');
+      assert.equal(status, 0);
+    });
+
+    test('tells the application that it runs once, among other processes', async () => {
+      const seen = body((await cgi({})).stdout);
+      assert.equal(seen['once'], true);
+      assert.equal(seen['processes'], true);
+      assert.equal(seen['home'], '/home/cgi', 'the process environment is in environ');
+    });
+
+    test('reads no further than CONTENT_LENGTH', async () => {
+      const seen = body((await cgi({ REQUEST_METHOD: 'POST', CONTENT_LENGTH: '4' }, 'bodyandmore')).stdout);
+      assert.equal(seen['body'], 'body');
+    });
+
+    test('reads nothing without CONTENT_LENGTH', async () => {
+      assert.equal(body((await cgi({ CONTENT_LENGTH: '' }, 'ignored')).stdout)['body'], '');
+    });
+
+    test('gives a 500 where the body ends before CONTENT_LENGTH', async () => {
+      const { stdout, stderr } = await cgi({ CONTENT_LENGTH: '10' }, 'short');
+      assert.match(stdout, /^Status: 500 Internal Server Error\r\n/);
+      assert.match(stderr, /the request's body ended after 5 of 10 bytes/);
+    });
+
+    test('ends though standard input stays open', async () => {
+      for (const path of ['/', '/part']) {
+        const env = { TSGIREF_TEST_CGI: 'plain', CONTENT_LENGTH: '4', PATH_INFO: path };
+        const child = spawn(process.execPath, [self], { env, stdio: ['pipe', 'ignore', 'ignore'] });
+        child.stdin.write('body');
+        const [status] = (await once(child, 'close')) as [number];
+        assert.equal(status, 0);
+      }
+    });
+
+    test('gives the bytes of a path as characters', async () => {
+      assert.equal(body((await cgi({ PATH_INFO: '/café' })).stdout)['path'], '/cafÃ©');
+    });
+
+    test('does not pass on HTTP_PROXY', async () => {
+      assert.equal(body((await cgi({ HTTP_PROXY: 'http://evil.example' })).stdout)['proxy'], 'none');
+    });
+
+    test('gives a 500 and reports when the application fails', async () => {
+      const { stdout, stderr } = await cgi({ PATH_INFO: '/fail' });
+      assert.equal(
+        stdout,
+        'Status: 500 Internal Server Error\r\nContent-Type: text/plain\r\nContent-Length: 59\r\n\r\n' +
+          'A server error occurred.  Please contact the administrator.',
+      );
+      assert.match(stderr, /^Error: cgi failure\n/);
+    });
+  });
+
+  describe('IISCGIHandler', () => {
+    const iis = async (script: string, path: string): Promise<unknown> =>
+      body((await cgi({ TSGIREF_TEST_CGI: 'iis', SCRIPT_NAME: script, PATH_INFO: path })).stdout)['path'];
+
+    test('takes SCRIPT_NAME off the beginning of PATH_INFO', async () => {
+      assert.equal(await iis('/app', '/app/page'), '/page');
+      assert.equal(await iis('/app', '/app'), '');
+    });
+
+    test('leaves a PATH_INFO that only begins alike', async () => {
+      assert.equal(await iis('/app', '/apple'), '/apple');
+    });
+  });
+
+  test('readEnviron gives the process environment as bytes in characters', () => {
+    process.env['TSGIREF_TEST_TEXT'] = 'é€';
+    assert.equal(readEnviron()['TSGIREF_TEST_TEXT'], 'Ã©\xe2\x82\xac');
+    delete process.env['TSGIREF_TEST_TEXT'];
+  });
+
+  // As `python3 -m http.server --cgi`, but for giving up root's rights, with which
+  // the program may not be able to read its own file.
+  const program =
+    'import http.server as h, os, sys\n' +
+    'h.nobody_uid = os.getuid\n' +
+    'h.test(HandlerClass=h.CGIHTTPRequestHandler, port=int(sys.argv[1]), bind="127.0.0.1")\n';
+  const has = spawnSync('python3', ['-c', 'import http.server as h; h.CGIHTTPRequestHandler']).status === 0;
+  const reason = process.platform === 'win32' ? 'needs a POSIX shell' : has ? false : 'there is no python3 with CGI here';
+
+  test("it runs under Python's CGI server", { skip: reason }, async () => {
+    const folder = makeFolder({});
+    let server: ChildProcess | undefined;
+    try {
+      mkdirSync(join(folder.path, 'cgi-bin'));
+      const script = join(folder.path, 'cgi-bin/app.sh');
+      writeFileSync(script, `#!/bin/sh\nTSGIREF_TEST_CGI=plain exec '${process.execPath}' '${self}'\n`);
+      chmodSync(script, 0o755);
+      const port = await freePort();
+      server = spawn('python3', ['-u', '-W', 'ignore', '-c', program, String(port)], {
+        cwd: folder.path,
+        stdio: ['ignore', 'pipe', 'ignore'],
+      });
+      await once(server.stdout ?? server, 'data');
+      const response = await fetch(`http://127.0.0.1:${port}/cgi-bin/app.sh/page`, { method: 'POST', body: 'hello' });
+      const seen = (await response.json()) as Record<string, unknown>;
+      assert.equal(seen['path'], '/page');
+      assert.equal(seen['script'], '/cgi-bin/app.sh');
+      assert.equal(seen['body'], 'hello');
+    } finally {
+      server?.kill();
+      folder.remove();
+    }
+  });
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}

@@ -1,0 +1,899 @@
+// The protocol in memory: an application goes in, bytes come out.
+
+import assert from 'node:assert/strict';
+import { Readable } from 'node:stream';
+import { describe, test } from 'node:test';
+
+import {
+  BaseCGIHandler,
+  BaseHandler,
+  BytesIO,
+  type ErrorStream,
+  FileWrapper,
+  Headers,
+  type ResponseBody,
+  type ResponseHeaders,
+  SimpleHandler,
+  type StartResponse,
+  type Status,
+  StringIO,
+  type WSGIApplication,
+  type WSGIEnvironment,
+  formatDateTime,
+  setupTestingDefaults,
+} from '../lib/index.ts';
+import { bytes, deferred, text } from './support/bytes.ts';
+
+/** A SimpleHandler over streams in memory. */
+class TestHandler extends SimpleHandler {
+  readonly sent: BytesIO;
+  readonly reported: StringIO;
+
+  constructor(environ: Partial<WSGIEnvironment> = {}, input = '') {
+    const filled: Partial<WSGIEnvironment> = { ...environ };
+    setupTestingDefaults(filled);
+    const sent = new BytesIO();
+    const reported = new StringIO();
+    super(new BytesIO(bytes(input)), sent, reported, filled, true, true);
+    this.sent = sent;
+    this.reported = reported;
+  }
+
+  get output(): string {
+    return text(this.sent.getValue()).replace(/^Date: .* GMT\r\n/m, '');
+  }
+
+  get errors(): string {
+    return this.reported.getValue();
+  }
+}
+
+/** What a new handler of this class sends for the application. */
+async function run(app: WSGIApplication, environ: Partial<WSGIEnvironment> = {}): Promise<TestHandler> {
+  const handler = new TestHandler(environ);
+  await handler.run(app);
+  return handler;
+}
+
+const HELLO: ResponseHeaders = [['Content-Type', 'text/plain']];
+
+const hello: WSGIApplication = (_environ, startResponse) => {
+  startResponse('200 OK', HELLO);
+  return [bytes('Hello')];
+};
+
+const ERROR_PAGE =
+  'HTTP/1.0 500 Internal Server Error\r\n' +
+  'Content-Type: text/plain\r\n' +
+  'Content-Length: 59\r\n' +
+  '\r\n' +
+  'A server error occurred.  Please contact the administrator.';
+
+describe('environ', () => {
+  // CPython: testEnviron
+  test('holds osEnviron, then the CGI variables, then the wsgi keys', async () => {
+    class OsHandler extends TestHandler {
+      override osEnviron = { HOME: '/root', REQUEST_METHOD: 'OVERWRITTEN' };
+    }
+    const handler = new OsHandler({ REQUEST_METHOD: 'POST' });
+    let seen: Record<string, unknown> = {};
+    await handler.run((environ, startResponse) => {
+      seen = { ...environ };
+      return hello(environ, startResponse);
+    });
+    assert.equal(seen['HOME'], '/root');
+    assert.equal(seen['REQUEST_METHOD'], 'POST');
+    assert.deepEqual(seen['wsgi.version'], [1, 0]);
+    assert.equal(seen['wsgi.url_scheme'], 'http');
+    assert.equal(seen['wsgi.input'], handler.stdin);
+    assert.equal(seen['wsgi.errors'], handler.stderr);
+    assert.equal(seen['wsgi.multithread'], true);
+    assert.equal(seen['wsgi.multiprocess'], true);
+    assert.equal(seen['wsgi.run_once'], false);
+    assert.equal(seen['wsgi.input_terminated'], true);
+    assert.equal(typeof seen['wsgi.file_wrapper'], 'function');
+  });
+
+  test('is a plain object, new for each request', async () => {
+    const base: Partial<WSGIEnvironment> = {};
+    setupTestingDefaults(base);
+    const seen: object[] = [];
+    for (const _ of [1, 2]) {
+      const handler = new SimpleHandler(new BytesIO(), new BytesIO(), new StringIO(), base);
+      await handler.run((environ, startResponse) => {
+        seen.push(environ);
+        environ['my.own'] = 1;
+        return hello(environ, startResponse);
+      });
+    }
+    assert.notEqual(seen[0], seen[1]);
+    assert.equal(Object.getPrototypeOf(seen[0]), Object.prototype);
+    assert.equal('my.own' in base, false);
+  });
+
+  // CPython: testScheme
+  test('has the scheme that HTTPS says', async () => {
+    for (const [https, scheme] of [['on', 'https'], ['1', 'https'], ['yes', 'https'], ['off', 'http']] as const) {
+      const handler = await run(hello, { HTTPS: https });
+      assert.equal(handler.environ['wsgi.url_scheme'] ?? '', scheme, https);
+    }
+  });
+
+  test('has SERVER_SOFTWARE if the handler has one', async () => {
+    const handler = new TestHandler();
+    handler.serverSoftware = 'test/1';
+    await handler.run(hello);
+    assert.equal(handler.environ.SERVER_SOFTWARE, 'test/1');
+    assert.match(handler.output, /^Server: test\/1\r\n/m);
+  });
+});
+
+describe('Content-Length', () => {
+  const cases: Array<[string, WSGIApplication, Partial<WSGIEnvironment>, string | undefined]> = [
+    // CPython: testContentLength
+    ['of one chunk in an array', hello, {}, '5'],
+    ['of one chunk in a Set', (_, start) => (start('200 OK', []), new Set([bytes('abc')])), {}, '3'],
+    ['not of a generator, which may yield more', (_, start) => (start('200 OK', []), (function* () { yield bytes('abc'); })()), {}, undefined],
+    ['not of two chunks', (_, start) => (start('200 OK', []), [bytes('a'), bytes('b')]), {}, undefined],
+    ['of no chunk', (_, start) => (start('200 OK', []), []), {}, '0'],
+    ['of nothing but empty chunks', (_, start) => (start('200 OK', []), [bytes('')]), {}, '0'],
+    ['not after write()', (_, start) => { start('200 OK', [])(bytes('x')); return []; }, {}, undefined],
+    ['as the application gave it', (_, start) => (start('200 OK', [['content-length', '5']]), [bytes('ab'), bytes('cde')]), {}, '5'],
+    ['of a HEAD with the body of a GET', hello, { REQUEST_METHOD: 'HEAD' }, '5'],
+    ['not of a HEAD without a body', (_, start) => (start('200 OK', []), []), { REQUEST_METHOD: 'HEAD' }, undefined],
+    ['of a HEAD as given', (_, start) => (start('200 OK', [['Content-Length', '12345']]), []), { REQUEST_METHOD: 'HEAD' }, '12345'],
+    ['never of a 204', (_, start) => (start('204 No Content', [['Content-Length', '0']]), []), {}, undefined],
+    ['always 0 of a 205', (_, start) => (start('205 Reset Content', []), []), {}, '0'],
+    ['not of a 304, unless given', (_, start) => (start('304 Not Modified', []), []), {}, undefined],
+    ['of a 304 as given', (_, start) => (start('304 Not Modified', [['Content-Length', '9']]), []), {}, '9'],
+  ];
+  for (const [title, app, environ, expected] of cases) {
+    test(title, async () => {
+      const handler = await run(app, environ);
+      assert.equal(/^content-length: (.*)\r$/im.exec(handler.output)?.[1], expected);
+      assert.equal(handler.errors, '');
+    });
+  }
+
+  for (const [environ, status] of [
+    [{ REQUEST_METHOD: 'HEAD' }, '200 OK'],
+    [{}, '204 No Content'],
+    [{}, '205 Reset Content'],
+    [{}, '304 Not Modified'],
+  ] as Array<[Partial<WSGIEnvironment>, Status]>) {
+    test(`${environ.REQUEST_METHOD ?? ''} ${status} sends no body, and asks for no more of it`, async () => {
+      let asked = 0;
+      const handler = await run((_, start) => {
+        start(status, []);
+        return (function* () { while (true) { asked += 1; yield bytes('body'); } })();
+      }, environ);
+      assert.ok(handler.output.endsWith('\r\n\r\n'));
+      assert.equal(asked, 1);
+    });
+  }
+
+  test('is kept when the body falls short, which is reported', async () => {
+    // CPython: testContentLength, with 12345 and an empty list
+    const handler = await run((_, start) => (start('200 OK', [['Content-Length', '12345']]), []));
+    assert.equal(handler.output, 'HTTP/1.0 200 OK\r\nContent-Length: 12345\r\n\r\n');
+    assert.match(handler.errors, /^Error: the body ended after 0 bytes; its Content-Length says 12345\n/);
+  });
+
+  test('bounds what is sent', async () => {
+    const handler = await run((_, start) => (start('200 OK', [['Content-Length', '3']]), [bytes('ab'), bytes('cde')]));
+    assert.ok(handler.output.endsWith('\r\n\r\nabc'));
+    assert.match(handler.errors, /^Error: the body is longer than its Content-Length of 3 bytes\n/);
+  });
+
+  test('ends the iteration as soon as it is reached', async () => {
+    const events: string[] = [];
+    const handler = await run((_, start) => {
+      start('200 OK', [['Content-Length', '2']]);
+      return (function* () { try { yield bytes('ab'); events.push('asked again'); yield bytes('cd'); } finally { events.push('finally'); } })();
+    });
+    assert.ok(handler.output.endsWith('\r\n\r\nab'));
+    assert.deepEqual(events, ['finally']);
+    assert.equal(handler.errors, '');
+  });
+
+  test('bounds write(), too', async () => {
+    const handler = await run(async (_, start) => {
+      const write = start('200 OK', [['Content-Length', '3']]);
+      await write(bytes('abc'));
+      await assert.rejects(async () => write(bytes('d')), /longer than its Content-Length of 3/);
+      return [];
+    });
+    assert.ok(handler.output.endsWith('\r\n\r\nabc'));
+  });
+});
+
+describe('the head', () => {
+  // CPython: testHeaderFormats
+  for (const origin of [true, false]) {
+    for (const software of [undefined, 'Foo/1.0']) {
+      for (const httpVersion of ['0.9', '1.0', '1.1']) {
+        test(`from ${origin ? 'an origin' : 'a gateway'}, ${software ?? 'anonymous'}, HTTP/${httpVersion}`, async () => {
+          const handler = new TestHandler({ SERVER_PROTOCOL: `HTTP/${httpVersion}` });
+          handler.originServer = origin;
+          handler.serverSoftware = software;
+          handler.httpVersion = httpVersion;
+          await handler.run((_, start) => (start('200 OK', []), []));
+          const output = text(handler.sent.getValue());
+          if (!origin) assert.equal(output, 'Status: 200 OK\r\nContent-Length: 0\r\n\r\n');
+          else if (httpVersion === '0.9') assert.equal(output, '');
+          else {
+            const server = software === undefined ? '' : `Server: ${software}\r\n`;
+            const shape = `^HTTP/${httpVersion} 200 OK\r\nDate: \\w{3}, \\d\\d \\w{3} \\d{4} \\d\\d:\\d\\d:\\d\\d GMT\r\n${server}Content-Length: 0\r\n\r\n$`;
+            assert.match(output, new RegExp(shape));
+          }
+        });
+      }
+    }
+  }
+
+  test("keeps the application's Date and Server", async () => {
+    const handler = new TestHandler();
+    handler.serverSoftware = 'Foo/1.0';
+    await handler.run((_, start) => (start('200 OK', [['date', 'today'], ['SERVER', 'mine']]), []));
+    assert.equal(text(handler.sent.getValue()), 'HTTP/1.0 200 OK\r\ndate: today\r\nSERVER: mine\r\nContent-Length: 0\r\n\r\n');
+  });
+
+  test('waits for the first chunk that is not empty', async () => {
+    const handler = new TestHandler();
+    const seen: string[] = [];
+    await handler.run((_, start) => {
+      start('200 OK', []);
+      return (function* () {
+        for (const chunk of ['', '', 'a']) {
+          yield bytes(chunk);
+          seen.push(handler.output === '' ? 'nothing sent' : 'sent');
+        }
+      })();
+    });
+    assert.deepEqual(seen, ['nothing sent', 'nothing sent', 'sent']);
+  });
+
+  test('may begin as late as the first chunk', async () => {
+    const handler = await run(async function* (_environ, start) {
+      start('200 OK', []);
+      yield bytes('late');
+    } as WSGIApplication);
+    assert.equal(handler.output, 'HTTP/1.0 200 OK\r\n\r\nlate');
+  });
+
+  test('formatDateTime writes the one form that HTTP has', () => {
+    assert.equal(formatDateTime(784111777000), 'Sun, 06 Nov 1994 08:49:37 GMT');
+    assert.equal(formatDateTime(0), 'Thu, 01 Jan 1970 00:00:00 GMT');
+  });
+});
+
+describe('startResponse refuses', () => {
+  const refused: Array<[title: string, args: unknown[], error: RegExp]> = [
+    ['a number as status', [200, []], /^TypeError: startResponse\(\) takes a status that is a string such as '200 OK', not the number 200$/],
+    ['a status without a space', ['200', []], /^RangeError: the status "200" is not three digits, a space and a reason/],
+    ['a status of letters', ['20X OK', []], /^RangeError: the status "20X OK" is not three digits/],
+    ['a status run together', ['200OK', []], /^RangeError: the status "200OK" is not three digits/],
+    ['an informational status', ['101 Switching', []], /^RangeError: the status "101 Switching" cannot end a request/],
+    ['a line break in the status', ['200 OK\r\nX: y', []], /^RangeError: the status "200 OK\\r\\nX: y" contains U\+000D/],
+    ['a TAB in the status', ['200 O\tK', []], /^RangeError: .* contains U\+0009/],
+    ['a character above U+00FF in the status', ['200 €', []], /^RangeError: .* contains U\+20AC/],
+    ['headers in an object', ['200 OK', { a: 'b' }], /^TypeError: startResponse\(\) takes the headers as an array of \[name, value\] pairs, not an object$/],
+    ['no headers', ['200 OK'], /^TypeError: .* not undefined$/],
+    ['a header of three', ['200 OK', [['a', 'b', 'c']]], /^TypeError: each header is a \[name, value\] pair, not an Array of 3 items$/],
+    ['a header that is a string', ['200 OK', ['ab']], /^TypeError: each header is a \[name, value\] pair, not "ab"$/],
+    ['a number as value', ['200 OK', [['a', 1]]], /^TypeError: a header value is a string, not the number 1; use String\(…\)$/],
+    ['a name that is no string', ['200 OK', [[1, 'a']]], /^TypeError: a header name is a string, not the number 1/],
+    ['a name with a colon', ['200 OK', [['a:', 'b']]], /^RangeError: "a:" is no header name/],
+    ['an empty name', ['200 OK', [['', 'b']]], /^RangeError: "" is no header name/],
+    ['a line break in a value', ['200 OK', [['a', 'b\nc']]], /^RangeError: the header value "b\\nc" contains U\+000A/],
+    ['a character above U+00FF in a value', ['200 OK', [['a', 'ü€']]], /^RangeError: .* contains U\+20AC/],
+    ['a hop-by-hop header', ['200 OK', [['Connection', 'close']]], /^RangeError: the application may not send Connection/],
+    ['a Content-Length that is no number', ['200 OK', [['Content-Length', '5x']]], /^RangeError: Content-Length is "5x"/],
+    ['two Content-Lengths', ['200 OK', [['Content-Length', '5'], ['content-length', '5']]], /^RangeError: Content-Length stands in the headers more than once/],
+  ];
+  for (const [title, args, expected] of refused) {
+    test(title, async () => {
+      let thrown: unknown;
+      const handler = await run((_environ, startResponse) => {
+        try {
+          (startResponse as (...args: unknown[]) => void)(...args);
+        } catch (error) {
+          thrown = error;
+          throw error;
+        }
+        return [];
+      });
+      assert.match(String(thrown), expected);
+      assert.equal(handler.output, ERROR_PAGE);
+    });
+  }
+
+  // CPython: testRaisesControlCharacters
+  test('every control character in the status, in names and in values, but TAB in a value', () => {
+    const handler = new TestHandler();
+    handler.setupEnviron();
+    for (let code = 0; code <= 0x7f; code += 1) {
+      if (code === 0x20) code = 0x7f;
+      const control = String.fromCharCode(code);
+      const attempt = (status: string, name: string, value: string) => () =>
+        new TestHandler().startResponse(status as Status, [[name, value]]);
+      assert.throws(attempt(`200 O${control}K`, 'a', 'b'), RangeError);
+      assert.throws(attempt('200 OK', `a${control}`, 'b'), RangeError);
+      if (control === '\t') attempt('200 OK', 'a', `b${control}`)();
+      else assert.throws(attempt('200 OK', 'a', `b${control}`), RangeError);
+    }
+  });
+
+  test('a second call, also when the first one threw', async () => {
+    const handler = await run((_environ, startResponse) => {
+      assert.throws(() => startResponse('bad' as Status, []), RangeError);
+      startResponse('200 OK', []);
+      return [];
+    });
+    assert.match(handler.errors, /startResponse\(\) was called a second time; only an error may replace the first/);
+    assert.equal(handler.output, ERROR_PAGE);
+  });
+
+  test('any call after the end', async () => {
+    let late: StartResponse | undefined;
+    const handler = await run((environ, startResponse) => {
+      late = startResponse;
+      return hello(environ, startResponse);
+    });
+    assert.throws(() => late?.('200 OK', [], new Error('x')), /after the response had ended/);
+    assert.ok(handler.output.endsWith('Hello'));
+  });
+});
+
+describe('startResponse with an error', () => {
+  test('replaces status and headers that have not been sent', async () => {
+    const handler = await run((_environ, startResponse) => {
+      startResponse('200 OK', [['X-First', '1']]);
+      startResponse('503 Busy', [['X-Second', '2']], new Error('full'));
+      return [bytes('later')];
+    });
+    assert.equal(handler.output, 'HTTP/1.0 503 Busy\r\nX-Second: 2\r\nContent-Length: 5\r\n\r\nlater');
+  });
+
+  test('throws that very error when they have been sent', async () => {
+    const error = new Error('too late');
+    let thrown: unknown;
+    const handler = await run((_environ, startResponse) => {
+      startResponse('200 OK', [])(bytes('begun'));
+      try {
+        startResponse('500 Failed', [], error);
+      } catch (caught) {
+        thrown = caught;
+        throw caught;
+      }
+      return [];
+    });
+    assert.equal(thrown, error);
+    assert.ok(handler.output.endsWith('\r\n\r\nbegun'));
+    assert.match(handler.errors, /^Error: too late\n/);
+  });
+});
+
+test('the list of headers stays as the application made it', async () => {
+  const headers: ResponseHeaders = [['A', 'b']];
+  await run((_, start) => (start('200 OK', headers), [bytes('x')]));
+  assert.deepEqual(headers, [['A', 'b']]);
+});
+
+describe('write()', () => {
+  test('comes before what is returned', async () => {
+    const handler = await run(async (_environ, startResponse) => {
+      const write = startResponse('200 OK', []);
+      await write(bytes('written '));
+      await write(bytes(''));
+      return [bytes('returned')];
+    });
+    assert.equal(handler.output, 'HTTP/1.0 200 OK\r\n\r\nwritten returned');
+  });
+
+  test('keeps the order of calls that are not awaited', async () => {
+    const handler = await run((_environ, startResponse) => {
+      const write = startResponse('200 OK', []);
+      for (const each of ['a', 'b', 'c']) void write(bytes(each));
+      return [];
+    });
+    assert.ok(handler.output.endsWith('\r\n\r\nabc'));
+  });
+
+  test('refuses what is no bytes, and a call after the end', async () => {
+    let write: ReturnType<StartResponse> | undefined;
+    await run((_environ, startResponse) => {
+      write = startResponse('200 OK', []);
+      assert.throws(() => write?.('text' as never), /^TypeError: a chunk of the body is a Uint8Array, not "text": use new TextEncoder/);
+      return [];
+    });
+    assert.throws(() => write?.(bytes('late')), /there is no response to send this chunk with/);
+  });
+});
+
+describe('an application that fails', () => {
+  // CPython: testBasicErrorOutput
+  test('before the head gives a 500, and its trace goes to the error stream', async () => {
+    const handler = await run(() => { throw new Error('secret'); });
+    assert.equal(handler.output, ERROR_PAGE);
+    assert.match(handler.errors, /^Error: secret\n {4}at .*handlers\.test/);
+  });
+
+  // CPython: testErrorAfterOutput
+  test('after it leaves what was sent as it is', async () => {
+    const handler = await run((_environ, startResponse) => {
+      startResponse('200 OK', [])(bytes('begun'));
+      throw new Error('mid');
+    });
+    assert.equal(handler.output, 'HTTP/1.0 200 OK\r\n\r\nbegun');
+    assert.match(handler.errors, /^Error: mid\n/);
+  });
+
+  const frozen = Object.freeze(new Error('frozen'));
+  const circular = new Error('circular');
+  circular.cause = circular;
+  class Hostile extends Error {
+    override get stack(): string {
+      throw new Error('no stack for you');
+    }
+  }
+  const thrown: Array<[title: string, value: unknown, report: RegExp]> = [
+    ['undefined', undefined, /the application threw undefined/],
+    ['null', null, /the application threw null/],
+    ['a string', 'text', /^Thrown, though it is no Error: "text"\n/],
+    ['an object', { a: 1 }, /^Thrown, though it is no Error: an object\n/],
+    ['a frozen error', frozen, /^Error: frozen\n/],
+    ['an error whose stack cannot be read', new Hostile('hostile'), /^Error: hostile\n/],
+    ['an error with a cause', new Error('outer', { cause: new TypeError('inner') }), /^Error: outer\n[\s\S]*\nCaused by: TypeError: inner\n/],
+    ['an error that is its own cause', circular, /^Error: circular\n/],
+  ];
+  for (const [title, value, report] of thrown) {
+    for (const how of ['throws', 'rejects with', 'fails in iteration with']) {
+      test(`${how} ${title}`, async () => {
+        const handler = await run((_environ, startResponse) => {
+          if (how === 'throws') throw value;
+          if (how === 'rejects with') return Promise.reject(value);
+          startResponse('200 OK', []);
+          return (async function* (): AsyncGenerator<Uint8Array> { throw value; })();
+        });
+        assert.equal(handler.output, ERROR_PAGE);
+        assert.match(handler.errors, report);
+      });
+    }
+  }
+
+  const wrong: Array<[title: string, value: unknown, report: RegExp]> = [
+    ['undefined', undefined, /returned undefined; it must return an iterable of Uint8Array chunks, such as \[bytes\]; is a `return` missing\?/],
+    ['null', null, /returned null; it must return/],
+    ['a string', 'text', /returned a string, "text"; .*: use \[new TextEncoder\(\)\.encode\(text\)\]/],
+    ['bytes', bytes('text'), /returned a Uint8Array of 4 bytes itself; .*: put it in an array/],
+    ['a number', 5, /returned the number 5/],
+    ['a plain object', {}, /returned an object;/],
+    ['an array of strings', ['a'], /a chunk of the body is a Uint8Array, not "a": use new TextEncoder\(\)\.encode\(text\)/],
+    ['an array of promises', [Promise.resolve(bytes('a'))], /not an object of class Promise: await it, or use an async generator/],
+    ['an array of numbers', [1], /not the number 1: was the Uint8Array itself returned/],
+  ];
+  for (const [title, value, report] of wrong) {
+    test(`returns ${title}`, async () => {
+      const handler = await run((_environ, startResponse) => (startResponse('200 OK', []), value as ResponseBody));
+      assert.equal(handler.output, ERROR_PAGE);
+      assert.match(handler.errors, report);
+    });
+  }
+
+  test('never calls startResponse', async () => {
+    assert.match((await run(() => [])).errors, /the application ended without calling startResponse\(\)/);
+    assert.match((await run(() => [bytes('x')])).errors, /startResponse\(\) comes before the first chunk/);
+  });
+
+  test('shows as many calls as tracebackLimit says', async () => {
+    const handler = new TestHandler();
+    handler.tracebackLimit = 1;
+    await handler.run(() => { throw new Error('short'); });
+    assert.equal(handler.errors.split('\n').length, 3, handler.errors);
+  });
+});
+
+describe('the end of a body', () => {
+  /** A body that tells what is done to it. */
+  function watched(events: string[], chunks: Array<Uint8Array | Error | Promise<Uint8Array>>): ResponseBody {
+    let index = 0;
+    return {
+      [Symbol.asyncIterator]: () => ({
+        async next() {
+          const chunk = await chunks[index];
+          index += 1;
+          if (chunk instanceof Error) throw chunk;
+          return chunk === undefined ? { done: true, value: undefined } : { done: false, value: chunk };
+        },
+        async return() {
+          events.push('return');
+          return { done: true, value: undefined };
+        },
+      }),
+      async close() {
+        events.push('close');
+      },
+    };
+  }
+  const start: WSGIApplication = (_environ, startResponse) => (startResponse('200 OK', [['Content-Length', '2']]), []);
+
+  // CPython: testCloseOnError
+  const endings: Array<[string, Array<Uint8Array | Error>, string[]]> = [
+    ['read to its end: close() alone', [bytes('a'), bytes('')], ['close']],
+    ['stopped early: return(), then close()', [bytes('ab'), bytes('c')], ['return', 'close']],
+    ['that throws: close() alone', [new Error('broken')], ['close']],
+    ['whose chunk is refused: return(), then close()', ['text' as never], ['return', 'close']],
+  ];
+  for (const [title, chunks, expected] of endings) {
+    test(title, async () => {
+      const events: string[] = [];
+      await run((environ, startResponse) => (start(environ, startResponse), watched(events, chunks)));
+      assert.deepEqual(events, expected);
+    });
+  }
+
+  test('when the client leaves while it waits: both at once, and once', async () => {
+    const events: string[] = [];
+    const waiting = deferred<Uint8Array>();
+    const asked = deferred();
+    const handler = new TestHandler();
+    const done = handler.run((_environ, startResponse) => {
+      startResponse('200 OK', []);
+      const body = watched(events, [waiting.promise]);
+      queueMicrotask(() => asked.resolve());
+      return body;
+    });
+    await asked.promise;
+    await new Promise(setImmediate);
+    handler.disconnect();
+    await new Promise(setImmediate);
+    assert.deepEqual(events, ['return', 'close']);
+    waiting.resolve(bytes('too late'));
+    await done;
+    assert.deepEqual(events, ['return', 'close']);
+    assert.equal(handler.output, '');
+    assert.equal(handler.errors, '');
+  });
+
+  test('when the client leaves before there is one', async () => {
+    const events: string[] = [];
+    const waiting = deferred<ResponseBody>();
+    const handler = new TestHandler();
+    const done = handler.run((_environ, startResponse) => (startResponse('200 OK', []), waiting.promise));
+    handler.disconnect();
+    waiting.resolve(watched(events, [bytes('x')]));
+    await done;
+    assert.deepEqual(events, ['close']);
+    assert.equal(handler.output, '');
+    assert.equal(handler.errors, '');
+  });
+
+  test('an error in close() or finally is reported, and changes nothing', async () => {
+    const handler = await run((_environ, startResponse) => {
+      startResponse('200 OK', [['Content-Length', '1']]);
+      const body = (function* () { try { yield bytes('x'); } finally { throw new Error('in finally'); } })();
+      return Object.assign(body, { close() { throw new Error('in close'); } });
+    });
+    assert.ok(handler.output.endsWith('\r\n\r\nx'));
+    assert.match(handler.errors, /^Error: in finally\n[\s\S]*\nError: in close\n/);
+  });
+
+  test('a Readable that was never read from is destroyed', async () => {
+    const stream = Readable.from([bytes('x')]);
+    const handler = new TestHandler();
+    const waiting = deferred<ResponseBody>();
+    const done = handler.run(() => waiting.promise);
+    handler.disconnect();
+    waiting.resolve(stream);
+    await done;
+    assert.equal(stream.destroyed, true);
+  });
+});
+
+describe('a client that leaves', () => {
+  // CPython: testClientConnectionTerminations
+  for (const code of ['EPIPE', 'ECONNRESET', 'ECONNABORTED']) {
+    for (const later of [false, true]) {
+      test(`is no fault: ${code} from _write, ${later ? 'rejected' : 'thrown'}`, async () => {
+        class Broken extends TestHandler {
+          override _write(): Promise<void> {
+            const error = Object.assign(new Error('gone'), { code });
+            if (later) return Promise.reject(error);
+            throw error;
+          }
+        }
+        const handler = new Broken();
+        await handler.run(hello);
+        assert.equal(handler.errors, '');
+      });
+    }
+  }
+
+  test('is one, if the connection was the application’s own', async () => {
+    const handler = await run(() => { throw Object.assign(new Error('database'), { code: 'ECONNRESET' }); });
+    assert.match(handler.errors, /^Error: database\n/);
+    assert.equal(handler.output, ERROR_PAGE);
+  });
+
+  // CPython: testDontResetInternalStateOnException
+  test('other errors of the transport are reported, and the state stays', async () => {
+    class Broken extends TestHandler {
+      override _write(): void {
+        throw new Error('disk full');
+      }
+    }
+    const handler = new Broken();
+    await handler.run(hello);
+    assert.match(handler.errors, /^Error: disk full\n/);
+    assert.equal(handler.status, '200 OK');
+    assert.notEqual(handler.result, undefined);
+    assert.equal(handler.headers.get('Content-Type'), 'text/plain');
+    assert.notEqual(handler.environ, undefined);
+  });
+});
+
+// CPython: testPartialWrite
+test('a short write is continued, with a warning', async () => {
+  const warnings: string[] = [];
+  const listen = (warning: Error): void => void warnings.push(`${warning.name}: ${warning.message}`);
+  process.on('warning', listen);
+  let output = '';
+  const slow = {
+    write(data: Uint8Array): number {
+      output += text(data.subarray(0, 7));
+      return Math.min(7, data.length);
+    },
+  };
+  const environ = {};
+  setupTestingDefaults(environ);
+  await new SimpleHandler(new BytesIO(), slow, new StringIO(), environ).run(hello);
+  await new Promise(setImmediate);
+  process.off('warning', listen);
+  assert.match(output, /^HTTP\/1\.0 200 OK\r\nDate: .*\r\nContent-Type: text\/plain\r\nContent-Length: 5\r\n\r\nHello$/);
+  assert.match(warnings[0] ?? '', /^DeprecationWarning: stdout\.write\(\) took 7 of \d+ bytes/);
+});
+
+// CPython: testBytesData
+test('bytes go out as they are', async () => {
+  const handler = await run((_, start) => (start('200 OK', []), [new Uint8Array([0, 255, 13, 10])]));
+  assert.deepEqual([...handler.sent.getValue().slice(-4)], [0, 255, 13, 10]);
+});
+
+// CPython: testCGIEnviron
+test('BaseCGIHandler speaks to a server: Status, and no Date', async () => {
+  const environ = {};
+  setupTestingDefaults(environ);
+  const stdout = new BytesIO();
+  const handler = new BaseCGIHandler(new BytesIO(), stdout, new StringIO(), environ);
+  await handler.run(hello);
+  assert.equal(text(stdout.getValue()), 'Status: 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nHello');
+  assert.equal(handler.environ['wsgi.multithread'], false);
+  assert.equal(handler.environ['wsgi.multiprocess'], true);
+});
+
+// CPython: testAbstractMethods
+test('BaseHandler leaves five methods to its subclass', () => {
+  for (const name of ['addCgiVars', 'getStdin', 'getStderr', '_write', '_flush']) {
+    assert.equal(name in BaseHandler.prototype, false, name);
+  }
+});
+
+describe('a hook that is overridden', () => {
+  /** A handler of a class made for one hook. */
+  async function output(handlerClass: typeof TestHandler, app: WSGIApplication = hello): Promise<string> {
+    const handler = new handlerClass();
+    await handler.run(app);
+    return handler.output;
+  }
+  const page = (body: string): string => `HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+
+  test('setupEnviron, addCgiVars, getScheme, getStdin', async () => {
+    class Hooked extends TestHandler {
+      override setupEnviron(): void {
+        super.setupEnviron();
+        this.environ['hook.setup'] = 'yes';
+      }
+      override addCgiVars(): void {
+        super.addCgiVars();
+        this.environ.PATH_INFO = '/hooked';
+      }
+      override getScheme(): string {
+        return 'https';
+      }
+      override getStdin(): BytesIO {
+        return new BytesIO(bytes('hooked input'));
+      }
+    }
+    const seen = await output(Hooked, async (environ, start) => {
+      start('200 OK', []);
+      const input = text(await environ['wsgi.input'].read());
+      return [bytes([environ['hook.setup'], environ.PATH_INFO, environ['wsgi.url_scheme'], input].join())];
+    });
+    assert.ok(seen.endsWith('\r\n\r\nyes,/hooked,https,hooked input'));
+  });
+
+  test('startResponse', async () => {
+    class Hooked extends TestHandler {
+      override startResponse(status: Status, headers: ResponseHeaders, error?: unknown): ReturnType<StartResponse> {
+        return super.startResponse(status, [...headers, ['X-Hook', 'yes']], error);
+      }
+    }
+    assert.match(await output(Hooked), /^X-Hook: yes\r$/m);
+  });
+
+  test('write', async () => {
+    class Hooked extends TestHandler {
+      override write(data: Uint8Array): void | Promise<void> {
+        return super.write(bytes(text(data).toUpperCase()));
+      }
+    }
+    assert.equal(await output(Hooked), page('HELLO'));
+  });
+
+  test('finishResponse and finishContent', async () => {
+    const events: string[] = [];
+    class Hooked extends TestHandler {
+      override async finishResponse(): Promise<void> {
+        events.push('finishResponse');
+        await super.finishResponse();
+      }
+      override finishContent(): void | Promise<void> {
+        events.push('finishContent');
+        return super.finishContent();
+      }
+      override async close(): Promise<void> {
+        events.push('close');
+        await super.close();
+      }
+    }
+    assert.equal(await output(Hooked), page('Hello'));
+    assert.deepEqual(events, ['finishResponse', 'finishContent', 'close']);
+  });
+
+  test('setContentLength', async () => {
+    class Hooked extends TestHandler {
+      override setContentLength(): void {}
+    }
+    assert.equal(await output(Hooked), 'HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\nHello');
+  });
+
+  test('cleanupHeaders', async () => {
+    class Hooked extends TestHandler {
+      override cleanupHeaders(): void {
+        super.cleanupHeaders();
+        this.headers.set('X-Clean', 'yes');
+      }
+    }
+    assert.match(await output(Hooked), /^X-Clean: yes\r$/m);
+  });
+
+  test('sendPreamble and sendHeaders', async () => {
+    class Preamble extends TestHandler {
+      override sendPreamble(): void | Promise<void> {
+        return this._write(bytes('HTTP/9 123 PREAMBLE\r\n'));
+      }
+    }
+    assert.match(await output(Preamble), /^HTTP\/9 123 PREAMBLE\r\nContent-Type/);
+    class None extends TestHandler {
+      override sendHeaders(): void {
+        this.prepareHead();
+      }
+    }
+    assert.equal(await output(None), 'Hello');
+  });
+
+  test('clientIsModern', async () => {
+    class Hooked extends TestHandler {
+      override clientIsModern(): boolean {
+        return false;
+      }
+    }
+    assert.equal(await output(Hooked), 'Hello');
+  });
+
+  test('resultIsFile and sendfile', async () => {
+    class Hooked extends TestHandler {
+      override sendfile(): boolean {
+        void this.write(bytes('sent by hand'));
+        return true;
+      }
+    }
+    const file: WSGIApplication = (environ, start) => {
+      start('200 OK', []);
+      return environ['wsgi.file_wrapper']?.(new BytesIO(bytes('by blocks'))) ?? [];
+    };
+    assert.ok((await output(Hooked, file)).endsWith('\r\n\r\nsent by hand'));
+    assert.ok((await output(TestHandler, file)).endsWith('\r\n\r\nby blocks'));
+    class Never extends Hooked {
+      override resultIsFile(): boolean {
+        return false;
+      }
+    }
+    assert.ok((await output(Never, file)).endsWith('\r\n\r\nby blocks'));
+  });
+
+  test('logException, getStderr, handleError and errorOutput', async () => {
+    const fail: WSGIApplication = () => { throw new Error('x'); };
+    const logged: unknown[] = [];
+    class Log extends TestHandler {
+      override logException(error: unknown): void {
+        logged.push(error);
+      }
+    }
+    assert.equal(await output(Log, fail), ERROR_PAGE);
+    assert.equal(String(logged[0]), 'Error: x');
+
+    const elsewhere = new StringIO();
+    class Stderr extends TestHandler {
+      override getStderr(): ErrorStream {
+        return elsewhere;
+      }
+    }
+    await output(Stderr, fail);
+    assert.match(elsewhere.getValue(), /^Error: x\n/);
+
+    class Handle extends TestHandler {
+      override async handleError(): Promise<void> {
+        await this._write(bytes('handled'));
+      }
+    }
+    assert.equal(await output(Handle, fail), 'handled');
+
+    class Page extends TestHandler {
+      override errorOutput(_environ: WSGIEnvironment, startResponse: StartResponse, error: unknown): ResponseBody {
+        startResponse('599 Odd', [], error);
+        return [bytes('page')];
+      }
+    }
+    assert.equal(await output(Page, fail), 'HTTP/1.0 599 Odd\r\nContent-Length: 4\r\n\r\npage');
+  });
+
+  test('the fields of the error page, of the class of headers, of the file wrapper', async () => {
+    class Mine extends Headers {
+      override toBytes(): Uint8Array {
+        return bytes('X-Mine: yes\r\n\r\n');
+      }
+    }
+    class Hooked extends TestHandler {
+      override errorStatus: Status = '418 Teapot';
+      override errorHeaders: ResponseHeaders = [['X-Tea', 'yes']];
+      override errorBody: Uint8Array = bytes('tea');
+      override wsgiFileWrapper: undefined = undefined;
+      override wsgiVersion = [2, 0] as const;
+      override wsgiRunOnce = true;
+    }
+    const handler = new Hooked();
+    await handler.run(() => { throw new Error('x'); });
+    assert.equal(handler.output, 'HTTP/1.0 418 Teapot\r\nX-Tea: yes\r\nContent-Length: 3\r\n\r\ntea');
+    assert.equal('wsgi.file_wrapper' in handler.environ, false);
+    assert.deepEqual(handler.environ['wsgi.version'], [2, 0]);
+    assert.equal(handler.environ['wsgi.run_once'], true);
+    class WithClass extends TestHandler {
+      override headersClass: typeof Headers = Mine;
+    }
+    assert.equal(await output(WithClass), 'HTTP/1.0 200 OK\r\nX-Mine: yes\r\n\r\nHello');
+  });
+
+  test('_write and _flush', async () => {
+    const events: string[] = [];
+    class Hooked extends TestHandler {
+      override _write(data: Uint8Array): void {
+        events.push(text(data).includes('\r\n') ? 'write head' : `write ${text(data)}`);
+      }
+      override _flush(): void {
+        events.push('flush');
+      }
+    }
+    await output(Hooked, (_, start) => (start('200 OK', []), [bytes('a'), bytes('b')]));
+    assert.deepEqual(events, ['write head', 'write head', 'write a', 'flush', 'write b', 'flush']);
+  });
+});
+
+test('a FileWrapper of a handler is told from one of another make', async () => {
+  const handler = new TestHandler();
+  handler.result = new FileWrapper(new BytesIO());
+  assert.equal(handler.resultIsFile(), true);
+  handler.wsgiFileWrapper = undefined;
+  assert.equal(handler.resultIsFile(), false);
+});
