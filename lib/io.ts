@@ -129,6 +129,7 @@ export class StreamInput implements InputStream {
   private offset = 0;
   private reading = false;
   private ended = false;
+  private failure: { error: unknown } | undefined = undefined;
 
   constructor(source: AsyncIterable<Uint8Array>, length: number = Infinity) {
     this.source = source;
@@ -192,8 +193,7 @@ export class StreamInput implements InputStream {
     this.chunk = NOTHING;
     this.offset = 0;
     while (!this.ended && this.received < this.length) {
-      this.iterator ??= this.source[Symbol.asyncIterator]();
-      const { done, value } = await this.iterator.next();
+      const { done, value } = await this.askSource();
       if (done) {
         this.ended = true;
         break;
@@ -207,6 +207,18 @@ export class StreamInput implements InputStream {
       throw new Error(`the request's body ended after ${this.received} of ${this.length} bytes`);
     }
     return false;
+  }
+
+  // An iterator that has thrown says afterwards that it is done; the body is not.
+  private async askSource(): Promise<IteratorResult<Uint8Array>> {
+    if (this.failure !== undefined) throw this.failure.error;
+    try {
+      this.iterator ??= this.source[Symbol.asyncIterator]();
+      return await this.iterator.next();
+    } catch (error) {
+      this.failure = { error };
+      throw error;
+    }
   }
 }
 

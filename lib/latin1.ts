@@ -24,5 +24,7 @@ export function decodeLatin1(bytes: Uint8Array): string {
 
 /** Undoes percent-encoding once, into bytes as characters; `%zz` stays as it is. */
 export function percentDecode(text: string): string {
-  return text.replace(/%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)));
+  return text.replace(/%([0-9a-f]{2})/gi, (_, hex: string) =>
+    String.fromCharCode(parseInt(hex, 16)),
+  );
 }

@@ -100,11 +100,7 @@ export type ResponseHeaders = Array<[name: string, value: string]>;
  * Throws when an argument breaks the rules, on a second call without `error`,
  * and, with `error`, that very error if the head has already been sent.
  */
-export type StartResponse = (
-  status: Status,
-  headers: ResponseHeaders,
-  error?: unknown,
-) => Write;
+export type StartResponse = (status: Status, headers: ResponseHeaders, error?: unknown) => Write;
 
 /**
  * Sends a chunk before the returned body's own: an older way, for applications

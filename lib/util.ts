@@ -18,7 +18,8 @@ export function guessScheme(environ: { HTTPS?: string }): 'http' | 'https' {
  */
 export function applicationUri(environ: WSGIEnvironment): string {
   const scheme = environ['wsgi.url_scheme'];
-  return `${scheme}://${authority(environ, scheme)}${percentEncode(environ.SCRIPT_NAME || '/', '/')}`;
+  const path = percentEncode(environ.SCRIPT_NAME || '/', '/');
+  return `${scheme}://${authority(environ, scheme)}${path}`;
 }
 
 /** The URL of the request; without its query if `includeQuery` is false. */
@@ -173,7 +174,10 @@ function readBlocks(file: FileLike, blockSize: number): AsyncIterator<Uint8Array
   );
 }
 
-async function* blocksOfHandle(file: FileHandleLike, blockSize: number): AsyncGenerator<Uint8Array> {
+async function* blocksOfHandle(
+  file: FileHandleLike,
+  blockSize: number,
+): AsyncGenerator<Uint8Array> {
   while (true) {
     // A fresh block each time: the one before may still wait to be sent.
     const block = new Uint8Array(blockSize);

@@ -41,7 +41,9 @@ const OPTIONS = {
 export function readArguments(words: readonly string[]): Settings {
   const { values, positionals } = parse(words);
   if (positionals.length > 1) {
-    throw new Problem(`one FILE is served at a time, not ${positionals.length}: ${positionals.join(' ')}`);
+    throw new Problem(
+      `one FILE is served at a time, not ${positionals.length}: ${positionals.join(' ')}`,
+    );
   }
   return {
     target: positionals[0],
@@ -66,7 +68,8 @@ function explain(error: unknown): string {
   if (unknown !== undefined) {
     const options = Object.keys(OPTIONS).map((name) => `--${name}`);
     const meant = nearest(unknown, options);
-    return `there is no option ${unknown}; ${meant ? `did you mean ${meant}?` : 'see tsgiref --help'}`;
+    const advice = meant === undefined ? 'see tsgiref --help' : `did you mean ${meant}?`;
+    return `there is no option ${unknown}; ${advice}`;
   }
   // parseArgs speaks plainly in its first sentence; the rest is about its own API.
   return `${message.split('\n')[0]}; see tsgiref --help`;

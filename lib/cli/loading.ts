@@ -16,7 +16,10 @@ export function explainLoading(error: unknown, file: string): unknown {
   const message = String(property(error, 'message') ?? error);
   if (code === 'ERR_MODULE_NOT_FOUND') return new Problem(explainNotFound(message, file));
   if (code === 'ERR_UNKNOWN_FILE_EXTENSION') {
-    return new Problem(`${file} is not JavaScript or TypeScript by its name: .js, .mjs, .cjs, .ts, .mts and .cts are`);
+    return new Problem(
+      `${file} is not JavaScript or TypeScript by its name: ` +
+        '.js, .mjs, .cjs, .ts, .mts and .cts are',
+    );
   }
   if (error instanceof SyntaxError) return new Problem(explainSyntax(error, file));
   return error;
@@ -32,7 +35,10 @@ function explainNotFound(message: string, file: string): string {
     return `${where} imports '${missing}', which is not installed; run: npm install ${missing}`;
   }
   const path = toPath(missing);
-  return `${where} imports ${path}, which does not exist; write the path with the file's own ending`;
+  return (
+    `${where} imports ${path}, which does not exist; ` +
+    "write the path with the file's own ending"
+  );
 }
 
 function explainSyntax(error: SyntaxError, file: string): string {

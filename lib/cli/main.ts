@@ -39,7 +39,8 @@ function version(): string {
 }
 
 main(process.argv.slice(2)).catch((error: unknown) => {
-  const text = error instanceof Problem ? `${error.message}\n` : withoutOurCalls(formatException(error));
+  const text =
+    error instanceof Problem ? `${error.message}\n` : withoutOurCalls(formatException(error));
   process.stderr.write(`tsgiref: ${text}`);
   process.exit(1);
 });

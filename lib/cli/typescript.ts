@@ -4,7 +4,15 @@
 
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
@@ -39,7 +47,10 @@ export function compile(url: string): Compiled {
   const compiler = findCompiler(path);
   const commonjs = path.endsWith('.cts');
   const content = readFileSync(path);
-  const key = createHash('sha256').update(`${compiler.version}\0${url}\0`).update(content).digest('hex');
+  const key = createHash('sha256')
+    .update(`${compiler.version}\0${url}\0`)
+    .update(content)
+    .digest('hex');
   const cached = join(compiler.cache, `${key}.js`);
 
   const format = commonjs ? 'commonjs' : 'module';
@@ -63,7 +74,11 @@ function findCompiler(path: string): Compiler {
       const manifest = createRequire(from).resolve('typescript/package.json');
       const { version, bin } = JSON.parse(readFileSync(manifest, 'utf8'));
       const folder = dirname(manifest);
-      return { version, command: join(folder, bin.tsc), cache: join(folder, '..', '.cache', 'tsgiref') };
+      return {
+        version,
+        command: join(folder, bin.tsc),
+        cache: join(folder, '..', '.cache', 'tsgiref'),
+      };
     } catch {
       // None there; the next place may have one.
     }
@@ -90,7 +105,9 @@ function runCompiler({ version, command }: Compiler, path: string, module: strin
   } catch (error) {
     const said = String(Reflect.get(Object(error), 'stdout') ?? '').trim();
     const first = said.split('\n').find((line) => line.includes('error')) ?? String(error);
-    throw new Problem(`${basename(path)} could not be compiled by TypeScript ${version}:\n${first}`);
+    throw new Problem(
+      `${basename(path)} could not be compiled by TypeScript ${version}:\n${first}`,
+    );
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -103,7 +120,9 @@ function pointMapAt(url: string, source: string): string {
   const [comment, encoded] = MAP.exec(source) ?? [];
   if (comment === undefined || encoded === undefined) return source;
   const map = JSON.parse(Buffer.from(encoded, 'base64').toString());
-  const moved = Buffer.from(JSON.stringify({ ...map, sourceRoot: '', sources: [url] })).toString('base64');
+  const moved = Buffer.from(JSON.stringify({ ...map, sourceRoot: '', sources: [url] })).toString(
+    'base64',
+  );
   return source.replace(MAP, `//# sourceMappingURL=data:application/json;base64,${moved}\n`);
 }
 

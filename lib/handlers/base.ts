@@ -252,7 +252,8 @@ export abstract class BaseHandler {
   /** Sets Content-Length where it is known: no chunk, or one. */
   setContentLength(): void {
     if (this.bytesSent > 0) {
-      if (countChunks(this.result) === 1) this.headers.set('Content-Length', String(this.bytesSent));
+      if (countChunks(this.result) === 1)
+        this.headers.set('Content-Length', String(this.bytesSent));
     } else if (this.environ.REQUEST_METHOD !== 'HEAD') {
       // No body to a HEAD says nothing of what a GET would get.
       this.headers.set('Content-Length', '0');

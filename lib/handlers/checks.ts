@@ -19,7 +19,9 @@ const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 export function checkStatus(status: string): void {
   const wanted = "a string such as '200 OK'";
   if (typeof status !== 'string') {
-    throw new TypeError(`startResponse() takes a status that is ${wanted}, not ${describe(status)}`);
+    throw new TypeError(
+      `startResponse() takes a status that is ${wanted}, not ${describe(status)}`,
+    );
   }
   const forbidden = NOT_IN_STATUS.exec(status);
   if (forbidden !== null) {
@@ -29,10 +31,14 @@ export function checkStatus(status: string): void {
     );
   }
   if (!STATUS.test(status)) {
-    throw new RangeError(`the status ${quote(status)} is not three digits, a space and a reason: use ${wanted}`);
+    throw new RangeError(
+      `the status ${quote(status)} is not three digits, a space and a reason: use ${wanted}`,
+    );
   }
   if (status < '200') {
-    throw new RangeError(`the status ${quote(status)} cannot end a request: 1xx only announce another`);
+    throw new RangeError(
+      `the status ${quote(status)} cannot end a request: 1xx only announce another`,
+    );
   }
 }
 
@@ -40,7 +46,8 @@ export function checkStatus(status: string): void {
 export function checkHeaders(headers: ResponseHeaders): void {
   if (!Array.isArray(headers)) {
     throw new TypeError(
-      `startResponse() takes the headers as an array of [name, value] pairs, not ${describe(headers)}`,
+      'startResponse() takes the headers as an array of [name, value] pairs, ' +
+        `not ${describe(headers)}`,
     );
   }
   let lengths = 0;

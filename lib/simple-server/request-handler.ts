@@ -100,7 +100,7 @@ export class WSGIRequestHandler {
   // What the application left unread stands before the next request.
   private async drain(handler: ServerHandler): Promise<void> {
     try {
-      for (let drained = 0; drained <= MOST_DRAINED; ) {
+      for (let drained = 0; drained <= MOST_DRAINED;) {
         const piece = await handler.stdin.read(65536);
         if (piece.length === 0) return;
         drained += piece.length;
