@@ -194,7 +194,8 @@ export abstract class BaseHandler {
     const fitting = data.length > room ? data.subarray(0, room) : data;
     this.bytesSent += fitting.length;
     const body = this.guard(() => whenAll(this._write(fitting), this._flush()));
-    if (fitting !== data) {
+    // Of a file, the first Content-Length bytes are meant.
+    if (fitting !== data && !this.resultIsFile()) {
       throw new Error(`the body is longer than its Content-Length of ${this.contentLength} bytes`);
     }
     return whenAll(head, body);

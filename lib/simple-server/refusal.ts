@@ -13,6 +13,9 @@ export interface Refusal {
   reason: string;
 }
 
+// absolute-form = absolute-URI                                 (RFC 9112 §3.2.2)
+const ABSOLUTE = /^https?:\/\/([^/?]*)/i;
+
 // Host = uri-host [ ":" port ]                                   (RFC 9110 §7.2)
 const HOST = /^(?:\[[0-9a-f:.]+\]|[a-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]*)?$/i;
 
@@ -24,18 +27,20 @@ export function refuse(request: IncomingMessage): Refusal | undefined {
       reason: `This server speaks HTTP/1.1, not HTTP/${request.httpVersion}.`,
     };
   }
-  return refuseTarget(request) ?? refuseHeaders(request.rawHeaders);
+  return refuseTarget(request) ?? refuseHeaders(request);
 }
 
 function refuseTarget({ url = '', method }: IncomingMessage): Refusal | undefined {
   // A fragment is never sent; who sends one wants it to be read in two ways.
   if (url.includes('#')) return badRequest(`The target ${quote(url)} contains '#'.`);
-  if (url.startsWith('/') || /^https?:\/\//i.test(url)) return undefined;
+  if (url.startsWith('/')) return undefined;
   if (url === '*' && method === 'OPTIONS') return undefined;
+  const [, host] = ABSOLUTE.exec(url) ?? [];
+  if (host !== undefined && host !== '' && HOST.test(host)) return undefined;
   return badRequest(`The target ${quote(url)} is neither a path nor an http URL.`);
 }
 
-function refuseHeaders(rawHeaders: readonly string[]): Refusal | undefined {
+function refuseHeaders({ rawHeaders, httpVersionMinor }: IncomingMessage): Refusal | undefined {
   let hosts = 0;
   for (let index = 0; index < rawHeaders.length; index += 2) {
     const name = rawHeaders[index] ?? '';
@@ -51,9 +56,12 @@ function refuseHeaders(rawHeaders: readonly string[]): Refusal | undefined {
           reason: `The transfer coding ${quote(value)} is not known here; 'chunked' is.`,
         };
       }
+      if (httpVersionMinor === 0) return badRequest('HTTP/1.0 has no transfer codings.');
     }
   }
-  return hosts > 1 ? badRequest('The request names its Host more than once.') : undefined;
+  if (hosts > 1) return badRequest('The request names its Host more than once.');
+  if (hosts === 0 && httpVersionMinor > 0) return badRequest('The request names no Host.');
+  return undefined;
 }
 
 function badRequest(reason: string): Refusal {

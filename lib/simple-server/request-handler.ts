@@ -4,6 +4,7 @@
 // Mirrors wsgiref.simple_server.WSGIRequestHandler.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 
 import { ErrorOutput } from '../io.ts';
 import type { ErrorStream, WSGIApplication, WSGIEnvironment } from '../types.ts';
@@ -22,6 +23,10 @@ const MOST_DRAINED = 1024 * 1024;
 
 const stderr = new ErrorOutput(process.stderr);
 
+// Connections on which a request was refused. What follows on one of them may be
+// another part of the same trick, and Node has parsed it already.
+const refused = new WeakSet<Socket>();
+
 /** Serves one request. Every method may be overridden; pass the class to `makeServer`. */
 export class WSGIRequestHandler {
   /** For `SERVER_SOFTWARE` and the Server header. */
@@ -39,10 +44,11 @@ export class WSGIRequestHandler {
 
   /** Serves the request; resolves when the application has been closed. */
   async handle(): Promise<void> {
-    const refusal = refuse(this.request);
+    const { request, response } = this;
+    if (refused.has(request.socket)) return;
+    const refusal = refuse(request);
     if (refusal !== undefined) return this.sendError(refusal);
 
-    const { request, response } = this;
     const handler = new ServerHandler(request, response, this.getStderr(), this.getEnviron());
     handler.serverSoftware = this.serverVersion;
     handler.requestHandler = this;
@@ -90,9 +96,9 @@ export class WSGIRequestHandler {
     this.response.writeHead(Number(status.slice(0, 3)), status.slice(4), {
       'Content-Type': 'text/plain; charset=utf-8',
       'Content-Length': Buffer.byteLength(body),
-      // What follows on this connection may be another part of the same trick.
       Connection: 'close',
     });
+    refused.add(this.request.socket);
     this.response.end(body);
     this.logRequest(status.slice(0, 3), Buffer.byteLength(body));
   }

@@ -265,7 +265,8 @@ function checkAddress([host, port]: ServerAddress): void {
 }
 
 function nodeOptions(limits: ServerLimits): ServerOptions {
-  const options: ServerOptions = {};
+  // A request without a Host is refused with all the others, by refusal.ts.
+  const options: ServerOptions = { requireHostHeader: false };
   const { maxHeaderSize, headersTimeout, requestTimeout, keepAliveTimeout } = limits;
   if (maxHeaderSize !== undefined) options.maxHeaderSize = maxHeaderSize;
   if (headersTimeout !== undefined) options.headersTimeout = headersTimeout;

@@ -1,0 +1,457 @@
+// How a server lives: it binds, serves, and shuts down.
+
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+
+import {
+  type ErrorStream,
+  StringIO,
+  type WSGIApplication,
+  type WSGIEnvironment,
+  WSGIRequestHandler,
+  WSGIServer,
+  demoApp,
+  makeServer,
+} from '../lib/index.ts';
+import { bytes, deferred } from './support/bytes.ts';
+import { ROOT, makeFolder, run } from './support/command.ts';
+import { RawClient, exchange, withServer, withoutDate } from './support/wire.ts';
+
+const hello: WSGIApplication = (_environ, startResponse) => {
+  startResponse('200 OK', [['Content-Type', 'text/plain']]);
+  return [bytes('hello')];
+};
+
+class Quiet extends WSGIRequestHandler {
+  override logMessage(): void {}
+}
+
+const GET = 'GET / HTTP/1.1\r\nHost: test\r\n\r\n';
+const GET_AND_CLOSE = 'GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n';
+
+/** A port that is taken for as long as `use` runs. */
+async function withTakenPort(use: (port: number) => Promise<void>): Promise<void> {
+  const holder = createServer().listen(0, '127.0.0.1');
+  await once(holder, 'listening');
+  try {
+    await use((holder.address() as AddressInfo).port);
+  } finally {
+    holder.close();
+  }
+}
+
+describe('binding', () => {
+  test('begins at once, and port 0 is any free port', async () => {
+    const server = makeServer('127.0.0.1', 0, hello, { handlerClass: Quiet });
+    await server.ready;
+    assert.equal(server.listening, true);
+    assert.ok(server.serverPort > 0);
+    assert.deepEqual(server.serverAddress, ['127.0.0.1', server.serverPort]);
+    assert.equal(server.baseEnviron.SERVER_PORT, String(server.serverPort));
+    assert.match(await exchange(server.serverPort, GET_AND_CLOSE), /hello$/);
+    await server.shutdown();
+  });
+
+  test("'' is every interface, and the name is the machine's own", async () => {
+    const server = makeServer('', 0, hello, { handlerClass: Quiet });
+    await server.ready;
+    assert.equal(server.serverName, hostname());
+    assert.match(await exchange(server.serverPort, GET_AND_CLOSE), /hello$/);
+    await server.shutdown();
+  });
+
+  test('an IPv6 address is a name in brackets', async () => {
+    const server = makeServer('::1', 0, hello);
+    await server.ready;
+    assert.equal(server.serverName, '[::1]');
+    await server.shutdown();
+  });
+
+  test('to a port that is taken makes ready and serveForever reject, and names the address', async () => {
+    await withTakenPort(async (port) => {
+      const message = `cannot listen on 127.0.0.1:${port}: another program listens there; stop it, or choose another port (EADDRINUSE)`;
+      const server = makeServer('127.0.0.1', port, hello);
+      await assert.rejects(server.serveForever(), { message, code: 'EADDRINUSE' });
+      await assert.rejects(server.ready, { message });
+      await assert.rejects(server.handleRequest(), { message });
+      await server.shutdown();
+      await server.serverClose();
+    });
+  });
+
+  test('is not silent when it fails and nobody waits for it', async () => {
+    const folder = makeFolder({
+      'program.mjs': `import { makeServer, demoApp } from ${JSON.stringify(join(ROOT, 'dist/lib/index.js'))};\nmakeServer('127.0.0.1', Number(process.argv[2]), demoApp);\n`,
+    });
+    await withTakenPort(async (port) => {
+      const { status, stderr } = await run(['program.mjs', String(port)], { cwd: folder.path });
+      assert.equal(status, 1);
+      assert.match(stderr, new RegExp(`cannot listen on 127\\.0\\.0\\.1:${port}: another program listens there`));
+    });
+    folder.remove();
+  });
+
+  const wrong: Array<[unknown[], RegExp]> = [
+    [[5, 0, hello], /^TypeError: a host is a string, '' for every interface, not the number 5$/],
+    [['', 70000, hello], /^RangeError: a port is a whole number from 0 to 65535, not the number 70000$/],
+    [['', '80', hello], /^RangeError: a port is a whole number from 0 to 65535, not "80"$/],
+    [['', 0, { fetch() {} }], /^TypeError: an application is a function \(environ, startResponse\), not an object$/],
+    [['', 0], /^TypeError: an application is a function \(environ, startResponse\), not undefined$/],
+  ];
+  for (const [args, message] of wrong) {
+    test(`refuses ${message.source.slice(1, 50)}…`, () => {
+      assert.throws(() => (makeServer as (...args: unknown[]) => WSGIServer)(...args), message);
+    });
+  }
+});
+
+describe('serveForever', () => {
+  test('resolves after shutdown()', async () => {
+    const server = makeServer('127.0.0.1', 0, hello, { handlerClass: Quiet });
+    const serving = server.serveForever();
+    await server.ready;
+    await server.shutdown();
+    await serving;
+    await server.shutdown();
+    assert.equal(server.listening, false);
+  });
+
+  test('resolves when its signal aborts, also if it has before', async () => {
+    for (const before of [true, false]) {
+      const stop = new AbortController();
+      if (before) stop.abort();
+      const server = makeServer('127.0.0.1', 0, hello);
+      const serving = server.serveForever({ signal: stop.signal });
+      await server.ready;
+      stop.abort();
+      await serving;
+      assert.equal(server.listening, false);
+    }
+  });
+
+  test('resolves when node:http closes the server', async () => {
+    const server = makeServer('127.0.0.1', 0, hello);
+    const serving = server.serveForever();
+    await server.ready;
+    server.close();
+    await serving;
+  });
+});
+
+describe('handleRequest', () => {
+  test('serves one request; others wait until they are asked for', async () => {
+    const served: string[] = [];
+    const server = makeServer('127.0.0.1', 0, (environ, start) => {
+      served.push(environ.PATH_INFO);
+      return hello(environ, start);
+    }, { handlerClass: Quiet });
+    const first = server.handleRequest();
+    await server.ready;
+    const clients = [];
+    for (const path of ['/1', '/2', '/3']) {
+      const client = await RawClient.connect(server.serverPort);
+      clients.push(client.send(`GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`));
+    }
+    await first;
+    assert.deepEqual(served, ['/1']);
+    await server.handleRequest();
+    assert.deepEqual(served, ['/1', '/2']);
+    assert.equal((await clients[1]?.response())?.body, 'hello');
+    void server.serveForever();
+    assert.equal((await clients[2]?.response())?.body, 'hello');
+    await server.shutdown();
+  });
+
+  test('passes over a client that has left', async () => {
+    const served: string[] = [];
+    const server = makeServer('127.0.0.1', 0, (environ, start) => {
+      served.push(environ.PATH_INFO);
+      return hello(environ, start);
+    }, { handlerClass: Quiet });
+    const first = server.handleRequest();
+    await server.ready;
+    const one = (await RawClient.connect(server.serverPort)).send('GET /1 HTTP/1.1\r\nHost: x\r\n\r\n');
+    await first;
+    await one.response();
+    const gone = await RawClient.connect(server.serverPort);
+    const arrived = once(server, 'request') as Promise<[{ socket: import('node:net').Socket }]>;
+    gone.send('GET /gone HTTP/1.1\r\nHost: x\r\n\r\n');
+    const [request] = await arrived;
+    const left = once(request.socket, 'close');
+    gone.socket.destroy();
+    await left;
+    const second = server.handleRequest();
+    one.send('GET /2 HTTP/1.1\r\nHost: x\r\n\r\n');
+    await second;
+    assert.deepEqual(served, ['/1', '/2']);
+    await server.shutdown();
+  });
+
+  test('resolves when the server is closed', async () => {
+    const server = makeServer('127.0.0.1', 0, hello);
+    const waiting = server.handleRequest();
+    await server.ready;
+    await server.shutdown();
+    await waiting;
+  });
+});
+
+describe('shutdown', () => {
+  test('lets requests in flight finish, and takes no more', async () => {
+    const arrived = deferred();
+    const go = deferred();
+    await withServer(async (_environ, start) => {
+      arrived.resolve();
+      await go.promise;
+      start('200 OK', []);
+      return [bytes('in flight')];
+    }, async ({ server, port }) => {
+      const client = (await RawClient.connect(port)).send(GET);
+      await arrived.promise;
+      const closed = server.shutdown();
+      while (server.listening) await new Promise(setImmediate);
+      await assert.rejects(RawClient.connect(port), /ECONNREFUSED/);
+      go.resolve();
+      const { body, headers } = await client.response();
+      assert.equal(body, 'in flight');
+      assert.ok(headers.some(([name, value]) => name === 'Connection' && value === 'close'));
+      assert.equal(await client.rest(), '');
+      await closed;
+    });
+  });
+
+  test('closes what is idle: kept connections, and those that never sent a byte', async () => {
+    await withServer(hello, async ({ server, port }) => {
+      const silent = await RawClient.connect(port);
+      const begun = (await RawClient.connect(port)).send('GET / HT');
+      const kept = (await RawClient.connect(port)).send(GET);
+      await kept.response();
+      await server.shutdown();
+      for (const client of [silent, begun, kept]) assert.equal(await client.rest(), '');
+    });
+  });
+
+  test('does not begin a pipelined request', async () => {
+    const served: string[] = [];
+    const arrived = deferred();
+    const go = deferred();
+    await withServer(async (environ, start) => {
+      served.push(environ.PATH_INFO);
+      arrived.resolve();
+      await go.promise;
+      return hello(environ, start);
+    }, async ({ server, port }) => {
+      const client = (await RawClient.connect(port)).send('GET /1 HTTP/1.1\r\nHost: x\r\n\r\n');
+      await arrived.promise;
+      const closed = server.shutdown();
+      client.send('GET /2 HTTP/1.1\r\nHost: x\r\n\r\n');
+      go.resolve();
+      assert.match(await client.rest(), /hello$/);
+      await closed;
+      assert.deepEqual(served, ['/1']);
+    });
+  });
+
+  test('before it is bound is a shutdown, too', async () => {
+    const server = makeServer('127.0.0.1', 0, hello);
+    await server.shutdown();
+    assert.equal(server.listening, false);
+  });
+
+  test('is what leaving an `await using` block does', async () => {
+    const server = makeServer('127.0.0.1', 0, hello);
+    await server[Symbol.asyncDispose]();
+    assert.equal(server.listening, false);
+  });
+});
+
+test('serverClose() breaks requests in flight off, and their bodies are closed', async () => {
+  const begun = deferred();
+  const closed = deferred();
+  await withServer((_environ, start) => {
+    start('200 OK', []);
+    const body = (async function* () { yield bytes('begun'); begun.resolve(); await new Promise(() => {}); })();
+    return Object.assign(body, { close: () => closed.resolve() });
+  }, async ({ server, port }) => {
+    const client = (await RawClient.connect(port)).send(GET);
+    await begun.promise;
+    await server.serverClose();
+    await closed.promise;
+    assert.match(await client.rest(), /5\r\nbegun\r\n$/);
+  });
+});
+
+describe('limits', () => {
+  test('maxRequests: serves so many, then shuts down', async () => {
+    const server = makeServer('127.0.0.1', 0, hello, { handlerClass: Quiet, maxRequests: 2 });
+    const serving = server.serveForever();
+    await server.ready;
+    const client = (await RawClient.connect(server.serverPort)).send(GET);
+    assert.equal((await client.response()).body, 'hello');
+    client.send(GET);
+    const last = await client.response();
+    assert.ok(last.headers.some(([name, value]) => name === 'Connection' && value === 'close'));
+    await serving;
+  });
+
+  test('maxHeaderSize: more gets 431', async () => {
+    await withServer(hello, async ({ port }) => {
+      const answer = await exchange(port, `GET / HTTP/1.1\r\nHost: x\r\nX: ${'x'.repeat(2000)}\r\n\r\n`);
+      assert.match(answer, /^HTTP\/1\.1 431 Request Header Fields Too Large\r\n/);
+      assert.match(await exchange(port, GET_AND_CLOSE), /hello$/);
+    }, { maxHeaderSize: 1024, handlerClass: Quiet });
+  });
+
+  test('maxConnections: more are dropped', async () => {
+    await withServer(hello, async ({ port }) => {
+      const first = (await RawClient.connect(port)).send(GET);
+      await first.response();
+      const second = await RawClient.connect(port);
+      assert.equal(await second.rest(), '');
+      first.send(GET);
+      assert.equal((await first.response()).body, 'hello');
+    }, { maxConnections: 1 });
+  });
+
+  test('headersTimeout and requestTimeout: later gets 408', async () => {
+    await withServer(hello, async ({ port }) => {
+      assert.match(await exchange(port, 'GET / HTTP/1.1\r\nHost: x\r\n'), /^HTTP\/1\.1 408 Request Timeout\r\n/);
+    }, { headersTimeout: 50 });
+    await withServer(async (environ, start) => {
+      await environ['wsgi.input'].read();
+      return hello(environ, start);
+    }, async ({ port, errors }) => {
+      const answer = await exchange(port, 'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab');
+      assert.match(answer, /^HTTP\/1\.1 408 Request Timeout\r\n/);
+      assert.equal(errors.getValue(), '');
+    }, { requestTimeout: 50, headersTimeout: 50 });
+  });
+
+  test('keepAliveTimeout: an idle connection is closed', async () => {
+    await withServer(hello, async ({ port }) => {
+      const client = (await RawClient.connect(port)).send(GET);
+      await client.response();
+      assert.equal(await client.rest(), '');
+    }, { keepAliveTimeout: 1 });
+  });
+
+  test('requestQueueSize: is the backlog', async () => {
+    const server = makeServer('127.0.0.1', 0, hello, { requestQueueSize: 7 });
+    assert.equal(server.requestQueueSize, 7);
+    await server.shutdown();
+  });
+});
+
+describe('a subclass', () => {
+  test('of the server may add to every environ, and choose the application', async () => {
+    class Custom extends WSGIServer {
+      override setupEnviron(): void {
+        super.setupEnviron();
+        Object.assign(this.baseEnviron, { 'custom.key': 'value', SERVER_NAME: 'renamed' });
+      }
+      override getApp(): WSGIApplication {
+        return (environ, start) => {
+          start('200 OK', []);
+          return [bytes(`${environ['custom.key']} ${environ.SERVER_NAME}`)];
+        };
+      }
+    }
+    const server = makeServer('127.0.0.1', 0, hello, { serverClass: Custom, handlerClass: Quiet });
+    await server.ready;
+    assert.match(await exchange(server.serverPort, GET_AND_CLOSE), /\r\n\r\nvalue renamed$/);
+    await server.shutdown();
+  });
+
+  test('of the request handler may override anything', async () => {
+    const messages: string[] = [];
+    const errors = new StringIO();
+    class Custom extends WSGIRequestHandler {
+      override serverVersion = 'Custom/2';
+      override getEnviron(): WSGIEnvironment {
+        return { ...super.getEnviron(), 'custom.key': 'value' };
+      }
+      override getStderr(): ErrorStream {
+        return errors;
+      }
+      override addressString(): string {
+        return 'somewhere';
+      }
+      override logMessage(message: string): void {
+        messages.push(`${this.addressString()} ${message}`);
+      }
+    }
+    const server = makeServer('127.0.0.1', 0, (environ, start) => {
+      environ['wsgi.errors'].write(`${environ['custom.key']} ${environ.SERVER_SOFTWARE}`);
+      return hello(environ, start);
+    }, { handlerClass: Custom });
+    await server.ready;
+    const answer = await exchange(server.serverPort, GET_AND_CLOSE);
+    await server.shutdown();
+    assert.match(answer, /\r\nServer: Custom\/2\r\n/);
+    assert.equal(errors.getValue(), 'value Custom/2');
+    assert.deepEqual(messages, ['somewhere "GET / HTTP/1.1" 200 5']);
+  });
+
+  test('of the request handler that fails itself costs one connection', async () => {
+    let fail = true;
+    class Failing extends Quiet {
+      override getEnviron(): WSGIEnvironment {
+        if (fail) throw new Error('handler failure (this is expected in the output)');
+        return super.getEnviron();
+      }
+    }
+    const server = makeServer('127.0.0.1', 0, hello, { handlerClass: Failing });
+    await server.ready;
+    assert.equal(await exchange(server.serverPort, GET_AND_CLOSE), '');
+    fail = false;
+    assert.match(await exchange(server.serverPort, GET_AND_CLOSE), /hello$/);
+    await server.shutdown();
+  });
+});
+
+describe('the access log', () => {
+  test('has what was asked, what was answered, and how many bytes of body', async () => {
+    await withServer(hello, async ({ port, log }) => {
+      await exchange(port, GET_AND_CLOSE);
+      await exchange(port, 'HEAD /a?b=c HTTP/1.0\r\n\r\n');
+      await exchange(port, 'GET /# HTTP/1.1\r\nHost: x\r\n\r\n');
+      assert.deepEqual(log, [
+        '"GET / HTTP/1.1" 200 5',
+        '"HEAD /a?b=c HTTP/1.0" 200 -',
+        '"GET /# HTTP/1.1" 400 30',
+      ]);
+    });
+  });
+
+  test('escapes what a terminal could act on', () => {
+    const printed: string[] = [];
+    class Printing extends WSGIRequestHandler {
+      override addressString(): string {
+        return '127.0.0.1';
+      }
+    }
+    const handler = new Printing({} as never, {} as never, {} as never);
+    const { write } = process.stderr;
+    process.stderr.write = (text: string | Uint8Array): boolean => printed.push(String(text)) > 0;
+    try {
+      handler.logMessage('\x1b[2J\n"GET');
+    } finally {
+      process.stderr.write = write;
+    }
+    assert.match(printed.join(''), /^127\.0\.0\.1 - - \[\d\d\/\w{3}\/\d{4}:\d\d:\d\d:\d\d \+0000\] \\x1b\[2J\\x0a"GET\n$/);
+  });
+});
+
+// CPython: test_plain_hello
+test('demoApp greets and shows its environ', async () => {
+  await withServer(demoApp, async ({ port }) => {
+    const answer = withoutDate(await exchange(port, 'GET /x?y HTTP/1.0\r\nHost: test\r\n\r\n'));
+    assert.match(answer, /^HTTP\/1\.1 200 OK\r\nContent-Type: text\/plain; charset=utf-8\r\nContent-Length: \d+\r\nConnection: close\r\n\r\nHello world!\n\nCONTENT_LENGTH = ''\n/);
+    assert.match(answer, /\nPATH_INFO = '\/x'\nQUERY_STRING = 'y'\n/);
+    assert.match(answer, /\nwsgi\.version = \[ 1, 0 \]\n$/);
+  });
+});
