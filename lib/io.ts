@@ -16,7 +16,7 @@ export class BytesIO implements InputStream {
   private position = 0;
 
   constructor(initial: Uint8Array = NOTHING) {
-    this.buffer = initial.slice();
+    this.buffer = checkBytes('BytesIO takes', initial).slice();
     this.length = initial.length;
   }
 
@@ -40,7 +40,7 @@ export class BytesIO implements InputStream {
 
   /** Puts bytes at the position, over what is there; returns how many. */
   write(data: Uint8Array): number {
-    const end = this.position + data.length;
+    const end = this.position + checkBytes('write() takes', data).length;
     this.reserve(end);
     this.buffer.set(data, this.position);
     this.position = end;
@@ -214,7 +214,9 @@ export class StreamInput implements InputStream {
     if (this.failure !== undefined) throw this.failure.error;
     try {
       this.iterator ??= this.source[Symbol.asyncIterator]();
-      return await this.iterator.next();
+      const result = await this.iterator.next();
+      if (!result.done) checkBytes("the source of a request's body gives", result.value);
+      return result;
     } catch (error) {
       this.failure = { error };
       throw error;
@@ -261,6 +263,12 @@ function checkSize(method: string, size: number | undefined): number {
   throw new TypeError(
     `${method}() takes a whole number of bytes, or nothing for all of them, not ${describe(size)}`,
   );
+}
+
+// What is no bytes would be read as zeros, or not at all, without a word.
+function checkBytes(rule: string, data: Uint8Array): Uint8Array {
+  if (data instanceof Uint8Array) return data;
+  throw new TypeError(`${rule} bytes, a Uint8Array or Buffer, not ${describe(data)}`);
 }
 
 function checkText(text: string): string {

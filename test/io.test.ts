@@ -1,6 +1,7 @@
 // The streams: whatever way the source is cut, the reader sees the same bytes.
 
 import assert from 'node:assert/strict';
+import { Readable } from 'node:stream';
 import { describe, test } from 'node:test';
 
 import { BytesIO, ErrorOutput, type InputStream, StreamInput, StringIO } from '../lib/index.ts';
@@ -97,6 +98,42 @@ for (const [name, open] of streams) {
 }
 
 describe('StreamInput', () => {
+  test('gives the same to any series of calls as BytesIO, however the source is cut', async () => {
+    const content = 'a\r\n\nbcd\n';
+    const calls: Array<(input: InputStream) => Promise<Uint8Array>> = [
+      (input) => input.read(1),
+      (input) => input.read(3),
+      (input) => input.readline(),
+      (input) => input.readline(2),
+    ];
+    for (let cuts = 0; cuts < 2 ** (content.length - 1); cuts += 1) {
+      const parts = [''];
+      [...content].forEach((character, index) => {
+        parts[parts.length - 1] += character;
+        // An empty chunk stands in every second cut.
+        if (cuts & (1 << index)) parts.push(...(index % 2 === 0 ? ['', ''] : ['']));
+      });
+      for (const first of calls) {
+        for (const second of calls) {
+          const [ours, whole] = [new StreamInput(source(...parts)), new BytesIO(bytes(content))];
+          for (const call of [first, second, first, second, second, first, first, second]) {
+            assert.equal(text(await call(ours)), text(await call(whole)), JSON.stringify(parts));
+          }
+        }
+      }
+    }
+  });
+
+  test('refuses chunks that are no bytes, each time', async () => {
+    const input = new StreamInput(Readable.from(['text']));
+    for (let attempt = 0; attempt < 2; attempt += 1) {
+      await assert.rejects(
+        input.read(),
+        /^TypeError: the source of a request's body gives bytes, a Uint8Array or Buffer, not "text"$/,
+      );
+    }
+  });
+
   test('is the same however the source is cut', async () => {
     const content = 'a\r\n\nbc\rd\r\n';
     const lines = ['a\r\n', '\n', 'bc\rd\r\n'];
@@ -173,6 +210,16 @@ describe('StreamInput', () => {
 });
 
 describe('BytesIO', () => {
+  test('refuses what is no bytes', () => {
+    assert.throws(
+      () => new BytesIO('text' as never),
+      /^TypeError: BytesIO takes bytes, a Uint8Array or Buffer, not "text"$/,
+    );
+    const stream = new BytesIO();
+    assert.throws(() => stream.write('text' as never), /^TypeError: write\(\) takes bytes, .*"text"$/);
+    assert.equal(stream.getValue().length, 0);
+  });
+
   test('writes at its position, as in Python', () => {
     const stream = new BytesIO(bytes('abcdef'));
     assert.equal(stream.write(bytes('XY')), 2);
