@@ -164,10 +164,13 @@ export class FileWrapper implements AsyncIterableIterator<Uint8Array> {
 }
 
 function readBlocks(file: FileLike, blockSize: number): AsyncIterator<Uint8Array> {
-  if (isFileHandle(file)) return blocksOfHandle(file, blockSize);
-  // A Node Readable has a read() of another kind, which gives null while it waits.
-  if ('read' in file && !('pipe' in file)) return blocksOfReader(file, blockSize);
-  if (Symbol.asyncIterator in file) return file[Symbol.asyncIterator]();
+  // A path, which is easily given in a file's place, is no object to look into.
+  if (typeof file === 'object' && file !== null) {
+    if (isFileHandle(file)) return blocksOfHandle(file, blockSize);
+    // A Node Readable has a read() of another kind, which gives null while it waits.
+    if ('read' in file && !('pipe' in file)) return blocksOfReader(file, blockSize);
+    if (Symbol.asyncIterator in file) return file[Symbol.asyncIterator]();
+  }
   throw new TypeError(
     `wsgi.file_wrapper takes an object with read(size), a FileHandle or a Readable, ` +
       `not ${describe(file)}`,
@@ -193,6 +196,11 @@ async function* blocksOfReader(
 ): AsyncGenerator<Uint8Array> {
   while (true) {
     const block = await file.read(blockSize);
+    if (!(block instanceof Uint8Array)) {
+      throw new TypeError(
+        `the file's read(size) gives bytes, none of them at the end, not ${describe(block)}`,
+      );
+    }
     if (block.length === 0) return;
     yield block;
   }

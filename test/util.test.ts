@@ -234,6 +234,21 @@ describe('FileWrapper', () => {
     assert.equal(await joined(new FileWrapper(new Blob(['blob']).stream() as unknown as AsyncIterable<Uint8Array>)), 'blob');
   });
 
+  test('says what is wrong with a path, or with a read() that gives no bytes', async () => {
+    for (const [wrong, shown] of [['/etc/motd', '"/etc/motd"'], [null, 'null'], [5, 'the number 5']]) {
+      assert.throws(
+        () => new FileWrapper(wrong as never),
+        (error: Error) => error instanceof TypeError && error.message.endsWith(`not ${shown}`),
+      );
+    }
+    for (const wrong of [null, undefined, 'text']) {
+      await assert.rejects(
+        collect(new FileWrapper({ read: () => wrong as never })),
+        /^TypeError: the file's read\(size\) gives bytes, none of them at the end, not (null|undefined|"text")$/,
+      );
+    }
+  });
+
   test('refuses anything else, and an odd block size', () => {
     assert.throws(() => new FileWrapper({} as never), /^TypeError: wsgi\.file_wrapper takes an object with read\(size\), a FileHandle or a Readable, not an object$/);
     for (const size of [0, -1, 1.5, NaN]) assert.throws(() => new FileWrapper(new BytesIO(), size), RangeError);
