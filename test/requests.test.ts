@@ -138,7 +138,7 @@ const headers: Row[] = [
   good('no Content-Type is none', get('/'), { CONTENT_TYPE: undefined, CONTENT_LENGTH: '' }),
   good('a header named like an object’s own', get('/', 'Constructor: x', '__proto__: y'), { HTTP_CONSTRUCTOR: 'x' }),
   good('a hundred headers', get('/', ...Array.from({ length: 100 }, (_, index) => `X-${index}: v`)), { HTTP_X_99: 'v' }),
-  good('a thousand headers', get('/', ...Array.from({ length: 1000 }, (_, index) => `A${index}:`)), { HTTP_A999: '' }),
+  good('a thousand headers, Host among them', get('/', ...Array.from({ length: 999 }, (_, index) => `A${index}:`)), { HTTP_A998: '' }),
   refused('a header of 64 KiB', get('/', `X: ${'x'.repeat(65536)}`), '431'),
   refused('a folded header', get('/', 'X: a', ' b')),
   refused('a folded header, with a TAB', get('/', 'X: a', '\tb')),
