@@ -71,17 +71,24 @@ export class ServerHandler extends SimpleHandler {
   }
 
   override _write(data: Uint8Array): void {
+    const { response } = this;
     // The last chunk and the end of the response leave together.
-    if (this.isComplete()) this.response.end(data);
-    else this.response.write(data);
+    if (this.isComplete()) {
+      response.end(data);
+      return;
+    }
+    // Left to itself, Node holds back what is written until the code at work is
+    // done, and a generator may work for long before it yields again. It leaves
+    // alone what somebody else has corked.
+    const { socket } = response;
+    socket?.cork();
+    response.write(data);
+    socket?.uncork();
   }
 
   override _flush(): Sent {
     const { response } = this;
     if (response.writableEnded) return undefined;
-    // Node holds back what is written until the code at work is done; a generator
-    // may work for long before it yields again.
-    response.socket?.uncork();
     if (response.writableNeedDrain) return this.drained();
     this.chunks += 1;
     return this.chunks % CHUNKS_PER_TURN === 0 ? nextTurn() : undefined;
@@ -91,7 +98,6 @@ export class ServerHandler extends SimpleHandler {
     this.logRequest();
     // What has been sent should arrive, be it the head alone.
     this.response.flushHeaders();
-    this.response.socket?.uncork();
     this.response.destroy();
   }
 
