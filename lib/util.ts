@@ -131,6 +131,8 @@ export function decodePath(value: string): string {
 export class FileWrapper implements AsyncIterableIterator<Uint8Array> {
   readonly file: FileLike;
   readonly blockSize: number;
+  /** The file, if it is one that is open on the disk. */
+  readonly handle: FileHandleLike | undefined;
   declare close?: () => Promise<void>;
   private readonly blocks: AsyncIterator<Uint8Array>;
 
@@ -140,9 +142,10 @@ export class FileWrapper implements AsyncIterableIterator<Uint8Array> {
         `a file wrapper's block size is a whole number of bytes from 1, not ${describe(blockSize)}`,
       );
     }
+    this.blocks = readBlocks(file, blockSize);
     this.file = file;
     this.blockSize = blockSize;
-    this.blocks = readBlocks(file, blockSize);
+    this.handle = isFileHandle(file) ? file : undefined;
 
     const close = closer(file);
     if (close !== undefined) this.close = close;

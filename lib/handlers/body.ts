@@ -51,11 +51,11 @@ export class BodyReader {
   async end(): Promise<void> {
     if (this.ended) return;
     this.ended = true;
-    const stopped = this.attempt(() => this.stop());
+    const stopped = this.exhausted ? undefined : this.stop();
     // A generator that still waits for something runs its return() afterwards,
     // perhaps never: close() is what can wake it, so close() must not wait.
     if (!this.waiting) await stopped;
-    await this.attempt(() => this.body.close?.());
+    if (typeof this.body.close === 'function') await this.attempt(() => this.body.close?.());
   }
 
   private async settle(waiting: Step | Promise<Step>): Promise<Step> {
@@ -78,10 +78,11 @@ export class BodyReader {
     return step;
   }
 
-  private stop(): unknown {
-    if (this.exhausted) return undefined;
-    if (this.iterator === undefined) return discardUnread(this.body);
-    return this.iterator.return?.();
+  private stop(): Promise<void> | undefined {
+    const { body, iterator } = this;
+    if (iterator === undefined) return this.attempt(() => discardUnread(body));
+    if (iterator.return === undefined) return undefined;
+    return this.attempt(() => iterator.return?.());
   }
 
   private async attempt(step: () => unknown): Promise<void> {

@@ -4,13 +4,13 @@
 // Mirrors wsgiref.simple_server.ServerHandler.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { Readable } from 'node:stream';
 
 import { SimpleHandler, formatDateTime } from '../handlers.ts';
 import type { Sent } from '../handlers/base.ts';
 import { isCausedBy } from '../handlers/exception.ts';
 import { StreamInput } from '../io.ts';
 import type { ErrorStream, WSGIEnvironment } from '../types.ts';
+import { FileWrapper } from '../util.ts';
 
 /** Who is told of a request that has been served. */
 export interface RequestLog {
@@ -19,6 +19,8 @@ export interface RequestLog {
 
 // How many chunks may go out before other clients are looked after.
 const CHUNKS_PER_TURN = 16;
+
+const FILE_BLOCK = 128 * 1024;
 
 /** Runs the application for one request of the server. */
 export class ServerHandler extends SimpleHandler {
@@ -94,6 +96,18 @@ export class ServerHandler extends SimpleHandler {
     return this.chunks % CHUNKS_PER_TURN === 0 ? nextTurn() : undefined;
   }
 
+  /** Sends an open file by large blocks: each block is a trip to the disk. */
+  override async sendfile(): Promise<boolean> {
+    if (!(this.result instanceof FileWrapper)) return false;
+    const { handle, blockSize } = this.result;
+    if (handle === undefined) return false;
+    for await (const block of new FileWrapper(handle, Math.max(blockSize, FILE_BLOCK))) {
+      await this.write(block);
+      if (this.isComplete()) break;
+    }
+    return true;
+  }
+
   override _abort(): void {
     this.logRequest();
     // What has been sent should arrive, be it the head alone.
@@ -101,11 +115,9 @@ export class ServerHandler extends SimpleHandler {
     this.response.destroy();
   }
 
-  override async close(): Promise<void> {
+  override close(): Promise<void> {
     this.logRequest();
-    const { result } = this;
-    await super.close();
-    if (result instanceof Readable) result.destroy();
+    return super.close();
   }
 
   override disconnect(): void {
