@@ -1,42 +1,70 @@
 // Teaches Node's module loader two things for the application's sake: where
-// 'tsgiref' is, and how to load TypeScript if it does not know that itself.
+// 'tsgiref' is, and how to load TypeScript that Node cannot load by itself.
 
 import * as module from 'node:module';
+import { pathToFileURL } from 'node:url';
 
-import { ownModule } from './own-modules.ts';
-import { nodeStripsTypes } from './typescript.ts';
+import { findElsewhere, replaceFound } from './resolving.ts';
+import { compile, isTypeScript, needsCompiler } from './typescript.ts';
 
+// What `module.registerHooks` takes, which Node 20 does not have yet.
 interface Resolved {
   url: string;
   shortCircuit?: boolean;
 }
 
-type Resolve = (
-  specifier: string,
-  context: object,
-  next: (specifier: string, context: object) => Resolved,
-) => Resolved;
-
-/** Installs the hooks; modules imported from now on are loaded through them. */
-export function installHooks(): void {
-  const registerHooks: unknown = Reflect.get(module, 'registerHooks');
-  if (nodeStripsTypes() && typeof registerHooks === 'function') {
-    // In this thread: a second one takes as long to start as all the rest.
-    registerHooks({ resolve });
-    return;
-  }
-  const ending = import.meta.url.endsWith('.ts') ? '.ts' : '.js';
-  module.register(new URL(`./hooks-thread${ending}`, import.meta.url));
-  // What was compiled must show its own lines in a trace.
-  process.setSourceMapsEnabled(true);
+interface Loaded {
+  format: string;
+  source?: unknown;
+  shortCircuit?: boolean;
 }
 
-const resolve: Resolve = (specifier, context, next) => {
-  try {
-    return next(specifier, context);
-  } catch (error) {
-    const url = ownModule(specifier);
-    if (url === undefined) throw error;
-    return { url, shortCircuit: true };
+interface SynchronousHooks {
+  resolve<Context extends { parentURL?: string }>(
+    specifier: string,
+    context: Context,
+    next: (specifier: string, context: Context) => Resolved,
+  ): Resolved;
+  load<Context>(url: string, context: Context, next: (url: string, context: Context) => Loaded): Loaded;
+}
+
+/** Installs the hooks: modules imported from now on, for the sake of `file`, pass through them. */
+export function installHooks(file: string): void {
+  const registerHooks: unknown = Reflect.get(module, 'registerHooks');
+  if (typeof registerHooks === 'function') {
+    registerHooks(hooks);
+  } else if (isTypeScript(file) || !isInstalledBeside(file)) {
+    // A thread of its own, which takes as long to start as all the rest.
+    module.register(new URL('./hooks-thread.js', import.meta.url));
+    process.setSourceMapsEnabled(true);
   }
+}
+
+const hooks: SynchronousHooks = {
+  resolve(specifier, context, next) {
+    try {
+      const found = next(specifier, context);
+      return { ...found, url: replaceFound(specifier, found.url) };
+    } catch (error) {
+      const url = findElsewhere(specifier, context.parentURL);
+      if (url === undefined) throw error;
+      return { url, shortCircuit: true };
+    }
+  },
+
+  load(url, context, next) {
+    if (!needsCompiler(url)) return next(url, context);
+    // What was compiled must show its own lines in a trace.
+    process.setSourceMapsEnabled(true);
+    return { ...compile(url), shortCircuit: true };
+  },
 };
+
+function isInstalledBeside(file: string): boolean {
+  try {
+    module.createRequire(pathToFileURL(file)).resolve('tsgiref/package.json');
+    return true;
+  } catch {
+    return false;
+  }
+}

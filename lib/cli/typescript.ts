@@ -1,23 +1,17 @@
-// TypeScript where Node does not strip the types itself: the compiler that is
-// installed beside the application makes JavaScript of one file at a time. Only
-// its command is used, since version 7 has no other way to make one file.
+// TypeScript that Node does not run by itself: the compiler that is installed
+// beside the application makes JavaScript of one file at a time. Only its command
+// is used, since version 7 has no other way to make one file.
 
-import { execFileSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
-import { createRequire } from 'node:module';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { basename, dirname, join } from 'node:path';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+import { cacheFolder, keep, recall } from './cache.ts';
+import { type Compiler, findCompiler } from './compiler.ts';
+import { showPlace } from './place.ts';
 import { Problem } from './problem.ts';
 
 /** JavaScript and the kind of module it is. */
@@ -38,76 +32,76 @@ export function nodeStripsTypes(): boolean {
 
 /** Throws a Problem unless there is a way to run the TypeScript file at `path`. */
 export function checkTypeScript(path: string): void {
-  if (!nodeStripsTypes()) findCompiler(path);
+  if (!nodeStripsTypes()) requireCompiler(path);
+}
+
+function requireCompiler(path: string): Compiler {
+  const found = findCompiler(path);
+  if (typeof found !== 'string') return found;
+  throw new Problem(
+    `Node ${process.versions.node} does not run TypeScript, and ${found}:\n` +
+      'use Node 22.18 or later, or run: npm install --save-dev typescript',
+  );
+}
+
+// Syntax that is more than types, at the beginning of a line where it has one: enum,
+// namespace, `import x = …`, `export =`, a decorator, a constructor's `private x`. A
+// false alarm, in a comment say, costs a run of the compiler and nothing else.
+const MORE_THAN_TYPES =
+  /^\s*(?:export\s+)?(?:(?:const\s+)?enum\s+[\w$]+|(?:namespace|module)\s+[\w$.]+\s*\{|import\s+[\w$]+\s*=)|^\s*(?:export\s*=|@[\w$])|\bconstructor\s*\([^)]*\b(?:public|private|protected|readonly)\s/m;
+
+/** Whether Node cannot load the module at `url` and a compiler can. */
+export function needsCompiler(url: string): boolean {
+  if (!url.startsWith('file:') || !isTypeScript(url)) return false;
+  if (!nodeStripsTypes()) return true;
+  const path = fileURLToPath(url);
+  if (!MORE_THAN_TYPES.test(readFileSync(path, 'utf8'))) return false;
+  // Without a compiler, Node's own error says which line it is.
+  return typeof findCompiler(path) !== 'string';
 }
 
 /** Compiles the file at `url`, or takes it from the cache. Throws a Problem if it cannot. */
 export function compile(url: string): Compiled {
   const path = fileURLToPath(url);
-  const compiler = findCompiler(path);
-  const commonjs = path.endsWith('.cts');
+  const compiler = requireCompiler(path);
   const content = readFileSync(path);
-  const key = createHash('sha256')
-    .update(`${compiler.version}\0${url}\0`)
-    .update(content)
-    .digest('hex');
-  const cached = join(compiler.cache, `${key}.js`);
+  const key = createHash('sha256').update(`${compiler.version}\0${url}\0`).update(content).digest('hex');
+  const folder = cacheFolder(compiler.folder);
+  const cached = folder === undefined ? undefined : join(folder, `${key}.js`);
 
-  const format = commonjs ? 'commonjs' : 'module';
-  if (existsSync(cached)) return { format, source: readFileSync(cached, 'utf8') };
-  const source = pointMapAt(url, runCompiler(compiler, path, commonjs ? 'commonjs' : 'esnext'));
-  keep(cached, source);
-  return { format, source };
-}
-
-interface Compiler {
-  version: string;
-  command: string;
-  cache: string;
-}
-
-// The application's own, so that it means what its author's editor shows; ours is
-// there in a checkout of this project.
-function findCompiler(path: string): Compiler {
-  for (const from of [path, fileURLToPath(import.meta.url)]) {
-    try {
-      const manifest = createRequire(from).resolve('typescript/package.json');
-      const { version, bin } = JSON.parse(readFileSync(manifest, 'utf8'));
-      const folder = dirname(manifest);
-      return {
-        version,
-        command: join(folder, bin.tsc),
-        cache: join(folder, '..', '.cache', 'tsgiref'),
-      };
-    } catch {
-      // None there; the next place may have one.
-    }
+  let source = cached === undefined ? undefined : recall(cached);
+  if (source === undefined) {
+    source = pointMapAt(url, runCompiler(compiler, path));
+    if (cached !== undefined) keep(cached, source);
   }
-  throw new Problem(
-    `Node ${process.versions.node} does not run TypeScript, and no compiler is installed beside ` +
-      `${basename(path)}:\nuse Node 22.18 or later, or run: npm install --save-dev typescript`,
-  );
+  return { format: path.endsWith('.cts') ? 'commonjs' : 'module', source };
 }
 
-function runCompiler({ version, command }: Compiler, path: string, module: string): string {
+// No library and no check of types: an editor does that better, and it would take
+// three times as long.
+const OPTIONS = [
+  ...['--target', 'es2022', '--noCheck', '--noLib', '--noResolve', '--isolatedModules'],
+  ...['--inlineSourceMap', '--inlineSources', '--pretty', 'false'],
+];
+
+function runCompiler({ version, command }: Compiler, path: string): string {
   const folder = mkdtempSync(join(tmpdir(), 'tsgiref-'));
-  const options = ['--outDir', folder, '--module', module, '--target', 'es2022', '--noCheck'];
-  options.push('--noResolve', '--isolatedModules', '--inlineSourceMap', '--inlineSources');
+  const kind = path.endsWith('.cts') ? 'commonjs' : 'esnext';
+  const options = ['--outDir', folder, '--module', kind, ...OPTIONS];
   // Older ones do not look for a tsconfig.json when they are given a file.
   if (Number.parseInt(version, 10) >= 6) options.push('--ignoreConfig');
   try {
-    execFileSync(process.execPath, [command, path, ...options, '--pretty', 'false'], {
-      encoding: 'utf8',
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    const made = basename(path).replace(/ts$/, 'js');
-    return readFileSync(join(folder, made), 'utf8');
-  } catch (error) {
-    const said = String(Reflect.get(Object(error), 'stdout') ?? '').trim();
-    const first = said.split('\n').find((line) => line.includes('error')) ?? String(error);
-    throw new Problem(
-      `${basename(path)} could not be compiled by TypeScript ${version}:\n${first}`,
-    );
+    const { stdout } = spawnSync(process.execPath, [command, path, ...options], { encoding: 'utf8' });
+    const made = join(folder, basename(path).replace(/ts$/, 'js'));
+    // It complains of the library that it was not given, so its status says nothing.
+    const [error, line, reason] = /^.*\((\d+),\d+\): error TS1\d{3}: (.*)$/m.exec(stdout) ?? [];
+    if (error !== undefined) {
+      throw new Problem(showPlace({ path, line: Number(line) }, reason ?? error));
+    }
+    if (!existsSync(made)) {
+      throw new Problem(`TypeScript ${version} could not compile ${path}:\n${stdout.split('\n')[0]}`);
+    }
+    return readFileSync(made, 'utf8');
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -124,16 +118,4 @@ function pointMapAt(url: string, source: string): string {
     'base64',
   );
   return source.replace(MAP, `//# sourceMappingURL=data:application/json;base64,${moved}\n`);
-}
-
-// A cache that cannot be written costs time, and nothing else.
-function keep(cached: string, source: string): void {
-  try {
-    mkdirSync(dirname(cached), { recursive: true });
-    const unfinished = `${cached}.${process.pid}`;
-    writeFileSync(unfinished, source);
-    renameSync(unfinished, cached);
-  } catch {
-    return;
-  }
 }
