@@ -18,15 +18,15 @@ export async function loadApplication(target: string): Promise<WSGIApplication> 
   const { file, name } = splitTarget(target);
   checkFile(file);
   if (isTypeScript(file)) checkTypeScript(resolve(file));
-  installHooks();
+  installHooks(resolve(file));
   return pick(await load(file), file, name);
 }
 
-// A Windows path has a colon of its own, which no identifier follows.
+// `C:\app.ts` has a colon of its own, which no identifier follows.
 function splitTarget(target: string): { file: string; name?: string } {
-  const [, file, name] = /^(.+):([A-Za-z_$][\w$]*)$/.exec(target) ?? [];
+  const [, file, name] = /^(.+):(.*)$/.exec(target) ?? [];
   if (file === undefined || name === undefined || existsSync(target)) return { file: target };
-  return { file, name };
+  return existsSync(file) || /^[A-Za-z_$][\w$]*$/.test(name) ? { file, name } : { file: target };
 }
 
 function checkFile(file: string): void {
@@ -49,10 +49,16 @@ function filesBeside(file: string): string[] {
 
 async function load(file: string): Promise<Record<string, unknown>> {
   try {
-    return await import(pathToFileURL(resolve(file)).href);
+    return await Promise.race([import(pathToFileURL(resolve(file)).href), stuck(file)]);
   } catch (error) {
     throw explainLoading(error, file);
   }
+}
+
+// Nothing is left to happen, and the module is still not there.
+function stuck(file: string): Promise<never> {
+  const problem = new Problem(`${file} awaits something, at its top level, that never comes`);
+  return new Promise((_, reject) => process.once('beforeExit', () => reject(problem)));
 }
 
 function pick(
@@ -61,15 +67,21 @@ function pick(
   name: string | undefined,
 ): WSGIApplication {
   const wanted = name === undefined ? DEFAULT_NAMES : [name];
-  const found = wanted.find((each) => exports[each] !== undefined);
+  const present = wanted.filter((each) => exports[each] !== undefined);
+  const found = present.find((each) => typeof exports[each] === 'function') ?? present[0];
   if (found === undefined) throw new Problem(explainMissing(Object.keys(exports), file, name));
 
   const value = exports[found];
-  if (typeof value === 'function') return value as WSGIApplication;
+  if (isApplication(value)) return value;
+  const what = typeof value === 'function' ? `the class ${value.name}` : describe(value);
   throw new Problem(
-    `${file} exports ${describe(value)} as '${found}'; ` +
-      'an application is a function (environ, startResponse)',
+    `${file} exports ${what} as '${found}'; an application is a function (environ, startResponse)`,
   );
+}
+
+// Unlike Python: a class cannot be called.
+function isApplication(value: unknown): value is WSGIApplication {
+  return typeof value === 'function' && !/^class\b/.test(Function.prototype.toString.call(value));
 }
 
 function explainMissing(found: string[], file: string, name: string | undefined): string {

@@ -41,9 +41,9 @@ const OPTIONS = {
 export function readArguments(words: readonly string[]): Settings {
   const { values, positionals } = parse(words);
   if (positionals.length > 1) {
-    throw new Problem(
-      `one FILE is served at a time, not ${positionals.length}: ${positionals.join(' ')}`,
-    );
+    const port = positionals.find((word) => /^[0-9]+$/.test(word));
+    if (port !== undefined) throw new Problem(`what is ${port}? For a port, write --port ${port}`);
+    throw new Problem(`one FILE is served at a time, not ${positionals.length}: ${positionals.join(' ')}`);
   }
   return {
     target: positionals[0],
@@ -71,7 +71,9 @@ function explain(error: unknown): string {
     const advice = meant === undefined ? 'see tsgiref --help' : `did you mean ${meant}?`;
     return `there is no option ${unknown}; ${advice}`;
   }
-  // parseArgs speaks plainly in its first sentence; the rest is about its own API.
+  const [, option = '', complaint = ''] = /^Option '(?:-\w, )?(--?\w+)[^']*' ([^\n]*)/.exec(message) ?? [];
+  if (complaint.includes('not take')) return `${option} takes no value`;
+  if (option !== '') return `${option} needs a value; see tsgiref --help`;
   return `${message.split('\n')[0]}; see tsgiref --help`;
 }
 

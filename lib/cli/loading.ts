@@ -1,87 +1,114 @@
 // Why an application's file could not be loaded, in words.
 
-import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
-import { basename, resolve } from 'node:path';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { existsSync, readdirSync } from 'node:fs';
+import { basename, dirname, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
 
 import { property } from '../handlers/exception.ts';
-import { Problem } from './problem.ts';
+import { type Place, readLines, showPlace } from './place.ts';
+import { Problem, nearest } from './problem.ts';
+import { findSyntaxError } from './syntax.ts';
+import { applicationTrace, isFromApplication } from './traces.ts';
+import { isTypeScript } from './typescript.ts';
 
-/** A Problem for the mistakes that are made again and again; else the error itself. */
-export function explainLoading(error: unknown, file: string): unknown {
+/** A Problem that says why importing `file`, as the user wrote it, threw `error`. */
+export function explainLoading(error: unknown, file: string): Problem {
   // The hooks' thread hands errors over as copies.
   if (property(error, 'name') === 'Problem') return new Problem(String(property(error, 'message')));
-  const code = property(error, 'code');
-  const message = String(property(error, 'message') ?? error);
-  if (code === 'ERR_MODULE_NOT_FOUND') return new Problem(explainNotFound(message, file));
-  if (code === 'ERR_UNKNOWN_FILE_EXTENSION') {
-    return new Problem(
-      `${file} is not JavaScript or TypeScript by its name: ` +
-        '.js, .mjs, .cjs, .ts, .mts and .cts are',
-    );
+  const message = String(property(error, 'message') ?? '');
+  switch (property(error, 'code')) {
+    case 'ERR_MODULE_NOT_FOUND':
+    case 'MODULE_NOT_FOUND':
+      return new Problem(explainNotFound(message, file));
+    case 'ERR_UNKNOWN_FILE_EXTENSION':
+      return new Problem(
+        `${file} is not JavaScript or TypeScript by its name: .js, .mjs, .cjs, .ts, .mts and .cts are`,
+      );
+    case 'ERR_UNKNOWN_BUILTIN_MODULE':
+    case 'ERR_PACKAGE_PATH_NOT_EXPORTED':
+    case 'ERR_UNSUPPORTED_DIR_IMPORT':
+      return new Problem(`${file} could not be loaded: ${firstLine(message)}`);
   }
-  if (error instanceof SyntaxError) return new Problem(explainSyntax(error, file));
-  return error;
+  // JSON.parse and its like throw SyntaxErrors too, from a line that runs.
+  if (error instanceof SyntaxError && (placeOf(error) || !isFromApplication(error))) {
+    return new Problem(explainSyntax(error, file));
+  }
+  return new Problem(`${file} threw while it was loaded:\n${applicationTrace(error).trimEnd()}`);
 }
 
 // Cannot find package 'x' imported from /path/app.ts
 // Cannot find module '/path/y.ts' imported from /path/app.ts
+// Cannot find module 'x'\nRequire stack:\n- /path/app.cjs
 function explainNotFound(message: string, file: string): string {
-  const [, kind, missing = '', importer = file] =
-    /Cannot find (package|module) '([^']*)'(?: imported from (\S+))?/.exec(message) ?? [];
-  const where = basename(toPath(importer));
-  if (kind === 'package') {
-    return `${where} imports '${missing}', which is not installed; run: npm install ${missing}`;
+  const [, missing = ''] = /^Cannot find (?:package|module) '([^']*)'/.exec(message) ?? [];
+  const [, from = file] = /(?: imported from |\nRequire stack:\n- )(.+)/.exec(message) ?? [];
+  const importer = resolve(toPath(from));
+  const found = findImport(importer, missing);
+  const where = basename(importer) + (found ? `:${found.line}` : '');
+  const specifier = found?.specifier ?? missing;
+
+  if (!/^(?:[./]|file:|[A-Za-z]:[\\/])/.test(missing)) {
+    return `${where} imports '${specifier}', which is not installed; run: npm install ${missing}`;
   }
+  const path = resolve(dirname(importer), toPath(missing));
+  const meant = fileLike(path);
+  return meant === undefined
+    ? `${where} imports '${specifier}', but there is no file ${path}`
+    : `${where} imports '${specifier}', but there is no such file; did you mean ${meant}?`;
+}
+
+// Node tells the file that imports, but not the line.
+function findImport(importer: string, missing: string): { specifier: string; line: number } | undefined {
   const path = toPath(missing);
-  return (
-    `${where} imports ${path}, which does not exist; ` +
-    "write the path with the file's own ending"
-  );
+  const leadsThere = (specifier: string): boolean =>
+    specifier === missing ||
+    specifier.startsWith(`${missing}/`) ||
+    (specifier.startsWith('.') && resolve(dirname(importer), specifier) === path);
+
+  for (const [index, text] of readLines(importer).entries()) {
+    for (const [, , specifier = ''] of text.matchAll(/(['"])([^'"]+)\1/g)) {
+      if (leadsThere(specifier)) return { specifier, line: index + 1 };
+    }
+  }
+  return undefined;
+}
+
+/** The name of a file in the same folder that may have been meant. */
+function fileLike(path: string): string | undefined {
+  const folder = dirname(path);
+  if (!existsSync(folder)) return undefined;
+  const names = readdirSync(folder);
+  const stem = basename(path).replace(/\.\w+$/, '');
+  return names.find((name) => name.replace(/\.[mc]?[jt]s$/, '') === stem && name !== stem)
+    ?? nearest(basename(path), names);
 }
 
 function explainSyntax(error: SyntaxError, file: string): string {
-  const place = findPlace(String(error.stack)) ?? findPlace(reportOf(file));
+  const place = placeOf(error) ?? findSyntaxError(resolve(file));
+  if (place === undefined) return `${file} could not be loaded: ${firstLine(error.message)}`;
   // The first sentence says what is wrong; a list of all that may stand there can follow.
   const [reason = ''] = error.message.trim().split(/\.? Expected |\n/);
-  const advice = advise(String(property(error, 'code')));
-  if (place === undefined) return `${file}: ${reason}${advice}`;
-  return `${basename(place.path)}:${place.line}: ${reason}\n    ${readLine(place)}${advice}`;
+  return showPlace(place, reason) + advise(error, place);
 }
 
-interface Place {
-  path: string;
-  line: number;
+// What Node puts before some syntax errors is their place: `file:///path/app.ts:3`.
+function placeOf(error: SyntaxError): Place | undefined {
+  const [, where = '', line] = /^(.+):(\d+)\n/.exec(String(error.stack)) ?? [];
+  const path = toPath(where);
+  return existsSync(path) ? { path, line: Number(line) } : undefined;
 }
 
-// What Node prints of a syntax error begins with its place: `file:///path/app.ts:3`.
-function findPlace(report: string): Place | undefined {
-  const [, place, line] = /^(\S+):(\d+)\n/.exec(report) ?? [];
-  return place === undefined ? undefined : { path: toPath(place), line: Number(line) };
-}
-
-// Some Nodes tell the place only when the error ends the process. A module with a
-// syntax error is not run, so nothing happens twice.
-function reportOf(file: string): string {
-  const program = `await import(${JSON.stringify(pathToFileURL(resolve(file)).href)})`;
-  const child = spawnSync(process.execPath, ['--input-type=module', '--eval', program], {
-    encoding: 'utf8',
-  });
-  return child.stderr.trimStart();
-}
-
-function readLine({ path, line }: Place): string {
-  try {
-    return (readFileSync(path, 'utf8').split('\n')[line - 1] ?? '').trim();
-  } catch {
-    return '';
+function advise(error: SyntaxError, { path }: Place): string {
+  if (property(error, 'code') === 'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX') {
+    return '\nNode only takes types away: write it without, or run: npm install --save-dev typescript';
   }
+  const [, module, name] = /module '(.+)' does not provide an export named '(.+)'/.exec(error.message) ?? [];
+  if (name === undefined || !isTypeScript(path)) return '';
+  return `\nif ${name} is a type, write: import type { ${name} } from '${module}'`;
 }
 
-function advise(code: string): string {
-  if (code !== 'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX') return '';
-  return '\nNode only takes types away; use syntax that needs no more, or compile the file first';
+function firstLine(text: string): string {
+  return text.split('\n')[0] ?? '';
 }
 
 function toPath(place: string): string {

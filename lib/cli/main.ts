@@ -7,7 +7,9 @@ import { readFileSync } from 'node:fs';
 
 import { formatException } from '../handlers/exception.ts';
 import { HELP, readArguments } from './arguments.ts';
+import { OWN_FOLDER } from './own-modules.ts';
 import { Problem } from './problem.ts';
+import { applicationTrace } from './traces.ts';
 
 async function main(words: readonly string[]): Promise<void> {
   const settings = readArguments(words);
@@ -19,6 +21,10 @@ async function main(words: readonly string[]): Promise<void> {
     process.stdout.write(`tsgiref ${version()}, Node ${process.versions.node}\n`);
     return;
   }
+  // A forgotten `await` should not end the server, nor the requests beside it.
+  process.on('unhandledRejection', (reason) => {
+    process.stderr.write(`Unhandled rejection: ${applicationTrace(reason)}`);
+  });
   const { target } = settings;
   const { serve } = await import('./serve.ts');
   if (target === undefined) {
@@ -33,21 +39,11 @@ async function main(words: readonly string[]): Promise<void> {
 }
 
 function version(): string {
-  // lib/cli and dist/lib/cli stand at different depths.
-  const manifest = import.meta.url.endsWith('.ts') ? '../../package.json' : '../../../package.json';
-  return JSON.parse(readFileSync(new URL(manifest, import.meta.url), 'utf8')).version;
+  return JSON.parse(readFileSync(new URL('package.json', OWN_FOLDER), 'utf8')).version;
 }
 
 main(process.argv.slice(2)).catch((error: unknown) => {
-  const text =
-    error instanceof Problem ? `${error.message}\n` : withoutOurCalls(formatException(error));
+  const text = error instanceof Problem ? `${error.message}\n` : formatException(error);
   process.stderr.write(`tsgiref: ${text}`);
   process.exit(1);
 });
-
-// An error that the application threw while it was loaded is the application's alone.
-function withoutOurCalls(trace: string): string {
-  const here = new URL('..', import.meta.url).href;
-  const lines = trace.split('\n').filter((line) => !/^\s+at /.test(line) || !line.includes(here));
-  return lines.join('\n');
-}

@@ -1,7 +1,9 @@
 // Runs the server until it is told to stop.
 
-import { formatException } from '../handlers/exception.ts';
+import { createServer } from 'node:net';
+
 import { makeServer } from '../simple-server.ts';
+import type { WSGIServer } from '../simple-server.ts';
 import type { WSGIApplication } from '../types.ts';
 import type { Settings } from './arguments.ts';
 import { Problem } from './problem.ts';
@@ -13,29 +15,57 @@ export async function serve(app: WSGIApplication, name: string, settings: Settin
   try {
     await server.ready;
   } catch (error) {
-    throw explainBinding(error, port);
+    throw await explainBinding(error, host, port);
   }
+  stopOnSignals(server);
   process.stderr.write(`Serving ${name} on ${url(host, server.serverPort)} (Ctrl-C stops)\n`);
-
-  // A forgotten `await` in one request should not end all the others.
-  process.on('unhandledRejection', (reason) => {
-    process.stderr.write(`Unhandled rejection: ${formatException(reason)}`);
-  });
-  process.on('SIGTERM', () => void server.shutdown());
-  let asked = false;
-  process.on('SIGINT', () => {
-    if (asked) process.exit(130);
-    asked = true;
-    void server.shutdown();
-  });
   await server.serveForever();
 }
 
-function explainBinding(error: unknown, port: number): Problem {
+// npm and npx pass on the signal that the terminal has already sent to all of them,
+// so one Ctrl-C can come twice. No finger is that fast.
+const ONE_PRESS_MS = 100;
+
+const NUMBERS = { SIGINT: 2, SIGTERM: 15 } as const;
+
+function stopOnSignals(server: WSGIServer): void {
+  let state: 'serving' | 'asked' | 'waiting' = 'serving';
+  const stop = (signal: keyof typeof NUMBERS): void => {
+    if (state === 'waiting') process.exit(128 + NUMBERS[signal]);
+    if (state === 'asked') return;
+    state = 'asked';
+    void server.shutdown();
+    setTimeout(() => {
+      state = 'waiting';
+      process.stderr.write('Waiting for requests to finish (Ctrl-C again stops at once)\n');
+    }, ONE_PRESS_MS);
+  };
+  process.on('SIGINT', stop);
+  process.on('SIGTERM', stop);
+}
+
+async function explainBinding(error: unknown, host: string, port: number): Promise<Problem> {
   const message = error instanceof Error ? error.message : String(error);
-  const taken = Reflect.get(Object(error), 'code') === 'EADDRINUSE';
-  const next = port < 65535 ? port + 1 : port - 1;
-  return new Problem(taken ? `${message}\ntry --port ${next}` : message);
+  if (Reflect.get(Object(error), 'code') !== 'EADDRINUSE') return new Problem(message);
+  const next = await nextFreePort(host, port);
+  return new Problem(next === undefined ? message : `${message}\ntry --port ${next}`);
+}
+
+async function nextFreePort(host: string, port: number): Promise<number | undefined> {
+  const last = Math.min(port + 20, 65535);
+  for (let next = port + 1; next <= last; next += 1) {
+    if (await isFree(host, next)) return next;
+  }
+  return undefined;
+}
+
+function isFree(host: string, port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = createServer();
+    probe.once('error', () => resolve(false));
+    // An empty host is every interface, to us as to Python.
+    probe.listen(port, host || undefined, () => probe.close(() => resolve(true)));
+  });
 }
 
 function url(host: string, port: number): string {
