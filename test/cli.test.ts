@@ -210,6 +210,9 @@ describe('the command explains', () => {
     ['a file of another kind', { 'a.txt': 'hello' }, ['a.txt'], /^tsgiref: a\.txt is not JavaScript or TypeScript by its name/],
     ['an unknown option', {}, ['--prot', '80'], /^tsgiref: there is no option --prot; did you mean --port\?\n$/],
     ['an option without its value', {}, ['--port'], /^tsgiref: --port needs a value; see tsgiref --help\n$/],
+    ['an option in place of a value', {}, ['--port', '--host', '::1'], /^tsgiref: --port needs a value; see tsgiref --help\n$/],
+    ['a value that is not wanted', {}, ['--help=me'], /^tsgiref: --help takes no value\n$/],
+    ['a port without its option', {}, ['a.ts', '8001'], /^tsgiref: what is 8001\? For a port, write --port 8001\n$/],
     ['a port that is none', {}, ['--port', '99999'], /^tsgiref: a port is a number from 0 to 65535, not '99999'\n$/],
     ['two files', {}, ['a.ts', 'b.ts'], /^tsgiref: one FILE is served at a time, not 2: a\.ts b\.ts\n$/],
     ['an error thrown in loading', { 'a.mjs': '\nthrow new Error("at once");' }, ['a.mjs'], /^tsgiref: a\.mjs threw while it was loaded:\nError: at once\n {4}at \S*a\.mjs:2:7\n$/],
@@ -225,20 +228,25 @@ describe('the command explains', () => {
     });
   }
 
-  test('a port in use, and offers the next', async () => {
+  test('a port in use, and offers the next that is free', async () => {
     const holder = createServer().listen(0, '127.0.0.1');
     await once(holder, 'listening');
     const { port } = holder.address() as AddressInfo;
+    const neighbour = createServer().listen(port + 1, '127.0.0.1');
+    // Whoever else may have that port holds it just as well.
+    await once(neighbour, 'listening').catch(() => {});
     try {
       const { status, stderr } = await failing({ 'hello.mjs': HELLO }, 'hello.mjs', '--port', String(port));
+      const [, message, offered] = /^([^]*)try --port (\d+)\n$/.exec(stderr) ?? [];
       assert.equal(
-        stderr,
-        `tsgiref: cannot listen on 127.0.0.1:${port}: another program listens there; stop it, or choose another port (EADDRINUSE)\n` +
-          `try --port ${port + 1}\n`,
+        message,
+        `tsgiref: cannot listen on 127.0.0.1:${port}: another program listens there; stop it, or choose another port (EADDRINUSE)\n`,
       );
+      assert.ok(Number(offered) > port + 1, `${offered} is beyond ${port + 1}`);
       assert.equal(status, 1);
     } finally {
       holder.close();
+      neighbour.close();
     }
   });
 

@@ -7,7 +7,6 @@ import { pathToFileURL } from 'node:url';
 import { describe } from '../describe.ts';
 import type { WSGIApplication } from '../types.ts';
 import { installHooks } from './hooks.ts';
-import { explainLoading } from './loading.ts';
 import { Problem, nearest } from './problem.ts';
 import { checkTypeScript, isTypeScript } from './typescript.ts';
 
@@ -51,6 +50,8 @@ async function load(file: string): Promise<Record<string, unknown>> {
   try {
     return await Promise.race([import(pathToFileURL(resolve(file)).href), stuck(file)]);
   } catch (error) {
+    // Only read where it is needed: every start would wait for it.
+    const { explainLoading } = await import('./loading.ts');
     throw explainLoading(error, file);
   }
 }

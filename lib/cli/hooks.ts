@@ -5,7 +5,7 @@ import * as module from 'node:module';
 import { pathToFileURL } from 'node:url';
 
 import { findElsewhere, replaceFound } from './resolving.ts';
-import { compile, isTypeScript, needsCompiler } from './typescript.ts';
+import { compile, isModule, isTypeScript, needsCompiler } from './typescript.ts';
 
 // What `module.registerHooks` takes, which Node 20 does not have yet.
 interface Resolved {
@@ -25,7 +25,11 @@ interface SynchronousHooks {
     context: Context,
     next: (specifier: string, context: Context) => Resolved,
   ): Resolved;
-  load<Context>(url: string, context: Context, next: (url: string, context: Context) => Loaded): Loaded;
+  load<Context extends { format?: string | null }>(
+    url: string,
+    context: Context,
+    next: (url: string, context: Context) => Loaded,
+  ): Loaded;
 }
 
 /** Installs the hooks: modules imported from now on, for the sake of `file`, pass through them. */
@@ -53,7 +57,8 @@ const hooks: SynchronousHooks = {
   },
 
   load(url, context, next) {
-    if (!needsCompiler(url)) return next(url, context);
+    if (!isTypeScript(url)) return next(url, context);
+    if (!needsCompiler(url)) return next(url, isModule(url) ? { ...context, format: 'module-typescript' } : context);
     // What was compiled must show its own lines in a trace.
     process.setSourceMapsEnabled(true);
     return { ...compile(url), shortCircuit: true };

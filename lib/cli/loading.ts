@@ -102,6 +102,9 @@ function advise(error: SyntaxError, { path }: Place): string {
   if (property(error, 'code') === 'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX') {
     return '\nNode only takes types away: write it without, or run: npm install --save-dev typescript';
   }
+  if (/\bimport statement outside a module|Unexpected token 'export'/.test(error.message)) {
+    return '\nname the file .mjs, or write "type": "module" in package.json';
+  }
   const [, module, name] = /module '(.+)' does not provide an export named '(.+)'/.exec(error.message) ?? [];
   if (name === undefined || !isTypeScript(path)) return '';
   return `\nif ${name} is a type, write: import type { ${name} } from '${module}'`;

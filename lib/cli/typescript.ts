@@ -60,6 +60,14 @@ export function needsCompiler(url: string): boolean {
   return typeof findCompiler(path) !== 'string';
 }
 
+/**
+ * Whether the TypeScript at `url` is a module by its syntax, whatever package.json
+ * says: "type": "commonjs", which `npm init` writes, is about what is compiled.
+ */
+export function isModule(url: string): boolean {
+  return url.endsWith('.ts') && /^(?:import|export)\b/m.test(readFileSync(fileURLToPath(url), 'utf8'));
+}
+
 /** Compiles the file at `url`, or takes it from the cache. Throws a Problem if it cannot. */
 export function compile(url: string): Compiled {
   const path = fileURLToPath(url);

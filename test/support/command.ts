@@ -62,11 +62,11 @@ export class Serving {
   }
 
   /** Starts the command on a free port and waits for its banner. */
-  static async start(args: readonly string[], options: { cwd: string }): Promise<Serving> {
-    const child = spawn(process.execPath, [COMMAND, '--port', '0', ...args], {
-      ...options,
-      stdio: 'pipe',
-    });
+  static async start(
+    args: readonly string[],
+    { cwd, env = process.env, command = COMMAND }: { cwd: string; env?: NodeJS.ProcessEnv; command?: string },
+  ): Promise<Serving> {
+    const child = spawn(process.execPath, [command, '--port', '0', ...args], { cwd, env, stdio: 'pipe' });
     const output = collect(child);
     while (!/^Serving .*\n/m.test(output().stderr)) {
       const event = await Promise.race([

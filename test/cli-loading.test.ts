@@ -1,0 +1,283 @@
+// How the command loads an application: TypeScript on every Node, imports of
+// tsgiref from anywhere, and what it says when that fails. The command is copied
+// into a node_modules folder, as npm would install it, where no compiler is found
+// but the one that a test puts there.
+
+import assert from 'node:assert/strict';
+import { cpSync, mkdirSync, readFileSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+
+import { type Ended, ROOT, Serving, makeFolder, run } from './support/command.ts';
+
+const STRIPS = Boolean(Reflect.get(process.features, 'typescript'));
+
+// As on a Node that does not strip types; the oldest has no such option.
+const WITHOUT_STRIPPING = STRIPS
+  ? { ...process.env, NODE_OPTIONS: '--no-experimental-strip-types' }
+  : process.env;
+
+interface Project {
+  path: string;
+  command: string;
+}
+
+/** A folder with these files, in which tsgiref is installed. */
+async function inProject(
+  files: Record<string, string>,
+  use: (project: Project) => Promise<void>,
+): Promise<void> {
+  const folder = makeFolder(files);
+  const installed = join(folder.path, 'node_modules/tsgiref');
+  try {
+    cpSync(join(ROOT, 'dist/lib'), join(installed, 'dist/lib'), { recursive: true });
+    cpSync(join(ROOT, 'package.json'), join(installed, 'package.json'));
+    await use({ path: folder.path, command: join(installed, 'dist/lib/cli/main.js') });
+  } finally {
+    folder.remove();
+  }
+}
+
+/** The answer to `GET /`, and what the command printed until it was stopped. */
+async function answer(
+  { path, command }: Project,
+  file: string,
+  env: NodeJS.ProcessEnv = process.env,
+): Promise<{ text: string; stderr: string }> {
+  const server = await Serving.start([file], { cwd: path, command, env });
+  try {
+    const text = await (await fetch(server.url)).text();
+    await server.printed(/"GET \/ HTTP/);
+    return { text, stderr: server.stderr };
+  } finally {
+    await server.stop('SIGKILL');
+  }
+}
+
+function fail({ path, command }: Project, file: string, env = process.env): Promise<Ended> {
+  return run([command, file], { cwd: path, env });
+}
+
+function installCompiler({ path }: Project): void {
+  symlinkSync(join(ROOT, 'node_modules/typescript'), join(path, 'node_modules/typescript'), 'junction');
+}
+
+const RICH = `
+import type { WSGIApplication } from 'tsgiref';
+
+enum Colour {
+  Red = 'red',
+}
+class Point {
+  constructor(private readonly x: number) {}
+  show(): string { return Colour.Red + this.x; }
+}
+interface Gone {
+  away: boolean;
+}
+export const app: WSGIApplication = (environ, startResponse) => {
+  const gone: Gone = { away: true };
+  environ['wsgi.errors'].write(String(new Error('line 16').stack) + '\\n');
+  startResponse('200 OK', []);
+  return [new TextEncoder().encode(new Point(1).show() + gone.away)];
+};
+`;
+
+const PLAIN = `
+export const app = (environ: object, startResponse: any) => {
+  startResponse('200 OK', []);
+  return [new TextEncoder().encode('plain')];
+};
+`;
+
+describe('TypeScript with syntax that is more than types', () => {
+  for (const [where, env] of [
+    ['on this Node', process.env],
+    ['on a Node that does not strip types', WITHOUT_STRIPPING],
+  ] as const) {
+    test(`is compiled ${where}, and keeps its lines`, async () => {
+      await inProject({ 'app.ts': RICH }, async (project) => {
+        installCompiler(project);
+        const { text, stderr } = await answer(project, 'app.ts', env);
+        assert.equal(text, 'red1true');
+        assert.match(stderr, /^Error: line 16\n {4}at \w+ \(\S*app\.ts:16:\d+\)\n/m);
+      });
+    });
+  }
+
+  test('says which line, where there is no compiler', { skip: !STRIPS && 'this Node needs one for all' }, async () => {
+    await inProject({ 'app.ts': RICH }, async (project) => {
+      const { status, stderr } = await fail(project, 'app.ts');
+      assert.match(
+        stderr,
+        /^tsgiref: app\.ts:4: TypeScript enum is not supported in strip-only mode\n {4}enum Colour \{\n.* npm install --save-dev typescript\n$/,
+      );
+      assert.equal(status, 1);
+    });
+  });
+});
+
+describe('without stripping', () => {
+  test('the compiler runs once for a file, until the file changes', async () => {
+    await inProject({ 'app.ts': PLAIN }, async (project) => {
+      installCompiler(project);
+      assert.equal((await answer(project, 'app.ts', WITHOUT_STRIPPING)).text, 'plain');
+
+      const cache = join(project.path, 'node_modules/.cache/tsgiref');
+      const [kept = '', ...more] = readdirSync(cache);
+      assert.deepEqual(more, []);
+      const compiled = readFileSync(join(cache, kept), 'utf8');
+      writeFileSync(join(cache, kept), compiled.replace("'plain'", "'kept'"));
+      assert.equal((await answer(project, 'app.ts', WITHOUT_STRIPPING)).text, 'kept');
+
+      writeFileSync(join(project.path, 'app.ts'), PLAIN.replace('plain', 'changed'));
+      assert.equal((await answer(project, 'app.ts', WITHOUT_STRIPPING)).text, 'changed');
+    });
+  });
+
+  test('and without a compiler, the message offers both', async () => {
+    await inProject({ 'app.ts': PLAIN }, async (project) => {
+      const { status, stderr } = await fail(project, 'app.ts', WITHOUT_STRIPPING);
+      assert.match(
+        stderr,
+        /^tsgiref: Node [\d.]+ does not run TypeScript, and no compiler is installed beside app\.ts:\nuse Node 22\.18 or later, or run: npm install --save-dev typescript\n$/,
+      );
+      assert.equal(status, 1);
+    });
+  });
+
+  test('a compiler that is too old is named', async () => {
+    await inProject({ 'app.ts': PLAIN }, async (project) => {
+      const folder = join(project.path, 'node_modules/typescript');
+      mkdirSync(folder);
+      writeFileSync(join(folder, 'package.json'), '{ "version": "5.0.4", "bin": { "tsc": "bin/tsc" } }');
+      const { stderr } = await fail(project, 'app.ts', WITHOUT_STRIPPING);
+      assert.match(stderr, /and TypeScript 5\.0\.4 is installed, which is older than 5\.7:\n/);
+    });
+  });
+
+  test('a syntax error has its line', async () => {
+    await inProject({ 'app.ts': 'const a = 1;\nconst b: = 2;\n' }, async (project) => {
+      installCompiler(project);
+      const { stderr } = await fail(project, 'app.ts', WITHOUT_STRIPPING);
+      assert.equal(stderr, 'tsgiref: app.ts:2: Type expected.\n    const b: = 2;\n');
+    });
+  });
+});
+
+describe('an import', () => {
+  test("of './part.js' finds part.ts, as tsc would", async () => {
+    const files = { 'app.ts': `export { app } from './part.js';\n`, 'part.ts': PLAIN };
+    await inProject(files, async (project) => {
+      installCompiler(project);
+      assert.equal((await answer(project, 'app.ts')).text, 'plain');
+    });
+  });
+
+  test('makes a module of a .ts file, though package.json says "commonjs"', async () => {
+    const files = { 'app.ts': PLAIN, 'package.json': '{ "type": "commonjs" }' };
+    await inProject(files, async (project) => {
+      installCompiler(project);
+      const { text, stderr } = await answer(project, 'app.ts');
+      assert.equal(text, 'plain');
+      assert.match(stderr, /^Serving/, 'Node warns of nothing');
+    });
+  });
+
+  test('of a module that tsgiref does not have names the nearest', async () => {
+    // An application elsewhere, so that it is the command that looks for tsgiref.
+    const elsewhere = makeFolder({ 'app.mjs': `import 'tsgiref/header';\n` });
+    try {
+      await inProject({}, async (project) => {
+        const { stderr } = await fail(project, join(elsewhere.path, 'app.mjs'));
+        assert.equal(stderr, "tsgiref: tsgiref has no module 'tsgiref/header'; did you mean 'tsgiref/headers'?\n");
+      });
+    } finally {
+      elsewhere.remove();
+    }
+  });
+
+  test('of a type as if it were a value is explained', { skip: !STRIPS && 'the compiler takes it away' }, async () => {
+    const text = `import { WSGIApplication } from 'tsgiref';\n${PLAIN}`;
+    await inProject({ 'app.ts': text }, async (project) => {
+      const { stderr } = await fail(project, 'app.ts');
+      assert.match(stderr, /^tsgiref: app\.ts:1: .*\n.*\nif WSGIApplication is a type, write: import type \{ WSGIApplication \} from 'tsgiref'\n$/);
+    });
+  });
+});
+
+describe('a failed load says', () => {
+  const cases: Array<[title: string, files: Record<string, string>, message: string]> = [
+    [
+      'the line of an import, and the file that was meant',
+      { 'a.mjs': `\nimport { x } from './util';\n`, 'util.mjs': '' },
+      "tsgiref: a.mjs:2 imports './util', but there is no such file; did you mean util.mjs?\n",
+    ],
+    [
+      'which package is not installed, though only a part of it is imported',
+      { 'a.mjs': `import 'no-such-thing/part';` },
+      "tsgiref: a.mjs:1 imports 'no-such-thing/part', which is not installed; run: npm install no-such-thing\n",
+    ],
+    [
+      'the same of require()',
+      { 'a.cjs': `require('no-such-thing');` },
+      "tsgiref: a.cjs:1 imports 'no-such-thing', which is not installed; run: npm install no-such-thing\n",
+    ],
+    [
+      'where the syntax error is in a file that is imported',
+      { 'a.mjs': `import './b.mjs';\nimport 'tsgiref';\n`, 'b.mjs': `\nconst b = ;\n` },
+      "tsgiref: b.mjs:2: Unexpected token ';'\n    const b = ;\n",
+    ],
+    [
+      'what awaits for ever',
+      { 'a.mjs': 'await new Promise(() => {});' },
+      'tsgiref: a.mjs awaits something, at its top level, that never comes\n',
+    ],
+    [
+      'that a class cannot be called',
+      { 'a.mjs': 'export default class App {}' },
+      "tsgiref: a.mjs exports the class App as 'default'; an application is a function (environ, startResponse)\n",
+    ],
+    [
+      'what was thrown, though it is no error',
+      { 'a.mjs': 'throw 42;' },
+      'tsgiref: a.mjs threw while it was loaded:\nThrown, though it is no Error: the number 42\n',
+    ],
+  ];
+  for (const [title, files, message] of cases) {
+    test(title, async () => {
+      await inProject(files, async (project) => {
+        const { status, stderr } = await fail(project, Object.keys(files)[0] ?? '');
+        assert.equal(stderr, message);
+        assert.equal(status, 1);
+      });
+    });
+  }
+
+  test('of a SyntaxError that a line threw, the trace; and runs that line once', async () => {
+    const text = `process.stderr.write('runs\\n');\nJSON.parse('{');\n`;
+    await inProject({ 'a.mjs': text }, async (project) => {
+      const { stderr } = await fail(project, 'a.mjs');
+      assert.match(
+        stderr,
+        /^runs\ntsgiref: a\.mjs threw while it was loaded:\nSyntaxError: .* in JSON .*\n {4}at JSON\.parse .*\n {4}at \S*a\.mjs:2:6\n$/,
+      );
+    });
+  });
+});
+
+test('a function is preferred to a default that is none', async () => {
+  const text = `export default { name: 'settings' };\n${PLAIN.replace(/: \w+/g, '')}`;
+  await inProject({ 'a.mjs': text }, async (project) => {
+    assert.equal((await answer(project, 'a.mjs')).text, 'plain');
+  });
+});
+
+test('a rejection while the application is loaded does not end the command', async () => {
+  const text = `Promise.reject(new Error('early'));\nawait new Promise(setImmediate);\n${PLAIN.replace(/: \w+/g, '')}`;
+  await inProject({ 'a.mjs': text }, async (project) => {
+    const { text: body, stderr } = await answer(project, 'a.mjs');
+    assert.equal(body, 'plain');
+    assert.match(stderr, /^Unhandled rejection: Error: early\n {4}at \S*a\.mjs:1:\d+\nServing /);
+  });
+});
