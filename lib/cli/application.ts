@@ -89,7 +89,7 @@ function explainMissing(found: string[], file: string, name: string | undefined)
   const seen = found.length === 0 ? 'nothing' : found.map((each) => `'${each}'`).join(', ');
   if (name !== undefined) {
     const meant = nearest(name, found);
-    const advice = meant === undefined ? '' : `: did you mean '${meant}'?`;
+    const advice = meant ? `: did you mean '${meant}'?` : '';
     return `${file} does not export '${name}'; it exports ${seen}${advice}`;
   }
   const other = found.length > 0 ? `, or name one: tsgiref ${file}:${found[0]}` : '';

@@ -43,7 +43,8 @@ export function readArguments(words: readonly string[]): Settings {
   if (positionals.length > 1) {
     const port = positionals.find((word) => /^[0-9]+$/.test(word));
     if (port !== undefined) throw new Problem(`what is ${port}? For a port, write --port ${port}`);
-    throw new Problem(`one FILE is served at a time, not ${positionals.length}: ${positionals.join(' ')}`);
+    const words = positionals.join(' ');
+    throw new Problem(`one FILE is served at a time, not ${positionals.length}: ${words}`);
   }
   return {
     target: positionals[0],
@@ -68,10 +69,12 @@ function explain(error: unknown): string {
   if (unknown !== undefined) {
     const options = Object.keys(OPTIONS).map((name) => `--${name}`);
     const meant = nearest(unknown, options);
-    const advice = meant === undefined ? 'see tsgiref --help' : `did you mean ${meant}?`;
+    const advice = meant ? `did you mean ${meant}?` : 'see tsgiref --help';
     return `there is no option ${unknown}; ${advice}`;
   }
-  const [, option = '', complaint = ''] = /^Option '(?:-\w, )?(--?\w+)[^']*' ([^\n]*)/.exec(message) ?? [];
+  // Option '-p, --port <value>' argument missing
+  const [, option = '', complaint = ''] =
+    /^Option '(?:-\w, )?(--?\w+)[^']*' ([^\n]*)/.exec(message) ?? [];
   if (complaint.includes('not take')) return `${option} takes no value`;
   if (option !== '') return `${option} needs a value; see tsgiref --help`;
   return `${message.split('\n')[0]}; see tsgiref --help`;

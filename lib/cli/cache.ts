@@ -1,7 +1,8 @@
 // Keeps what the compiler made. Who can write here can run code as the user, so
 // the place is either the application's own or nobody else's.
 
-import { accessSync, constants, lstatSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { accessSync, constants, lstatSync, mkdirSync } from 'node:fs';
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 

@@ -57,8 +57,10 @@ const hooks: SynchronousHooks = {
   },
 
   load(url, context, next) {
-    if (!isTypeScript(url)) return next(url, context);
-    if (!needsCompiler(url)) return next(url, isModule(url) ? { ...context, format: 'module-typescript' } : context);
+    if (!url.startsWith('file:') || !isTypeScript(url)) return next(url, context);
+    if (!needsCompiler(url)) {
+      return next(url, isModule(url) ? { ...context, format: 'module-typescript' } : context);
+    }
     // What was compiled must show its own lines in a trace.
     process.setSourceMapsEnabled(true);
     return { ...compile(url), shortCircuit: true };

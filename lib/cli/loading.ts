@@ -22,7 +22,8 @@ export function explainLoading(error: unknown, file: string): Problem {
       return new Problem(explainNotFound(message, file));
     case 'ERR_UNKNOWN_FILE_EXTENSION':
       return new Problem(
-        `${file} is not JavaScript or TypeScript by its name: .js, .mjs, .cjs, .ts, .mts and .cts are`,
+        `${file} is not JavaScript or TypeScript by its name: ` +
+          '.js, .mjs, .cjs, .ts, .mts and .cts are',
       );
     case 'ERR_UNKNOWN_BUILTIN_MODULE':
     case 'ERR_PACKAGE_PATH_NOT_EXPORTED':
@@ -58,7 +59,10 @@ function explainNotFound(message: string, file: string): string {
 }
 
 // Node tells the file that imports, but not the line.
-function findImport(importer: string, missing: string): { specifier: string; line: number } | undefined {
+function findImport(
+  importer: string,
+  missing: string,
+): { specifier: string; line: number } | undefined {
   const path = toPath(missing);
   const leadsThere = (specifier: string): boolean =>
     specifier === missing ||
@@ -79,8 +83,10 @@ function fileLike(path: string): string | undefined {
   if (!existsSync(folder)) return undefined;
   const names = readdirSync(folder);
   const stem = basename(path).replace(/\.\w+$/, '');
-  return names.find((name) => name.replace(/\.[mc]?[jt]s$/, '') === stem && name !== stem)
-    ?? nearest(basename(path), names);
+  const sameStem = names.find(
+    (name) => name !== stem && name.replace(/\.[mc]?[jt]s$/, '') === stem,
+  );
+  return sameStem ?? nearest(basename(path), names);
 }
 
 function explainSyntax(error: SyntaxError, file: string): string {
@@ -100,12 +106,16 @@ function placeOf(error: SyntaxError): Place | undefined {
 
 function advise(error: SyntaxError, { path }: Place): string {
   if (property(error, 'code') === 'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX') {
-    return '\nNode only takes types away: write it without, or run: npm install --save-dev typescript';
+    return (
+      '\nNode only takes types away: write it without, ' +
+      'or run: npm install --save-dev typescript'
+    );
   }
   if (/\bimport statement outside a module|Unexpected token 'export'/.test(error.message)) {
     return '\nname the file .mjs, or write "type": "module" in package.json';
   }
-  const [, module, name] = /module '(.+)' does not provide an export named '(.+)'/.exec(error.message) ?? [];
+  const [, module, name] =
+    /module '(.+)' does not provide an export named '(.+)'/.exec(error.message) ?? [];
   if (name === undefined || !isTypeScript(path)) return '';
   return `\nif ${name} is a type, write: import type { ${name} } from '${module}'`;
 }

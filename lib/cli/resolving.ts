@@ -12,8 +12,8 @@ import { isTypeScript } from './typescript.ts';
  * project finds `dist/`, even while it is the source that runs.
  */
 export function replaceFound(specifier: string, found: string): string {
-  const ours = namesUs(specifier) && found.startsWith(OWN_FOLDER) ? ownModule(specifier) : undefined;
-  return ours ?? found;
+  if (!namesUs(specifier) || !found.startsWith(OWN_FOLDER)) return found;
+  return ownModule(specifier) ?? found;
 }
 
 /**

@@ -44,18 +44,25 @@ function requireCompiler(path: string): Compiler {
   );
 }
 
-// Syntax that is more than types, at the beginning of a line where it has one: enum,
-// namespace, `import x = …`, `export =`, a decorator, a constructor's `private x`. A
-// false alarm, in a comment say, costs a run of the compiler and nothing else.
-const MORE_THAN_TYPES =
-  /^\s*(?:export\s+)?(?:(?:const\s+)?enum\s+[\w$]+|(?:namespace|module)\s+[\w$.]+\s*\{|import\s+[\w$]+\s*=)|^\s*(?:export\s*=|@[\w$])|\bconstructor\s*\([^)]*\b(?:public|private|protected|readonly)\s/m;
+// Syntax that is more than types. A false alarm, in a comment say, costs a run of the
+// compiler and nothing else.
+const MORE_THAN_TYPES: readonly RegExp[] = [
+  /^\s*(?:export\s+)?(?:const\s+)?enum\s+[\w$]/m,
+  /^\s*(?:export\s+)?(?:namespace|module)\s+[\w$.]+\s*\{/m,
+  /^\s*(?:export\s+)?import\s+[\w$]+\s*=/m,
+  /^\s*export\s*=/m,
+  // A decorator is JavaScript, but no engine runs it yet.
+  /^\s*@[\w$]/m,
+  /\bconstructor\s*\([^)]*\b(?:public|private|protected|readonly)\s/,
+];
 
 /** Whether Node cannot load the module at `url` and a compiler can. */
 export function needsCompiler(url: string): boolean {
   if (!url.startsWith('file:') || !isTypeScript(url)) return false;
   if (!nodeStripsTypes()) return true;
   const path = fileURLToPath(url);
-  if (!MORE_THAN_TYPES.test(readFileSync(path, 'utf8'))) return false;
+  const text = readFileSync(path, 'utf8');
+  if (!MORE_THAN_TYPES.some((syntax) => syntax.test(text))) return false;
   // Without a compiler, Node's own error says which line it is.
   return typeof findCompiler(path) !== 'string';
 }
@@ -65,7 +72,8 @@ export function needsCompiler(url: string): boolean {
  * says: "type": "commonjs", which `npm init` writes, is about what is compiled.
  */
 export function isModule(url: string): boolean {
-  return url.endsWith('.ts') && /^(?:import|export)\b/m.test(readFileSync(fileURLToPath(url), 'utf8'));
+  if (!url.endsWith('.ts')) return false;
+  return /^(?:import|export)\b/m.test(readFileSync(fileURLToPath(url), 'utf8'));
 }
 
 /** Compiles the file at `url`, or takes it from the cache. Throws a Problem if it cannot. */
@@ -73,7 +81,10 @@ export function compile(url: string): Compiled {
   const path = fileURLToPath(url);
   const compiler = requireCompiler(path);
   const content = readFileSync(path);
-  const key = createHash('sha256').update(`${compiler.version}\0${url}\0`).update(content).digest('hex');
+  const key = createHash('sha256')
+    .update(`${compiler.version}\0${url}\0`)
+    .update(content)
+    .digest('hex');
   const folder = cacheFolder(compiler.folder);
   const cached = folder === undefined ? undefined : join(folder, `${key}.js`);
 
@@ -99,7 +110,8 @@ function runCompiler({ version, command }: Compiler, path: string): string {
   // Older ones do not look for a tsconfig.json when they are given a file.
   if (Number.parseInt(version, 10) >= 6) options.push('--ignoreConfig');
   try {
-    const { stdout } = spawnSync(process.execPath, [command, path, ...options], { encoding: 'utf8' });
+    const words = [command, path, ...options];
+    const { stdout } = spawnSync(process.execPath, words, { encoding: 'utf8' });
     const made = join(folder, basename(path).replace(/ts$/, 'js'));
     // It complains of the library that it was not given, so its status says nothing.
     const [error, line, reason] = /^.*\((\d+),\d+\): error TS1\d{3}: (.*)$/m.exec(stdout) ?? [];
@@ -107,7 +119,8 @@ function runCompiler({ version, command }: Compiler, path: string): string {
       throw new Problem(showPlace({ path, line: Number(line) }, reason ?? error));
     }
     if (!existsSync(made)) {
-      throw new Problem(`TypeScript ${version} could not compile ${path}:\n${stdout.split('\n')[0]}`);
+      const said = stdout.split('\n')[0];
+      throw new Problem(`TypeScript ${version} could not compile ${path}:\n${said}`);
     }
     return readFileSync(made, 'utf8');
   } finally {
@@ -122,8 +135,7 @@ function pointMapAt(url: string, source: string): string {
   const [comment, encoded] = MAP.exec(source) ?? [];
   if (comment === undefined || encoded === undefined) return source;
   const map = JSON.parse(Buffer.from(encoded, 'base64').toString());
-  const moved = Buffer.from(JSON.stringify({ ...map, sourceRoot: '', sources: [url] })).toString(
-    'base64',
-  );
-  return source.replace(MAP, `//# sourceMappingURL=data:application/json;base64,${moved}\n`);
+  const moved = JSON.stringify({ ...map, sourceRoot: '', sources: [url] });
+  const text = Buffer.from(moved).toString('base64');
+  return source.replace(MAP, `//# sourceMappingURL=data:application/json;base64,${text}\n`);
 }
