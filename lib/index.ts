@@ -6,3 +6,5 @@ export * from './util.ts';
 export * from './io.ts';
 export * from './handlers.ts';
 export * from './simple-server.ts';
+export * from './trace.ts';
+export * from './error-page.ts';

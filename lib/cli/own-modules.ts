@@ -10,6 +10,8 @@ export const PUBLIC_MODULES: readonly string[] = [
   'io',
   'handlers',
   'simple-server',
+  'trace',
+  'error-page',
 ];
 
 // This file's own ending tells whether the source or the built files run.

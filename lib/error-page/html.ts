@@ -15,7 +15,7 @@ export function renderHtml({ errors, request, environ }: Report): string {
 <body>
 <p class="request">${escape(request)}</p>
 ${first === undefined ? '' : renderError(first, 'h1')}
-${causes.map((cause) => `<p class="because">because of</p>\n${renderError(cause, 'h2')}`).join('\n')}
+${causes.map(renderCause).join('\n')}
 <h2>environ</h2>
 ${renderTable(environ)}
 <p class="foot">Shown by tsgiref while you develop. The client of a server in production sees none of it.</p>
@@ -24,13 +24,17 @@ ${renderTable(environ)}
 `;
 }
 
+function renderCause(cause: ErrorReport): string {
+  return `<p class="because">because of</p>\n${renderError(cause, 'h2')}`;
+}
+
 function renderError({ name, message, frames, rule }: ErrorReport, heading: 'h1' | 'h2'): string {
   const law =
     rule === undefined
       ? ''
       : `<p class="rule"><b>${escape(rule.code)}</b> · ${escape(rule.reference)}<br>${escape(rule.hint)}</p>`;
   return `<section>
-<${heading}><span class="name">${escape(name)}</span> ${escape(message)}</${heading}>
+<${heading}><span class="name">${escape(name)}</span>${escape(message)}</${heading}>
 ${law}
 ${groupFrames(frames).map(renderGroup).join('\n')}
 </section>`;
