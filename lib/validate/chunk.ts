@@ -60,10 +60,13 @@ export function isDetached(chunk: Uint8Array): boolean {
 export class ReuseCheck {
   private chunk: Uint8Array | undefined = undefined;
   private sum = 0;
+  private reported = false;
 
   /** Looks at the last chunk again, and takes note of the next. */
   follow(exchange: Exchange, chunk: unknown): void {
+    if (this.reported) return;
     if (this.chunk !== undefined && checksum(this.chunk) !== this.sum) {
+      this.reported = true;
       exchange.fault(chunkReused, 'changed a chunk after it had yielded it');
     }
     this.chunk = isBytes(chunk) ? chunk : undefined;
