@@ -8,7 +8,7 @@ import type { Exchange } from './exchange.ts';
 import { isFileResult } from './file-wrapper.ts';
 import { watchOtherMembers } from './members.ts';
 import { AsyncChunks, Pass, SyncChunks } from './pass.ts';
-import { hasMethod, isObject, isThenable, property } from './probe.ts';
+import { hasMethod, isInstance, isObject, isThenable, property } from './probe.ts';
 import { APPLICATION_SIDE, DETAILS, WRITE, type Rule, application, server } from './rule.ts';
 
 // ---- What is returned
@@ -63,7 +63,7 @@ function checkBody(exchange: Exchange, body: unknown): body is object {
 function wrongBody(body: unknown): Rule | undefined {
   if (body === undefined || body === null || body === false) return notNone;
   // A string is iterated by letters, and bytes by numbers.
-  if (typeof body === 'string' || ArrayBuffer.isView(body) || body instanceof ArrayBuffer) {
+  if (typeof body === 'string' || ArrayBuffer.isView(body) || isInstance(body, ArrayBuffer)) {
     return notString;
   }
   const canIterate = hasMethod(body, Symbol.asyncIterator) || hasMethod(body, Symbol.iterator);
@@ -98,7 +98,7 @@ function standIn(exchange: Exchange, body: object): object {
 
 /** How many chunks the body says it has. */
 function lengthOf(body: object): number | undefined {
-  if (body instanceof Set) return body.size;
+  if (isInstance(body, Set)) return body.size;
   const length = property(body, 'length');
   return typeof length === 'number' ? length : undefined;
 }

@@ -228,6 +228,9 @@ export function checkCgi(exchange: Exchange, environ: Record<string, unknown>): 
 function checkValue(exchange: Exchange, environ: Record<string, unknown>, key: string): void {
   if (key.includes('.')) return;
   const value = environ[key];
+  if (typeof value !== 'string' || NOT_A_BYTE.test(value)) {
+    exchange.badVariables = new Set(exchange.badVariables).add(key);
+  }
   if (typeof value !== 'string') {
     const hint = value === undefined || value === null ? `Leave ${quote(key)} out.` : undefined;
     exchange.fault(valueString, `set ${key} to ${describe(value)}`, hint);
@@ -301,7 +304,7 @@ export function checkCgiAfter(exchange: Exchange): void {
   const { environ } = exchange;
   try {
     for (const key of Object.keys(environ)) {
-      if (key.includes('.')) continue;
+      if (key.includes('.') || exchange.badVariables?.has(key)) continue;
       const value: unknown = Reflect.get(environ, key);
       if (value === undefined || (typeof value === 'string' && !NOT_A_BYTE.test(value))) continue;
       exchange.fault(valuesAfter, `left ${quote(key)} in environ as ${describe(value)}`);

@@ -2,7 +2,7 @@
 
 import { describe } from '../describe.ts';
 import type { Exchange } from './exchange.ts';
-import { isBytes, isThenable } from './probe.ts';
+import { isBytes, isInstance, isThenable } from './probe.ts';
 import { ITERATION, STREAMING, STRING_TYPES, type Rule, application } from './rule.ts';
 
 const chunkBytes = application.error('chunk-bytes', STRING_TYPES,
@@ -38,7 +38,7 @@ export function checkChunk(exchange: Exchange, chunk: unknown, isAsync: boolean)
 /** What was probably meant; undefined for the usual hint. */
 export function chunkHint(chunk: unknown): string | undefined {
   if (typeof chunk === 'number') return 'Return [bytes], not the Uint8Array itself.';
-  if (chunk instanceof ArrayBuffer) return 'Wrap it: new Uint8Array(buffer).';
+  if (isInstance(chunk, ArrayBuffer)) return 'Wrap it: new Uint8Array(buffer).';
   if (ArrayBuffer.isView(chunk)) {
     return 'Wrap it: new Uint8Array(view.buffer, view.byteOffset, view.byteLength).';
   }

@@ -17,6 +17,8 @@ export class Exchange {
   outer: Exchange | undefined = undefined;
   /** The exchanges of validators that the application, a middleware, has called. */
   inner: Exchange[] | undefined = undefined;
+  /** The rules of which a warning was given here. */
+  private warned: Set<string> | undefined = undefined;
   /** How many calls of the application, or of its iterator's next(), are under way. */
   running = 0;
   /** How many chunks the outer exchange had yielded when this one last did. */
@@ -24,6 +26,8 @@ export class Exchange {
 
   // ---- The request
   environ!: WSGIEnvironment;
+  /** CGI variables that the server has set to what they must not be. */
+  badVariables: Set<string> | undefined = undefined;
   isHead = false;
   /** The request's Content-Length; undefined if it is not known. */
   inputLength: number | undefined = undefined;
@@ -36,8 +40,8 @@ export class Exchange {
   /** Counts accepted calls; the `write` of an earlier one is stale. */
   generation = 0;
   code = 0;
-  /** The application's own list, and what was on it when it was given. */
-  headers: ResponseHeaders = [];
+  /** The application's own list, if it is one of pairs, and what was then on it. */
+  headers: ResponseHeaders | undefined = undefined;
   headersGiven: ResponseHeaders = [];
   hasContentType = false;
   /** The response's Content-Length; undefined if it has none. */
@@ -127,6 +131,9 @@ export class Exchange {
   ): void {
     const severity = this.reporter.severityOf(rule, usual);
     if (severity === 'off') return;
+    // What the application did, the middleware around it need not hear again.
+    if (this.inner?.some((inner) => inner.warned?.has(rule.id))) return;
+    if (severity === 'warning') this.warned = new Set(this.warned).add(rule.id);
     const place = isCall ? callPlace() : undefined;
     this.reporter.deliver(severity, { ...this.blame(rule), deed, hint, place });
   }

@@ -3,7 +3,7 @@
 
 import { describe } from '../describe.ts';
 import type { Exchange } from './exchange.ts';
-import { hasMethod, isObject, property } from './probe.ts';
+import { hasMethod, isClass, isObject, property } from './probe.ts';
 import { FILE_HANDLING, application, server } from './rule.ts';
 
 const shape = server.error('file-wrapper-shape', FILE_HANDLING,
@@ -34,11 +34,6 @@ export function checkFileWrapper(exchange: Exchange, wrapFile: unknown): void {
   } else if (isClass(wrapFile)) {
     exchange.fault(shape, 'offered a class as wsgi.file_wrapper, which cannot be called');
   }
-}
-
-function isClass(value: unknown): boolean {
-  const { writable } = Object.getOwnPropertyDescriptor(value, 'prototype') ?? {};
-  return writable === false;
 }
 
 /** Stands in for `wsgi.file_wrapper`. */

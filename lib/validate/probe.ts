@@ -43,3 +43,21 @@ export function isBytes(value: unknown): value is Uint8Array {
 export function isErrorLike(value: unknown): boolean {
   return isObject(value) && typeof property(value, 'message') === 'string';
 }
+
+/** `instanceof`, which a Proxy can make throw. */
+export function isInstance<Class extends object>(
+  value: unknown,
+  of: abstract new (...args: never[]) => Class,
+): value is Class {
+  try {
+    return value instanceof of;
+  } catch {
+    return false;
+  }
+}
+
+/** Whether `value` is a class, which is a function but cannot be called as one. */
+export function isClass(value: unknown): boolean {
+  if (typeof value !== 'function') return false;
+  return Object.getOwnPropertyDescriptor(value, 'prototype')?.writable === false;
+}

@@ -77,12 +77,12 @@ export function callStartResponse(exchange: Exchange, args: readonly unknown[]):
   checkCount(exchange, args.length);
   checkMoment(exchange, again, error);
 
-  const { code, given } = checkHead(exchange, status, headers);
-  const write = answer(exchange, args, given);
+  const head = checkHead(exchange, status, headers);
+  const write = answer(exchange, args, head);
   exchange.generation += 1;
-  exchange.code = code;
-  exchange.headers = headers as ResponseHeaders;
-  exchange.headersGiven = given;
+  exchange.code = head.code;
+  exchange.headers = head.whole ? (headers as ResponseHeaders) : undefined;
+  exchange.headersGiven = head.given;
   return guardWrite(exchange, write);
 }
 
@@ -108,13 +108,16 @@ function checkMoment(exchange: Exchange, again: boolean, error: unknown): void {
   }
 }
 
-// The copy is what the server gets, so that it may change its list, and what the
-// application's own list is compared with later.
-function checkHead(
-  exchange: Exchange,
-  status: unknown,
-  headers: unknown,
-): { code: number; given: ResponseHeaders } {
+/** What startResponse was given, as far as it is what it should be. */
+interface Head {
+  code: number;
+  /** A copy of the headers: the application's own list is compared with it later. */
+  given: ResponseHeaders;
+  /** Whether that is all of them. */
+  whole: boolean;
+}
+
+function checkHead(exchange: Exchange, status: unknown, headers: unknown): Head {
   const code = checkStatus(exchange, status);
   let given: ResponseHeaders = [];
   try {
@@ -123,16 +126,16 @@ function checkHead(
     exchange.rethrow(error, isList, 'passed headers that cannot be read', true);
   }
   checkFields(exchange, code, given);
-  return { code, given };
+  const whole = Array.isArray(headers) && headers.length === given.length;
+  return { code, given, whole };
 }
 
-function answer(exchange: Exchange, args: readonly unknown[], given: ResponseHeaders): unknown {
-  const [status, headers, error] = args;
-  // Where a list is not what it should be, and that is let pass, the server gets it
-  // as it is.
-  const whole = Array.isArray(headers) && headers.length === given.length;
+function answer(exchange: Exchange, args: readonly unknown[], { given, whole }: Head): unknown {
+  const [status, headers, error, ...rest] = args;
+  // The server may change its list, so it gets one of its own; one that is not what
+  // it should be, if that is let pass, it gets as it is.
   const passed = whole ? given.map(([name, value]) => [name, value]) : headers;
-  const rest = args.length > 2 ? args.slice(2) : [];
+  if (args.length > 2) rest.unshift(error);
   const call = exchange.startResponse as (...args: unknown[]) => unknown;
   if (error === undefined || error === null) return call(status, passed, ...rest);
 

@@ -73,7 +73,8 @@ const CHECKS: ReadonlyArray<Check<string>> = [
 /** Checks the status; returns its code, or 0 if it has none. */
 export function checkStatus(exchange: Exchange, status: unknown): number {
   if (typeof status !== 'string') {
-    const hint = typeof status === 'number' ? `Write it as '${status} ' and a reason.` : undefined;
+    const hint =
+      typeof status === 'number' ? `Give it a reason, in one string: '${status} …'.` : undefined;
     exchange.misuse(isString, `passed ${describe(status)} as status`, hint);
     return 0;
   }

@@ -7,7 +7,7 @@ import { checkEnviron, put, wrapStreams } from './environ.ts';
 import { Exchange } from './exchange.ts';
 import { inputLengthOf } from './input.ts';
 import { LINK, Link, join } from './layers.ts';
-import { isThenable, property } from './probe.ts';
+import { isClass, isThenable, property } from './probe.ts';
 import { Reporter, type ValidatorOptions } from './report.ts';
 import { APPLICATION_SIDE, DETAILS, application, server } from './rule.ts';
 import { settle } from './settle.ts';
@@ -40,12 +40,14 @@ const appArguments = server.error('app-arity', DETAILS,
  */
 export function validator(app: WSGIApplication, options: ValidatorOptions = {}): WSGIApplication {
   const reporter = new Reporter(options);
-  if (typeof app !== 'function') {
-    const deed = `is ${describe(app)}`;
-    new Exchange(reporter, app).misuse(appCallable, deed);
+  if (typeof app !== 'function' || isClass(app)) {
+    const what = isClass(app) ? 'a class, which cannot be called' : describe(app);
+    new Exchange(reporter, app).misuse(appCallable, `is ${what}`);
   }
   const seen = new WeakMap<object, Exchange | undefined>();
   const validated = (...args: unknown[]): unknown => serve(new Exchange(reporter, app), app, args, seen);
+  // Also in traces, and for a validator around this one, it is the application.
+  Object.defineProperty(validated, 'name', { value: property(app, 'name'), configurable: true });
   return validated as WSGIApplication;
 }
 

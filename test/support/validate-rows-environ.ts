@@ -3,7 +3,7 @@
 import { Readable } from 'node:stream';
 
 import { BytesIO, StringIO } from '../../lib/io.ts';
-import { type Exchange, type Loose, type Row, row } from './validate-exchange.ts';
+import { type Exchange, type Loose, type Row, answer, row } from './validate-exchange.ts';
 
 const set = (key: string, value: unknown, rest: Record<string, unknown> = {}): Exchange => ({
   environ: { ...rest, [key]: value },
@@ -142,7 +142,7 @@ export const ENVIRON_ROWS: Row[] = [
   row('start-response-callable', /passed the number 5/, {
     serve: (app, environ) => app(environ, 5),
   }, valid),
-  row('app-callable', /is the number 5/, { app: 5 as Loose }, { app: class {} as Loose, serve() {} }),
+  row('app-callable', /is the number 5/, { app: 5 as Loose }, { app: answer().bind(null) }),
 ];
 
 // A Node stream with the methods of an input added, as some servers do it.

@@ -1,0 +1,72 @@
+// What only shows when a process ends, or runs without a listener: in a process of
+// its own.
+
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { describe, it } from 'node:test';
+import { promisify } from 'node:util';
+
+const EXTENSION = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
+const library = (name: string): string =>
+  new URL(`../lib/${name}.${EXTENSION}`, import.meta.url).href;
+
+/** Runs code with the validator at hand; what it left on standard error. */
+async function run(code: string): Promise<string> {
+  const whole = `
+    import { validator } from ${JSON.stringify(library('validate'))};
+    import { setupTestingDefaults } from ${JSON.stringify(library('util'))};
+    const environ = {};
+    setupTestingDefaults(environ);
+    const startResponse = () => () => {};
+    ${code}`;
+  const args = ['--expose-gc', '--input-type=module', '--eval', whole];
+  const { stderr } = await promisify(execFile)(process.execPath, args);
+  return stderr;
+}
+
+describe('the validator tells', () => {
+  it('of an application that never settles, when the process has no more to do', async () => {
+    const stderr = await run(`
+      async function sleeper() { await new Promise(() => { globalThis.kept = this; }); }
+      globalThis.promise = validator(sleeper)(environ, startResponse);`);
+    assert.match(stderr, /\[app-settles\] WSGIWarning: The application sleeper waited for ever/);
+  });
+
+  it('of a body that never goes on', async () => {
+    const stderr = await run(`
+      async function* stuck(_environ, start) {
+        start('200 OK', [['Content-Type', 'text/plain']]);
+        await new Promise(() => {});
+      }
+      const body = validator(stuck)(environ, startResponse);
+      globalThis.promise = body[Symbol.asyncIterator]().next();`);
+    assert.match(stderr, /\[app-settles\] WSGIWarning: The application stuck waited for ever in the middle/);
+  });
+
+  it('of nothing else when an application does settle', async () => {
+    const stderr = await run(`
+      async function quick(_environ, start) { start('204 No Content', []); return []; }
+      const body = await validator(quick)(environ, startResponse);
+      for (const chunk of body);
+      body.close();`);
+    assert.doesNotMatch(stderr, /WSGIWarning/);
+  });
+
+  it('of a missing close(), without being asked', async () => {
+    const stderr = await run(`
+      function hello(_environ, start) { start('204 No Content', []); return []; }
+      for (const chunk of validator(hello)(environ, startResponse));`);
+    assert.match(stderr, /\[close-called\] WSGIWarning: The server ended the iteration/);
+  });
+
+  it('of a body that was dropped unread, once it is collected', async () => {
+    const stderr = await run(`
+      function hello(_environ, start) { start('204 No Content', []); return []; }
+      const told = new Promise((resolve) => process.on('warning', resolve));
+      validator(hello)(environ, startResponse);
+      const timer = setInterval(gc, 10);
+      await told;
+      clearInterval(timer);`);
+    assert.match(stderr, /\[close-called\] WSGIWarning: The server dropped the body/);
+  });
+});

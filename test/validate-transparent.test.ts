@@ -1,0 +1,259 @@
+// Through the validator everything arrives as it was sent: chunks, order, timing,
+// errors, and the calls that end an exchange.
+
+import assert from 'node:assert/strict';
+import { Readable } from 'node:stream';
+import { describe, it } from 'node:test';
+
+import type { FileLike, WSGIApplication } from '../lib/types.ts';
+import { FileWrapper } from '../lib/util.ts';
+import { type WSGIError, validator } from '../lib/validate.ts';
+import { type Loose, Server, answer, app, bytes, makeEnviron, passTime } from './support/validate-exchange.ts';
+
+const TYPE = ['Content-Type', 'text/plain'];
+const reports: WSGIError[] = [];
+const onWarning = (warning: WSGIError): number => reports.push(warning);
+
+/** Calls the application through a validator, as a server would. */
+function call(application: WSGIApplication, environ = {}): Loose {
+  const whole = validator(application, { onWarning });
+  return whole(makeEnviron({ environ }) as Loose, new Server().startResponse);
+}
+
+/** A body that writes down what is done with it. */
+function recorded(log: string[], chunks: Uint8Array[] = [bytes('a'), bytes('b')]): unknown {
+  const waiting = [...chunks];
+  return {
+    [Symbol.iterator]: () => ({
+      next: () => {
+        log.push('next');
+        return waiting.length > 0 ? { done: false, value: waiting.shift() } : { done: true, value: undefined };
+      },
+      return: (value: unknown) => {
+        log.push('return');
+        return { done: true, value };
+      },
+      throw: (error: unknown) => {
+        log.push('throw');
+        throw error;
+      },
+    }),
+    close: () => void log.push('close'),
+  };
+}
+
+describe('a body through the validator', () => {
+  it('yields the same chunks in the same order', () => {
+    const chunks = [bytes('a'), Buffer.from('b'), bytes('')];
+    const body = call(answer('200 OK', [TYPE], chunks));
+    const seen = [...body];
+    assert.equal(seen.length, 3);
+    for (const [index, chunk] of seen.entries()) assert.equal(chunk, chunks[index]);
+    body.close();
+  });
+
+  it('is synchronous if the body is, and asynchronous if that is', () => {
+    const sync = call(answer());
+    assert.ok(Symbol.iterator in sync && !(Symbol.asyncIterator in sync));
+    const async = call(answer('200 OK', [TYPE], (async function* () {})()));
+    assert.ok(Symbol.asyncIterator in async && !(Symbol.iterator in async));
+    sync.close();
+    async.close();
+  });
+
+  it('has the length of an array, the size of a set, and none if there is none', () => {
+    const lengths = [[bytes('a')], new Set([bytes('a'), bytes('b')]), recorded([])].map((made) => {
+      const body = call(answer('200 OK', [TYPE], made));
+      body.close();
+      return 'length' in body ? body.length : 'none';
+    });
+    assert.deepEqual(lengths, [1, 2, 'none']);
+  });
+
+  it('is asked for no chunk before the server asks', () => {
+    const log: string[] = [];
+    const body = call(answer('200 OK', [TYPE], recorded(log)));
+    const chunks = body[Symbol.iterator]();
+    assert.deepEqual(log, []);
+    chunks.next();
+    assert.deepEqual(log, ['next']);
+    chunks.next();
+    chunks.next();
+    body.close();
+    assert.deepEqual(log, ['next', 'next', 'next', 'close']);
+  });
+
+  it('is stopped and closed once, however often the server does it', () => {
+    const log: string[] = [];
+    const body = call(answer('200 OK', [TYPE], recorded(log)));
+    const chunks = body[Symbol.iterator]();
+    chunks.next();
+    assert.deepEqual(chunks.return(7), { done: true, value: 7 });
+    assert.deepEqual(chunks.return(8), { done: true, value: 8 });
+    body.close();
+    body.close();
+    assert.deepEqual(log, ['next', 'return', 'close']);
+    assert.equal(reports.pop()?.code, 'close-twice');
+  });
+
+  it('hands throw() on', () => {
+    const log: string[] = [];
+    const body = call(answer('200 OK', [TYPE], recorded(log)));
+    const error = new Error('stop');
+    assert.throws(() => body[Symbol.iterator]().throw(error), error);
+    body.close();
+    assert.deepEqual(log, ['throw', 'close']);
+  });
+
+  it('runs the finally blocks of a generator that yields what breaks a rule', () => {
+    const log: string[] = [];
+    const body = call(app(function* (_environ, start) {
+      start('200 OK', [TYPE]);
+      try {
+        yield 'text';
+      } finally {
+        log.push('finally');
+      }
+    }));
+    assert.throws(() => [...body], { code: 'chunk-bytes' });
+    assert.deepEqual(log, ['finally']);
+    body.close();
+  });
+
+  it('may be left while it waits, as when the client has gone', async () => {
+    const log: string[] = [];
+    let go = (): void => {};
+    const body = call(app(async function* (_environ, start) {
+      start('200 OK', [TYPE, ['Content-Length', '9']]);
+      try {
+        yield bytes('a');
+        await new Promise<void>((resolve) => (go = resolve));
+        yield bytes('b');
+      } finally {
+        log.push('finally');
+      }
+    }));
+    const chunks = body[Symbol.asyncIterator]();
+    await chunks.next();
+    const late = chunks.next();
+    const stopped = chunks.return();
+    await body.close();
+    go();
+    await Promise.all([late, stopped]);
+    passTime();
+    assert.deepEqual(log, ['finally']);
+    assert.deepEqual(reports.splice(0), []);
+  });
+
+  it('of a Node stream can be destroyed unread', () => {
+    const stream = Readable.from([bytes('a')]);
+    const body = call(answer('200 OK', [TYPE], stream));
+    body.destroy();
+    body.close();
+    assert.ok(stream.destroyed);
+    assert.deepEqual(reports.splice(0), []);
+  });
+});
+
+describe('an error through the validator', () => {
+  const error = Object.freeze(new Error('mine'));
+  const fail = (): never => {
+    throw error;
+  };
+
+  it('is the application\'s own', async () => {
+    assert.throws(() => call(app(fail)), (thrown) => thrown === error);
+    await assert.rejects(call(app(async () => fail())), (thrown) => thrown === error);
+  });
+
+  it('is the body\'s own', () => {
+    const body = call(app(function* (_environ, start) {
+      start('200 OK', [TYPE]);
+      yield bytes('a');
+      fail();
+    }));
+    assert.throws(() => [...body], (thrown) => thrown === error);
+    body.close();
+    const closing = call(answer('200 OK', [TYPE], Object.assign([], { close: fail })));
+    assert.throws(() => closing.close(), (thrown) => thrown === error);
+    assert.equal(reports.pop()?.code, 'close-throws');
+  });
+
+  it('is the server\'s own', () => {
+    const whole = validator(answer(), { onWarning });
+    assert.throws(() => whole(makeEnviron() as Loose, fail), (thrown) => thrown === error);
+  });
+});
+
+describe('what the application is given', () => {
+  it('is the server\'s environ itself, and all its other values', () => {
+    const environ = makeEnviron({ environ: { 'my.value': {} } }) as Loose;
+    const before = { ...environ };
+    let seen: Loose;
+    const body: Loose = validator((given, start) => {
+      seen = given;
+      return answer()(given, start);
+    })(environ, new Server().startResponse);
+    body.close();
+    assert.equal(seen, environ);
+    const wrapped = ['wsgi.input', 'wsgi.errors', 'tsgiref.validator'];
+    for (const key of Object.keys(environ).filter((each) => !wrapped.includes(each))) {
+      assert.equal(environ[key], before[key], key);
+    }
+    assert.ok(!JSON.stringify(environ).includes('tsgiref.validator'));
+  });
+
+  it('is a write() whose promise settles when the server\'s does', async () => {
+    let sent = (): void => {};
+    const start = () => () => new Promise<void>((resolve) => (sent = resolve));
+    const log: string[] = [];
+    const whole = validator(app(async (_environ, startResponse) => {
+      await startResponse('200 OK', [TYPE])(bytes('a'));
+      log.push('written');
+      return [];
+    }), { onWarning });
+    const body = whole(makeEnviron() as Loose, start);
+    await null;
+    log.push('sent');
+    sent();
+    ((await body) as Loose).close();
+    assert.deepEqual(log, ['sent', 'written']);
+  });
+
+  it('is a file wrapper whose result the server knows again', async () => {
+    const log: string[] = [];
+    const blocks = [bytes('one'), bytes('two'), bytes('')];
+    const file = { read: () => blocks.shift() as Uint8Array, close: () => void log.push('close') };
+    let made: Loose;
+    const wrapper = (from: FileLike, size?: number): FileWrapper => (made = new FileWrapper(from, size));
+    const body = call(
+      app((environ, start) => {
+        start('200 OK', [TYPE, ['Content-Length', '6']]);
+        return environ['wsgi.file_wrapper'](file, 3);
+      }),
+      { 'wsgi.file_wrapper': wrapper },
+    );
+    assert.equal(body, made);
+    assert.ok(body instanceof FileWrapper);
+    assert.equal(body.blockSize, 3);
+    const chunks = [];
+    for await (const chunk of body) chunks.push(chunk);
+    assert.deepEqual(Buffer.concat(chunks).toString(), 'onetwo');
+    await body.close?.();
+    assert.deepEqual(log, ['close']);
+    passTime();
+    assert.deepEqual(reports.splice(0), []);
+  });
+
+  it('is a file wrapper whose result is still looked at', async () => {
+    const body = call(
+      app((environ, start) => {
+        start('200 OK', [TYPE, ['Content-Length', '2']]);
+        return environ['wsgi.file_wrapper']({ read: () => bytes('abc') });
+      }),
+      { 'wsgi.file_wrapper': (from: FileLike) => new FileWrapper(from) },
+    );
+    await assert.rejects(body[Symbol.asyncIterator]().next(), { code: 'body-too-long' });
+    await body.close();
+  });
+});
