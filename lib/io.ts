@@ -121,9 +121,9 @@ export class ErrorOutput implements ErrorStream {
  * source that breaks. Each call must settle before the next is made.
  */
 export class StreamInput implements InputStream {
-  private readonly source: AsyncIterable<Uint8Array>;
+  private readonly source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
   private readonly length: number;
-  private iterator: AsyncIterator<Uint8Array> | undefined;
+  private iterator: AsyncIterator<Uint8Array> | Iterator<Uint8Array> | undefined;
   private received = 0;
   private chunk: Uint8Array = NOTHING;
   private offset = 0;
@@ -131,7 +131,10 @@ export class StreamInput implements InputStream {
   private ended = false;
   private failure: { error: unknown } | undefined = undefined;
 
-  constructor(source: AsyncIterable<Uint8Array>, length: number = Infinity) {
+  constructor(
+    source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+    length: number = Infinity,
+  ) {
     this.source = source;
     this.length = length;
   }
@@ -142,6 +145,19 @@ export class StreamInput implements InputStream {
 
   readline(size?: number): Promise<Uint8Array> {
     return this.take('readline', size, true);
+  }
+
+  /**
+   * What has arrived, at most `size` bytes of it; waits only if nothing has. For
+   * handing a body on while it comes. PEP 3333 has no such method, so an application
+   * must not count on it.
+   */
+  async read1(size?: number): Promise<Uint8Array> {
+    const first = await this.take('read1', Math.min(1, checkSize('read1', size)), false);
+    if (first.length === 0 || this.offset === this.chunk.length) return first;
+    const rest = this.cut(checkSize('read1', size) - 1, false);
+    // Both are views of one chunk, one behind the other.
+    return new Uint8Array(first.buffer, first.byteOffset, 1 + rest.length);
   }
 
   readlines(hint?: number): Promise<Uint8Array[]> {
@@ -213,7 +229,10 @@ export class StreamInput implements InputStream {
   private async askSource(): Promise<IteratorResult<Uint8Array>> {
     if (this.failure !== undefined) throw this.failure.error;
     try {
-      this.iterator ??= this.source[Symbol.asyncIterator]();
+      this.iterator ??=
+        Symbol.asyncIterator in this.source
+          ? this.source[Symbol.asyncIterator]()
+          : this.source[Symbol.iterator]();
       const result = await this.iterator.next();
       if (!result.done) checkBytes("the source of a request's body gives", result.value);
       return result;

@@ -18,7 +18,7 @@ ${first === undefined ? '' : renderError(first, 'h1')}
 ${causes.map(renderCause).join('\n')}
 <h2>environ</h2>
 ${renderTable(environ)}
-<p class="foot">Shown by tsgiref while you develop. The client of a server in production sees none of it.</p>
+<p class="foot">Shown by tsgiref while you develop; in production, clients see none of it.</p>
 </body>
 </html>
 `;
@@ -32,7 +32,8 @@ function renderError({ name, message, frames, rule }: ErrorReport, heading: 'h1'
   const law =
     rule === undefined
       ? ''
-      : `<p class="rule"><b>${escape(rule.code)}</b> · ${escape(rule.reference)}<br>${escape(rule.hint)}</p>`;
+      : `<p class="rule"><b>${escape(rule.code)}</b> · ${escape(rule.reference)}` +
+        `<br>${escape(rule.hint)}</p>`;
   return `<section>
 <${heading}><span class="name">${escape(name)}</span>${escape(message)}</${heading}>
 ${law}
@@ -71,7 +72,8 @@ function renderFrame(frame: Frame): string {
 function renderPlace({ call, file, line }: Frame): string {
   const name = call === '' ? '' : `<b>${escape(call)}</b> `;
   const [folder = '', base = file] = file.split(/(?<=[\\/])(?=[^\\/]*$)/);
-  return `${name}<span class="folder">${escape(base === file ? '' : folder)}</span>${escape(base)}:${line}`;
+  const where = `<span class="folder">${escape(base === file ? '' : folder)}</span>`;
+  return `${name}${where}${escape(base)}:${line}`;
 }
 
 function renderTable(entries: Entry[]): string {
@@ -92,7 +94,8 @@ const STYLE = `
 :root { color-scheme: light dark; --ink: #1d2330; --dim: #697386; --page: #f6f7f9; --card: #fff;
   --line: #e2e5ec; --red: #c0273a; --mark: #ffe9ea; --code: #fbfbfd; --rule: #fff6dd; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e5e8ef; --dim: #8d97aa; --page: #14171d;
-  --card: #1c2028; --line: #2c323d; --red: #ff7a85; --mark: #4a2228; --code: #181b22; --rule: #37301a; } }
+  --card: #1c2028; --line: #2c323d; --red: #ff7a85; --mark: #4a2228; --code: #181b22;
+  --rule: #37301a; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 62rem; padding: 1.5rem 1rem 3rem; background: var(--page);
   color: var(--ink); font: 1rem/1.5 system-ui, sans-serif; }
@@ -109,7 +112,8 @@ body > h2 { margin: 2rem 0 .5rem; }
 .foot { margin-top: 1.5rem; font-size: .85rem; }
 .rule { background: var(--rule); border-radius: .4rem; padding: .6rem .9rem; margin: 0 0 1rem; }
 .frame { margin-top: 1rem; }
-.frame p, li { margin: 0 0 .35rem; font: .85rem/1.5 ui-monospace, monospace; overflow-wrap: anywhere; }
+.frame p, li { margin: 0 0 .35rem; font: .85rem/1.5 ui-monospace, monospace;
+  overflow-wrap: anywhere; }
 pre { margin: 0; padding: .5rem 0; overflow-x: auto; background: var(--code); tab-size: 2;
   border: 1px solid var(--line); border-radius: .4rem; font: .85rem/1.55 ui-monospace, monospace; }
 pre span, pre mark { display: inline-block; min-width: 100%; padding-right: 1rem; color: inherit;
@@ -120,7 +124,8 @@ pre i { display: inline-block; width: 3.5rem; padding-right: 1rem; text-align: r
 details { margin-top: 1rem; color: var(--dim); font-size: .9rem; }
 summary { cursor: pointer; }
 ul { margin: .5rem 0 0; padding-left: 1.25rem; }
-table { width: 100%; border-collapse: collapse; background: var(--card); border: 1px solid var(--line);
+table { width: 100%; border-collapse: collapse; background: var(--card);
+  border: 1px solid var(--line);
   border-radius: .6rem; font: .85rem/1.5 ui-monospace, monospace; }
 th, td { padding: .3rem .75rem; text-align: left; vertical-align: top; overflow-wrap: anywhere;
   border-top: 1px solid var(--line); }

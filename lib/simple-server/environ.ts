@@ -3,6 +3,7 @@
 
 import type { IncomingMessage } from 'node:http';
 
+import { addHeader } from '../environ-key.ts';
 import { percentDecode } from '../latin1.ts';
 import type { WSGIEnvironment } from '../types.ts';
 
@@ -72,46 +73,8 @@ function splitTarget(target: string): { path: string; host?: string } {
 
 function addHeaders(environ: WSGIEnvironment, rawHeaders: readonly string[]): void {
   for (let index = 0; index < rawHeaders.length; index += 2) {
-    const name = rawHeaders[index] ?? '';
-    const value = rawHeaders[index + 1] ?? '';
-    const key = environKey(name);
-    if (key === undefined) continue;
-    if (key === 'CONTENT_TYPE' || key === 'CONTENT_LENGTH') {
-      environ[key] = value;
-      continue;
-    }
-    const before = environ[key];
-    if (before === undefined) environ[key] = value;
-    // Cookies alone are not joined by a comma. (RFC 6265 §5.4)
-    else environ[key] = key === 'HTTP_COOKIE' ? `${before}; ${value}` : `${before},${value}`;
+    addHeader(environ, rawHeaders[index] ?? '', rawHeaders[index + 1] ?? '');
   }
-}
-
-type HeaderKey = `HTTP_${string}` | 'CONTENT_TYPE' | 'CONTENT_LENGTH' | undefined;
-
-// Clients send the same few names again and again; the bound is against one that
-// invents new ones.
-const MOST_KEYS = 1000;
-const environKeys = new Map<string, HeaderKey>();
-
-function environKey(name: string): HeaderKey {
-  const known = environKeys.get(name);
-  if (known !== undefined) return known;
-  const key = foldName(name);
-  if (environKeys.size < MOST_KEYS) environKeys.set(name, key);
-  return key;
-}
-
-function foldName(name: string): HeaderKey {
-  // X_Foo and X-Foo would both be HTTP_X_FOO: whoever filters the one in front of
-  // the server would let the other pass.
-  if (name.includes('_')) return undefined;
-  const folded = name.toUpperCase().replaceAll('-', '_');
-  if (folded === 'CONTENT_TYPE' || folded === 'CONTENT_LENGTH') return folded;
-  // Programs started by the application would take HTTP_PROXY for their own
-  // configuration. (CVE-2016-1000110)
-  if (folded === 'PROXY') return undefined;
-  return `HTTP_${folded}`;
 }
 
 // A subclass of the server may have put more into its base environ.

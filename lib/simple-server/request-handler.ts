@@ -6,8 +6,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 
-import { ErrorOutput } from '../io.ts';
-import type { ErrorStream, WSGIApplication, WSGIEnvironment } from '../types.ts';
+import { ErrorOutput, StreamInput } from '../io.ts';
+import type { ErrorStream, InputStream, WSGIApplication, WSGIEnvironment } from '../types.ts';
 import { type BaseEnviron, remoteAddress, requestEnviron } from './environ.ts';
 import { type Refusal, refuse } from './refusal.ts';
 import { ServerHandler } from './server-handler.ts';
@@ -49,7 +49,13 @@ export class WSGIRequestHandler {
     const refusal = refuse(request);
     if (refusal !== undefined) return this.sendError(refusal);
 
-    const handler = new ServerHandler(request, response, this.getStderr(), this.getEnviron());
+    const handler = new ServerHandler(
+      request,
+      response,
+      this.getStdin(),
+      this.getStderr(),
+      this.getEnviron(),
+    );
     handler.serverSoftware = this.serverVersion;
     handler.requestHandler = this;
     response.once('close', () => {
@@ -62,6 +68,11 @@ export class WSGIRequestHandler {
   /** The environ of this request, without the `wsgi.*` keys. */
   getEnviron(): WSGIEnvironment {
     return requestEnviron(this.request, this.server.baseEnviron, this.serverVersion);
+  }
+
+  /** The stream to be `wsgi.input`: the request's body. */
+  getStdin(): InputStream {
+    return new StreamInput(this.request);
   }
 
   /** The stream to be `wsgi.errors`: standard error. */

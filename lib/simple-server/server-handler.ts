@@ -8,8 +8,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { SimpleHandler, formatDateTime } from '../handlers.ts';
 import type { Sent } from '../handlers/base.ts';
 import { isCausedBy } from '../handlers/exception.ts';
-import { StreamInput } from '../io.ts';
-import type { ErrorStream, WSGIEnvironment } from '../types.ts';
+import type { ErrorStream, InputStream, WSGIEnvironment } from '../types.ts';
 import { FileWrapper } from '../util.ts';
 
 /** Who is told of a request that has been served. */
@@ -37,10 +36,11 @@ export class ServerHandler extends SimpleHandler {
   constructor(
     request: IncomingMessage,
     response: ServerResponse,
+    stdin: InputStream,
     stderr: ErrorStream,
     environ: WSGIEnvironment,
   ) {
-    super(new StreamInput(request), response, stderr, environ, false, false);
+    super(stdin, response, stderr, environ, false, false);
     this.request = request;
     this.response = response;
   }

@@ -3,7 +3,19 @@
 // for every other name with a report.
 
 // What the language and its tools look for on any object, without being told to.
-const LOOKED_FOR = new Set(['then', 'toJSON', 'constructor', 'inspect', 'nodeType', 'asymmetricMatch']);
+const LOOKED_FOR = new Set([
+  'then',
+  'toJSON',
+  'constructor',
+  'inspect',
+  'nodeType',
+  'asymmetricMatch',
+  // Node, printing an object, wants to know whether it is a URL.
+  'href',
+  'protocol',
+  'auth',
+  'path',
+]);
 
 /**
  * Calls `onTouch` when a member is read that the class of `prototype` has not. What

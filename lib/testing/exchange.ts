@@ -1,0 +1,106 @@
+// One request of the test client: what a client sends over the wire, put together
+// as a client does, and the handler that runs the application for it.
+
+import { FetchHandler, type RequestParts } from '../fetch/handler.ts';
+import type { ErrorStream, WSGIEnvironment } from '../types.ts';
+
+/** Keys to add to environ, or a function that changes it. */
+export type EnvironOption =
+  Partial<WSGIEnvironment> | ((environ: WSGIEnvironment) => Partial<WSGIEnvironment> | void);
+
+/** A request with its body at hand, so that a redirect can send it again. */
+export interface Outgoing {
+  url: URL;
+  method: string;
+  headers: globalThis.Headers | undefined;
+  body: Uint8Array | AsyncIterable<Uint8Array> | null;
+  signal: AbortSignal | undefined;
+}
+
+/** Makes what `fetch(input, init)` would send. */
+export async function prepare(
+  input: string | URL | Request,
+  init: RequestInit | undefined,
+  base: string,
+): Promise<Outgoing> {
+  if (typeof input === 'string' || input instanceof URL) {
+    const url = new URL(input, base);
+    // Without a body, all that a Request would add is time.
+    if (init?.body === undefined || init.body === null) {
+      const { method = 'GET', headers, signal } = init ?? {};
+      return {
+        url,
+        method: normalizeMethod(method),
+        headers: headers === undefined ? undefined : new globalThis.Headers(headers),
+        body: null,
+        signal: signal ?? undefined,
+      };
+    }
+    const streams = init.body instanceof ReadableStream;
+    const halfDuplex = streams ? { ...init, duplex: 'half' as const } : init;
+    return fromRequest(new Request(url, halfDuplex), streams);
+  }
+  return fromRequest(new Request(input, init), init?.body instanceof ReadableStream);
+}
+
+async function fromRequest(request: Request, streams: boolean): Promise<Outgoing> {
+  const { method, headers, signal } = request;
+  let body: Outgoing['body'] = null;
+  if (request.body !== null) {
+    body = streams ? request.body : new Uint8Array(await request.arrayBuffer());
+  }
+  return { url: new URL(request.url), method, headers, body, signal };
+}
+
+// fetch() writes these in capitals, and leaves every other method as it is.
+function normalizeMethod(method: string): string {
+  const upper = method.toUpperCase();
+  return ['DELETE', 'GET', 'HEAD', 'OPTIONS', 'POST', 'PUT'].includes(upper) ? upper : method;
+}
+
+/** Runs the application for one request, as a handler of the fetch bridge. */
+export class TestHandler extends FetchHandler {
+  /** Whether an error of the application becomes a 500, and does not reject. */
+  catchErrors: boolean = false;
+  environOption: EnvironOption | undefined = undefined;
+  private readonly outgoing: Outgoing;
+
+  constructor(outgoing: Outgoing, stderr: ErrorStream) {
+    super(partsOf(outgoing));
+    this.outgoing = outgoing;
+    this.stderr = stderr;
+  }
+
+  override setupEnviron(): void {
+    super.setupEnviron();
+    const { environ, environOption } = this;
+    if (environOption === undefined) return;
+    const more = typeof environOption === 'function' ? environOption(environ) : environOption;
+    Object.assign(environ, more);
+  }
+
+  override addCgiVars(): void {
+    super.addCgiVars();
+    const { environ } = this;
+    const { body, method } = this.outgoing;
+    environ.REMOTE_ADDR = '127.0.0.1';
+    if (body instanceof Uint8Array) environ.CONTENT_LENGTH = String(body.length);
+    else if (body !== null) environ['HTTP_TRANSFER_ENCODING'] = 'chunked';
+    else if (method === 'POST' || method === 'PUT') environ.CONTENT_LENGTH = '0';
+  }
+
+  override async handleError(error: unknown): Promise<void> {
+    if (this.catchErrors) return super.handleError(error);
+    this.fail(error);
+  }
+}
+
+function partsOf({ url, method, headers, body, signal }: Outgoing): RequestParts {
+  return {
+    url: url.href,
+    method,
+    headers: headers ?? [],
+    body: body instanceof Uint8Array ? [body] : body,
+    signal,
+  };
+}

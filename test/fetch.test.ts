@@ -1,0 +1,228 @@
+// The bridges to fetch: an application as a handler, and a handler as an application.
+
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+
+import { type ResponseBody, StringIO, type WSGIApplication, fromFetch, toFetch } from '../lib/index.ts';
+import { bytes, deferred, text } from './support/bytes.ts';
+import { RawClient, exchange, withServer, withoutDate } from './support/wire.ts';
+
+const answering = (body: () => ResponseBody, headers: Array<[string, string]> = []): WSGIApplication =>
+  (_environ, start) => (start('200 Fine', headers), body());
+
+/** Silences console.error for the time of `use` and gives what it got. */
+async function quietly(use: () => Promise<void>): Promise<string> {
+  const { error } = console;
+  const lines: string[] = [];
+  console.error = (line: unknown) => void lines.push(String(line));
+  try {
+    await use();
+  } finally {
+    console.error = error;
+  }
+  return lines.join('\n');
+}
+
+describe('toFetch', () => {
+  test('gives status, reason, headers in order and body', async () => {
+    const fetch = toFetch(answering(() => [bytes('a'), bytes('b')], [['X-One', '1'], ['Set-Cookie', 'a=1'], ['Set-Cookie', 'b=2']]));
+    const response = await fetch(new Request('http://test/'));
+    assert.equal(response.status, 200);
+    assert.equal(response.statusText, 'Fine');
+    assert.equal(response.headers.get('x-one'), '1');
+    assert.deepEqual(response.headers.getSetCookie(), ['a=1', 'b=2']);
+    assert.equal(await response.text(), 'ab');
+  });
+
+  test('makes environ of the request', async () => {
+    let seen: Record<string, unknown> = {};
+    const fetch = toFetch(async (environ, start) => {
+      seen = { ...environ, body: text(await environ['wsgi.input'].read()) };
+      start('200 OK', []);
+      return [];
+    });
+    await fetch(new Request('https://example.com:8443/a%20b%2Fc?d=%20', {
+      method: 'POST', body: 'hello', headers: { 'X-Custom': 'yes', 'Content-Type': 'text/plain', 'X_Bad': 'no' },
+    }));
+    const expected: Record<string, unknown> = {
+      REQUEST_METHOD: 'POST', SCRIPT_NAME: '', PATH_INFO: '/a b/c', QUERY_STRING: 'd=%20', REQUEST_URI: '/a%20b%2Fc?d=%20',
+      SERVER_NAME: 'example.com', SERVER_PORT: '8443', SERVER_PROTOCOL: 'HTTP/1.1', HTTPS: 'on', 'wsgi.url_scheme': 'https',
+      CONTENT_TYPE: 'text/plain', HTTP_X_CUSTOM: 'yes', HTTP_X_BAD: undefined, HTTP_HOST: 'example.com:8443', body: 'hello',
+    };
+    for (const [key, value] of Object.entries(expected)) assert.equal(seen[key], value, key);
+  });
+
+  test('streams: a chunk is made when it is read', async () => {
+    const made: string[] = [];
+    const response = await toFetch(answering(async function* () {
+      for (const each of ['one', 'two', 'three']) { made.push(each); yield bytes(each); }
+    } as () => ResponseBody))(new Request('http://test/'));
+    const reader = response.body?.getReader();
+    assert.deepEqual(made, ['one']);
+    assert.equal(text((await reader?.read())?.value ?? bytes('')), 'one');
+    await new Promise(setImmediate);
+    assert.deepEqual(made, ['one']);
+    assert.equal(text((await reader?.read())?.value ?? bytes('')), 'two');
+    assert.deepEqual(made, ['one', 'two']);
+  });
+
+  test('streams the request’s body to the application', async () => {
+    const second = deferred();
+    const seen = deferred<string>();
+    const fetch = toFetch(async (environ, start) => {
+      seen.resolve(text(await environ['wsgi.input'].readline()));
+      start('200 OK', []);
+      return [await environ['wsgi.input'].read()];
+    });
+    const body = new ReadableStream<Uint8Array>({ async start(controller) { controller.enqueue(bytes('first\n')); await second.promise; controller.enqueue(bytes('second')); controller.close(); } });
+    const response = fetch(new Request('http://test/', { method: 'POST', body, duplex: 'half' }));
+    assert.equal(await seen.promise, 'first\n');
+    second.resolve();
+    assert.equal(await (await response).text(), 'second');
+  });
+
+  for (const how of ['cancel', 'abort']) {
+    test(`stops the application when the response is left: ${how}`, async () => {
+      const events: string[] = [];
+      const body = (function* () { try { while (true) yield bytes('x'); } finally { events.push('finally'); } })();
+      const controller = new AbortController();
+      const fetch = toFetch(answering(() => Object.assign(body, { close: () => void events.push('close') })));
+      const response = await fetch(new Request('http://test/', { signal: controller.signal }));
+      const reader = response.body?.getReader();
+      await reader?.read();
+      if (how === 'cancel') await reader?.cancel();
+      else {
+        controller.abort();
+        await assert.rejects(async () => { await reader?.read(); await reader?.read(); }, { name: 'AbortError' });
+      }
+      await new Promise(setImmediate);
+      assert.deepEqual(events, ['finally', 'close']);
+    });
+  }
+
+  test('rejects when the signal aborts before there is a response', async () => {
+    const controller = new AbortController();
+    const response = toFetch(() => new Promise(() => {}))(new Request('http://test/', { signal: controller.signal }));
+    controller.abort();
+    await assert.rejects(response, { name: 'AbortError' });
+    await assert.rejects(toFetch(answering(() => []))(new Request('http://test/', { signal: controller.signal })), { name: 'AbortError' });
+  });
+
+  test('gives a 500 for an application that throws, and reports it', async () => {
+    const printed = await quietly(async () => {
+      const response = await toFetch(() => { throw new Error('secret'); })(new Request('http://test/'));
+      assert.equal(response.status, 500);
+      assert.equal(await response.text(), 'A server error occurred.  Please contact the administrator.');
+    });
+    assert.match(printed, /^Error: secret\n {4}at /);
+  });
+
+  test('fails the body of one that throws later', async () => {
+    await quietly(async () => {
+      const response = await toFetch(answering(function* () { yield bytes('begun'); throw new Error('mid'); } as () => ResponseBody))(new Request('http://test/'));
+      await assert.rejects(response.text(), /the application failed after its head was sent/);
+    });
+  });
+
+  for (const [status, method] of [['204 No Content', 'GET'], ['304 Not Modified', 'GET'], ['205 Reset Content', 'POST'], ['200 OK', 'HEAD']] as const) {
+    test(`has no body with ${method} ${status}`, async () => {
+      const response = await toFetch((_, start) => (start(status, []), [bytes('x')]))(new Request('http://test/', { method }));
+      assert.equal(response.status, Number(status.slice(0, 3)));
+      assert.equal(response.body, null);
+    });
+  }
+});
+
+describe('fromFetch', () => {
+  const get = (path = '/'): string => `GET ${path} HTTP/1.1\r\nHost: test:81\r\nConnection: close\r\n\r\n`;
+
+  test('asks a function, or an object with fetch', async () => {
+    const handle = (request: Request): Response => new Response(`${request.method} ${request.url}`);
+    const object = { word: 'object ', fetch(request: Request): Response { return new Response(this.word + request.url); } };
+    await withServer(fromFetch(handle), async ({ port }) => {
+      assert.match(await exchange(port, get('/a%2Fb?c=%20')), /GET http:\/\/test:81\/a%2Fb\?c=%20\r\n0\r\n/);
+    });
+    await withServer(fromFetch(object), async ({ port }) => {
+      assert.match(await exchange(port, get()), /object http:\/\/test:81\//);
+    });
+    assert.throws(() => fromFetch({} as never), /^TypeError: fromFetch\(\) takes a function of a Request, or an object with fetch\(\)$/);
+  });
+
+  test('gives status, a reason, headers and cookies apart', async () => {
+    const handle = (): Response => {
+      const headers = new Headers([['X-One', '1'], ['Connection', 'close']]);
+      headers.append('Set-Cookie', 'a=1; Expires=Thu, 01 Jan 1970 00:00:00 GMT');
+      headers.append('Set-Cookie', 'b=2');
+      return new Response(null, { status: 404, headers });
+    };
+    await withServer(fromFetch(handle), async ({ port }) => {
+      assert.equal(
+        withoutDate(await exchange(port, get())),
+        'HTTP/1.1 404 Not Found\r\nset-cookie: a=1; Expires=Thu, 01 Jan 1970 00:00:00 GMT\r\nset-cookie: b=2\r\nx-one: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n',
+      );
+    });
+  });
+
+  test('streams both ways', async () => {
+    const handle = (request: Request): Response => new Response(request.body?.pipeThrough(new TransformStream()) ?? null);
+    await withServer(fromFetch(handle), async ({ port }) => {
+      const client = await RawClient.connect(port);
+      client.send('POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n');
+      await client.until((heard) => heard.includes('\r\n3\r\none\r\n'));
+      client.send('3\r\ntwo\r\n0\r\n\r\n');
+      assert.equal((await client.response()).body, 'onetwo');
+    });
+  });
+
+  for (const phase of ['before there is a response', 'in the middle of it']) {
+    test(`aborts request.signal when the client leaves ${phase}`, async () => {
+      const arrived = deferred();
+      const aborted = deferred();
+      const handle = async (request: Request): Promise<Response> => {
+        request.signal.addEventListener('abort', () => aborted.resolve());
+        arrived.resolve();
+        if (phase.startsWith('before')) await new Promise(() => {});
+        return new Response(new ReadableStream({ start(controller) { controller.enqueue(bytes('begun')); } }));
+      };
+      await withServer(fromFetch(handle), async ({ port, errors }) => {
+        const client = (await RawClient.connect(port)).send('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
+        await arrived.promise;
+        if (!phase.startsWith('before')) await client.until((heard) => heard.includes('begun'));
+        client.socket.destroy();
+        await aborted.promise;
+        assert.equal(errors.getValue(), '');
+      });
+    });
+  }
+
+  test('does not abort the signal of a request that was served', async () => {
+    let signal: AbortSignal | undefined;
+    await withServer(fromFetch((request) => { signal = request.signal; return new Response('x'); }), async ({ port }) => {
+      await exchange(port, get());
+      assert.equal(signal?.aborted, false);
+    });
+  });
+
+  test('gives the handler’s error to the server', async () => {
+    await withServer(fromFetch(() => { throw new Error('handler'); }), async ({ port, errors }) => {
+      assert.match(await exchange(port, get()), /^HTTP\/1\.1 500 /);
+      assert.match(errors.getValue(), /^Error: handler\n/);
+    });
+  });
+
+  test('survives a Host that is no URL', async () => {
+    await withServer(fromFetch((request) => new Response(request.url)), async ({ port }) => {
+      assert.match(await exchange(port, 'GET /x HTTP/1.1\r\nHost: a%zz:99999\r\nConnection: close\r\n\r\n'), /http:\/\/127\.0\.0\.1:\d+\/x/);
+    });
+  });
+});
+
+test('StringIO and a handler of the platform go together', async () => {
+  const errors = new StringIO();
+  const response = await toFetch(fromFetch(() => new Response('round', { status: 201, headers: { 'X-A': 'b' } })))(new Request('http://test/'));
+  assert.equal(response.status, 201);
+  assert.equal(response.statusText, 'Created');
+  assert.equal(response.headers.get('x-a'), 'b');
+  assert.equal(await response.text(), 'round');
+  assert.equal(errors.getValue(), '');
+});
