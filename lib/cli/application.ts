@@ -10,22 +10,62 @@ import { installHooks } from './hooks.ts';
 import { Problem, nearest } from './problem.ts';
 import { checkTypeScript, isTypeScript } from './typescript.ts';
 
-const DEFAULT_NAMES = ['default', 'app', 'application'];
+const DEFAULT_NAMES = ['default', 'app', 'application', 'fetch'];
+
+/** An application, and what the banner calls it. */
+export interface Loaded {
+  app: WSGIApplication;
+  name: string;
+}
 
 /** Loads the application. Throws a Problem that says what was found and what was wanted. */
-export async function loadApplication(target: string): Promise<WSGIApplication> {
-  const { file, name } = splitTarget(target);
+export async function loadApplication(target: string): Promise<Loaded> {
+  const { file, name, factory } = splitTarget(target);
   checkFile(file);
   if (isTypeScript(file)) checkTypeScript(resolve(file));
   installHooks(resolve(file));
-  return pick(await load(file), file, name);
+  const { value, found } = pick(await load(file), file, name);
+  const made = factory ? await callFactory(value, file, found) : value;
+  const what = factory ? `what ${found}() gives` : `'${found}'`;
+  if (isApplication(made) && found !== 'fetch') return { app: made, name: target };
+  const handler = fetchHandler(made, found);
+  if (handler === undefined) throw new Problem(explainWrong(made, file, what));
+  const { fromFetch } = await import('../fetch.ts');
+  return { app: fromFetch(handler), name: `${target} (a fetch handler)` };
+}
+
+interface Target {
+  file: string;
+  name?: string;
+  factory: boolean;
 }
 
 // `C:\app.ts` has a colon of its own, which no identifier follows.
-function splitTarget(target: string): { file: string; name?: string } {
-  const [, file, name] = /^(.+):(.*)$/.exec(target) ?? [];
-  if (file === undefined || name === undefined || existsSync(target)) return { file: target };
-  return existsSync(file) || /^[A-Za-z_$][\w$]*$/.test(name) ? { file, name } : { file: target };
+function splitTarget(target: string): Target {
+  const [, file, name, call] = /^(.+):(.*?)(\(\))?$/.exec(target) ?? [];
+  const whole = { file: target, factory: false };
+  if (file === undefined || name === undefined || existsSync(target)) return whole;
+  const factory = call !== undefined;
+  return existsSync(file) || /^[A-Za-z_$][\w$]*$/.test(name) ? { file, name, factory } : whole;
+}
+
+async function callFactory(value: unknown, file: string, found: string): Promise<unknown> {
+  if (!isApplication(value)) {
+    throw new Problem(`${file} exports ${describe(value)} as '${found}', which cannot be called`);
+  }
+  const make = value as unknown as () => unknown;
+  return make();
+}
+
+type FetchHandler = (request: Request) => Response | Promise<Response>;
+
+// What frameworks for fetch export: an object with the method, or the function.
+function fetchHandler(value: unknown, found: string): FetchHandler | undefined {
+  if (found === 'fetch' && typeof value === 'function') return value as FetchHandler;
+  if ((typeof value !== 'object' && typeof value !== 'function') || value === null)
+    return undefined;
+  const fetch: unknown = Reflect.get(value, 'fetch');
+  return typeof fetch === 'function' ? (request) => fetch.call(value, request) : undefined;
 }
 
 function checkFile(file: string): void {
@@ -66,17 +106,19 @@ function pick(
   exports: Record<string, unknown>,
   file: string,
   name: string | undefined,
-): WSGIApplication {
+): { value: unknown; found: string } {
   const wanted = name === undefined ? DEFAULT_NAMES : [name];
   const present = wanted.filter((each) => exports[each] !== undefined);
   const found = present.find((each) => typeof exports[each] === 'function') ?? present[0];
   if (found === undefined) throw new Problem(explainMissing(Object.keys(exports), file, name));
+  return { value: exports[found], found };
+}
 
-  const value = exports[found];
-  if (isApplication(value)) return value;
-  const what = typeof value === 'function' ? `the class ${value.name}` : describe(value);
-  throw new Problem(
-    `${file} exports ${what} as '${found}'; an application is a function (environ, startResponse)`,
+function explainWrong(value: unknown, file: string, what: string): string {
+  const found = typeof value === 'function' ? `the class ${value.name}` : describe(value);
+  return (
+    `${file} exports ${found} as ${what}; ` +
+    'an application is a function (environ, startResponse)'
   );
 }
 

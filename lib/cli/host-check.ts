@@ -13,7 +13,8 @@ export function hostCheck(app: WSGIApplication, allowed: readonly string[]): WSG
     if (name === '' || isLocal(name) || names.has(name)) return app(environ, startResponse);
     startResponse('403 Forbidden', [['Content-Type', 'text/plain; charset=utf-8']]);
     const text =
-      `This server answers to this machine's own names alone, and not to ${JSON.stringify(name)}.\n` +
+      "This server answers to this machine's own names alone, " +
+      `and not to ${JSON.stringify(name)}.\n` +
       `If the name is yours, start it with: --allow-host ${name}\n`;
     return [new TextEncoder().encode(text)];
   };

@@ -6,44 +6,75 @@
 import { readFileSync } from 'node:fs';
 
 import { formatException } from '../handlers/exception.ts';
-import { HELP, readArguments } from './arguments.ts';
+import type { WSGIApplication } from '../types.ts';
+import { type Settings, readArguments } from './arguments.ts';
 import { OWN_FOLDER } from './own-modules.ts';
 import { Problem } from './problem.ts';
+import { RELOADING, brokenApplication, isReloaded, reload } from './reload.ts';
 import { applicationTrace } from './traces.ts';
 
 async function main(words: readonly string[]): Promise<void> {
-  const settings = readArguments(words);
-  if (settings.help) {
+  const settings = readArguments(words, process.env);
+  if (settings === 'help') {
+    const { HELP } = await import('./help.ts');
     process.stdout.write(HELP);
-    return;
-  }
-  if (settings.version) {
+  } else if (settings === 'version') {
     process.stdout.write(`tsgiref ${version()}, Node ${process.versions.node}\n`);
-    return;
+  } else if (settings.reload && !isReloaded()) {
+    process.exit(await reload(words));
+  } else {
+    // The application may have timers of its own.
+    process.exit(await runApplication(settings));
   }
+}
+
+async function runApplication(settings: Settings): Promise<number> {
   // A forgotten `await` should not end the server, nor the requests beside it.
   process.on('unhandledRejection', (reason) => {
     process.stderr.write(`Unhandled rejection: ${applicationTrace(reason)}`);
   });
-  const { target } = settings;
+  const { app, name } = await loadTarget(settings);
+  // The first load of --reload: the parent wants to know only whether it works.
+  if (process.env[RELOADING] === 'check') return 0;
+
+  const { buildStack } = await import('./stack.ts');
+  const stack = await buildStack(app, settings);
+  if (settings.request !== undefined)
+    return (await import('./request.ts')).request(stack, settings);
+  if (settings.cgi) {
+    const { CGIHandler } = await import('../handlers.ts');
+    await new CGIHandler().run(stack);
+    return 0;
+  }
   const { serve } = await import('./serve.ts');
+  await serve(stack, name, settings);
+  return 0;
+}
+
+async function loadTarget({ target }: Settings): Promise<{ app: WSGIApplication; name: string }> {
   if (target === undefined) {
     const { demoApp } = await import('../simple-server.ts');
-    await serve(demoApp, 'the demo application', settings);
-  } else {
-    const { loadApplication } = await import('./application.ts');
-    await serve(await loadApplication(target), target, settings);
+    return { app: demoApp, name: 'the demo application' };
   }
-  // The application may have timers of its own.
-  process.exit(0);
+  const { loadApplication } = await import('./application.ts');
+  try {
+    return await loadApplication(target);
+  } catch (error) {
+    if (process.env[RELOADING] !== 'serve') throw error;
+    process.stderr.write(`tsgiref: ${explain(error)}`);
+    return { app: brokenApplication(error), name: `what is wrong with ${target}` };
+  }
 }
 
 function version(): string {
   return JSON.parse(readFileSync(new URL('package.json', OWN_FOLDER), 'utf8')).version;
 }
 
+function explain(error: unknown): string {
+  return error instanceof Problem ? `${error.message}\n` : formatException(error);
+}
+
 main(process.argv.slice(2)).catch((error: unknown) => {
-  const text = error instanceof Problem ? `${error.message}\n` : formatException(error);
-  process.stderr.write(`tsgiref: ${text}`);
+  process.stderr.write(`tsgiref: ${explain(error)}`);
   process.exit(1);
 });

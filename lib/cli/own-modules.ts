@@ -10,6 +10,10 @@ export const PUBLIC_MODULES: readonly string[] = [
   'io',
   'handlers',
   'simple-server',
+  'validate',
+  'fetch',
+  'node',
+  'testing',
   'trace',
   'error-page',
 ];

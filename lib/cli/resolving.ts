@@ -36,7 +36,10 @@ function sourceOf(specifier: string, importer: string | undefined): string | und
 }
 
 function explainNoSuchModule(specifier: string): string {
-  const meant = nearest(specifier, PUBLIC_MODULES.map((name) => `tsgiref/${name}`));
+  const meant = nearest(
+    specifier,
+    PUBLIC_MODULES.map((name) => `tsgiref/${name}`),
+  );
   return (
     `tsgiref has no module '${specifier}'; ` +
     (meant ? `did you mean '${meant}'?` : `it has ${PUBLIC_MODULES.join(', ')}`)

@@ -1,25 +1,58 @@
 // Runs the server until it is told to stop.
 
 import { createServer } from 'node:net';
+import { networkInterfaces } from 'node:os';
 
-import { makeServer } from '../simple-server.ts';
-import type { WSGIServer } from '../simple-server.ts';
+import { WSGIRequestHandler, type WSGIServer, makeServer } from '../simple-server.ts';
 import type { WSGIApplication } from '../types.ts';
-import type { Settings } from './arguments.ts';
+import { type Settings, isLoopback } from './arguments.ts';
 import { Problem } from './problem.ts';
+import { isReloaded } from './reload.ts';
 
 /** Serves `app`, called `name` in the banner; resolves when it was stopped. */
 export async function serve(app: WSGIApplication, name: string, settings: Settings): Promise<void> {
-  const { host, port } = settings;
-  const server = makeServer(host, port, app);
+  const { host, port, tls } = settings;
+  const options = {
+    ...settings.limits,
+    ...(settings.quiet && { handlerClass: QuietRequestHandler }),
+    ...(tls && { serverClass: (await import('./secure-server.ts')).secureServerClass(tls) }),
+  };
+  const server = makeServer(host, port, app, options);
+  const one = settings.once ? server.handleRequest() : undefined;
+  // It rejects as `ready` does, which is where binding is explained.
+  one?.catch(() => {});
   try {
     await server.ready;
   } catch (error) {
     throw await explainBinding(error, host, port);
   }
   stopOnSignals(server);
-  process.stderr.write(`Serving ${name} on ${url(host, server.serverPort)} (Ctrl-C stops)\n`);
-  await server.serveForever();
+  const url = urlOf(host, server.serverPort, tls !== undefined);
+  if (!settings.quiet) process.stderr.write(banner(name, url, settings, server.serverPort));
+  if (settings.open) await (await import('./open.ts')).openBrowser(url);
+  if (one === undefined) await server.serveForever();
+  else await one.then(() => server.shutdown());
+}
+
+class QuietRequestHandler extends WSGIRequestHandler {
+  override logRequest(): void {}
+}
+
+function banner(name: string, url: string, { host }: Settings, port: number): string {
+  const line = `Serving ${name} on ${url} (Ctrl-C stops)\n`;
+  if (isLoopback(host)) return line;
+  const addresses = isEveryInterface(host) ? reachable().map((each) => urlOf(each, port)) : [];
+  const list = addresses.map((each) => `  ${each}\n`).join('');
+  return `${line}${list}Whoever reaches this machine reaches it: it is made for development.\n`;
+}
+
+function isEveryInterface(host: string): boolean {
+  return host === '' || host === '0.0.0.0' || host === '::';
+}
+
+function reachable(): string[] {
+  const all = Object.values(networkInterfaces()).flatMap((each) => each ?? []);
+  return all.filter(({ family }) => family === 'IPv4').map(({ address }) => address);
 }
 
 // npm and npx pass on the signal that the terminal has already sent to all of them,
@@ -34,7 +67,8 @@ function stopOnSignals(server: WSGIServer): void {
     if (state === 'waiting') process.exit(128 + NUMBERS[signal]);
     if (state === 'asked') return;
     state = 'asked';
-    void server.shutdown();
+    // Whoever saves a file wants to see it, and not the end of what was there before.
+    void (isReloaded() ? server.serverClose() : server.shutdown());
     setTimeout(() => {
       state = 'waiting';
       process.stderr.write('Waiting for requests to finish (Ctrl-C again stops at once)\n');
@@ -68,7 +102,7 @@ function isFree(host: string, port: number): Promise<boolean> {
   });
 }
 
-function url(host: string, port: number): string {
+function urlOf(host: string, port: number, secure = false): string {
   const name = host.includes(':') ? `[${host}]` : host || '0.0.0.0';
-  return `http://${name}:${port}/`;
+  return `${secure ? 'https' : 'http'}://${name}:${port}/`;
 }

@@ -97,12 +97,13 @@ function readFrames(stack: string): Frame[] {
   return frames;
 }
 
+// Built, and with source maps, our own calls stand in lib all the same.
 const HERE = fileURLToPath(new URL('..', import.meta.url));
+const OURS = [HERE, HERE.replace(/([\\/])dist[\\/]lib[\\/]$/, '$1lib$1')];
 
 function isOwn(file: string): boolean {
-  return (
-    !file.startsWith('node:') && !/[\\/]node_modules[\\/]/.test(file) && !file.startsWith(HERE)
-  );
+  if (file.startsWith('node:') || /[\\/]node_modules[\\/]/.test(file)) return false;
+  return !OURS.some((folder) => file.startsWith(folder));
 }
 
 function readSource(file: string, failing: number): SourceLine[] {
