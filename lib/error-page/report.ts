@@ -64,12 +64,21 @@ function describeError(error: unknown): ErrorReport {
   const name = text(property(error, 'name'));
   const message = text(property(error, 'message'));
   const frames = readFrames(text(property(error, 'stack')) ?? '');
+  const rule = readRule(error);
   return {
     name: name ?? 'Thrown, though it is no Error',
-    message: message ?? describe(error),
+    message: withoutRule(message ?? describe(error), rule),
     frames,
-    rule: readRule(error),
+    rule,
   };
+}
+
+// The rule and its hint stand in the message, too; they are shown apart from it.
+function withoutRule(message: string, rule: ErrorReport['rule']): string {
+  if (rule === undefined) return message;
+  const { code, hint } = rule;
+  const lines = message.split('\n').filter((line) => !line.startsWith(code) && line !== hint);
+  return lines.join('\n');
 }
 
 function readRule(error: unknown): ErrorReport['rule'] {

@@ -12,7 +12,7 @@ export function renderText({ errors, request, environ }: Report): string {
 }
 
 function renderError({ name, message, frames, rule }: ErrorReport): string {
-  const law = rule === undefined ? '' : `  rule ${rule.code} (${rule.reference})\n  ${rule.hint}\n`;
+  const law = rule === undefined ? '' : `${rule.hint}\n(rule ${rule.code}: ${rule.reference})\n`;
   const own = frames.filter((frame) => frame.own);
   return `${name}: ${message}\n${law}${(own.length > 0 ? own : frames).map(renderFrame).join('')}`;
 }

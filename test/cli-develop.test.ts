@@ -1,0 +1,327 @@
+// The command as a development server: what stands around the application, and what
+// else can be done with it.
+
+import assert from 'node:assert/strict';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { request as httpsRequest } from 'node:https';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+
+import { COMMAND, type Ended, Serving, makeFolder, run } from './support/command.ts';
+import { exchange } from './support/wire.ts';
+
+const APP = `
+const enc = (text) => new TextEncoder().encode(text);
+const ok = (start, type = 'text/plain') => start('200 OK', [['Content-Type', type]]);
+export default async (environ, start) => {
+  switch (environ.PATH_INFO) {
+    case '/throw': throw new Error('on purpose');
+    case '/string': ok(start); return 'a string';
+    case '/number': start('200 OK', [['Content-Type', 'text/plain'], ['X-Size', 5]]); return [];
+    case '/forgot': return [enc('x')];
+    case '/nothing': ok(start); return;
+    case '/promise': ok(start); return [Promise.resolve(enc('x'))];
+    case '/warn': start('200 OK', [['Content-Type', 'text/plain'], ['ETag', 'unquoted']]); return [enc('x')];
+    case '/status': start('404 Not Found', [['Content-Type', 'text/plain']]); return [enc('none')];
+    case '/body': {
+      const body = await environ['wsgi.input'].read();
+      ok(start);
+      return [enc([environ.REQUEST_METHOD, environ.QUERY_STRING, environ.CONTENT_TYPE, environ.HTTP_X_A, ''].join(' ')), body];
+    }
+    case '/scheme': ok(start); return [enc(environ['wsgi.url_scheme'] + ' ' + environ.HTTPS)];
+    default: ok(start); return [enc('hello')];
+  }
+};
+export const object = { fetch: (request) => new Response('fetched ' + new URL(request.url).pathname) };
+export const make = () => (environ, start) => { ok(start); return [enc('made')]; };
+export const makeLater = async () => make();
+export const wrong = () => 5;
+`;
+
+async function once_(args: string[], options: { env?: NodeJS.ProcessEnv; input?: string; files?: Record<string, string> } = {}): Promise<Ended> {
+  const folder = makeFolder({ 'app.mjs': APP, ...options.files });
+  try {
+    const { env, input } = options;
+    return await run([COMMAND, ...args], { cwd: folder.path, ...(env && { env: { ...process.env, ...env } }), ...(input !== undefined && { input }) });
+  } finally {
+    folder.remove();
+  }
+}
+
+async function serving(args: string[], use: (server: Serving, folder: string) => Promise<void>, files: Record<string, string> = {}): Promise<void> {
+  const folder = makeFolder({ 'app.mjs': APP, ...files });
+  try {
+    const server = await Serving.start(args, { cwd: folder.path });
+    try {
+      await use(server, folder.path);
+    } finally {
+      await server.stop('SIGKILL');
+    }
+  } finally {
+    folder.remove();
+  }
+}
+
+const HTML = { headers: { accept: 'text/html' } };
+const body = (stdout: string): string => stdout.slice(stdout.indexOf('\r\n\r\n') + 4);
+
+describe('around the application stand', () => {
+  test('an error page, for a browser and for a terminal', async () => {
+    await serving(['app.mjs'], async (server) => {
+      const page = await (await fetch(`${server.url}throw`, HTML)).text();
+      assert.match(page, /^<!doctype html>[\s\S]*on purpose[\s\S]*<mark>.*case &#39;\/throw&#39;/);
+      assert.match(await (await fetch(`${server.url}throw`)).text(), /^GET \/throw\n\nError: on purpose\n/);
+      await server.printed(/Error: on purpose\n {4}at .*app\.mjs:6/);
+    });
+  });
+
+  const mistakes: Array<[path: string, message: RegExp]> = [
+    ['string', /WSGIError.*"a string"[\s\S]*\[new TextEncoder\(\)\.encode\(text\)\]/],
+    ['number', /WSGIError.*number 5[\s\S]*String/],
+    ['forgot', /WSGIError.*startResponse/],
+    ['nothing', /WSGIError.*undefined/],
+    ['promise', /WSGIError.*[Pp]romise[\s\S]*Await/],
+  ];
+  for (const [path, message] of mistakes) {
+    test(`the validator, with a word for /${path}`, async () => {
+      await serving(['app.mjs'], async (server) => {
+        const response = await fetch(server.url + path);
+        assert.equal(response.status, 500);
+        assert.match(await response.text(), message);
+      });
+    });
+  }
+
+  test('warnings, each of them once', async () => {
+    await serving(['app.mjs'], async (server) => {
+      for (const _ of [1, 2, 3]) await (await fetch(`${server.url}warn`)).text();
+      await fetch(`${server.url}last`);
+      await server.printed(/last/);
+      assert.equal(server.stderr.match(/Warning \[etag-quoted\]/g)?.length, 1);
+    });
+  });
+
+  test('nothing with --plain, and no validator with --no-validate', async () => {
+    await serving(['app.mjs', '--plain'], async (server) => {
+      assert.equal(await (await fetch(`${server.url}throw`)).text(), 'A server error occurred.  Please contact the administrator.');
+      assert.equal((await fetch(`${server.url}warn`)).status, 200);
+    });
+    await serving(['app.mjs', '--no-validate'], async (server) => {
+      await (await fetch(`${server.url}warn`)).text();
+      assert.match(await (await fetch(`${server.url}throw`)).text(), /on purpose/);
+      assert.doesNotMatch(server.stderr, /Warning/);
+    });
+  });
+
+  test('no error page for strangers, unless asked for; and the banner warns', async () => {
+    for (const debug of [false, true]) {
+      await serving(['app.mjs', '--host', '0.0.0.0', ...(debug ? ['--debug'] : [])], async (server) => {
+        const url = server.url.replace('0.0.0.0', '127.0.0.1');
+        assert.equal(/on purpose/.test(await (await fetch(`${url}throw`)).text()), debug);
+        assert.match(server.stderr, /\n {2}http:\/\/127\.0\.0\.1:\d+\/\n[\s\S]*Whoever reaches this machine reaches it/);
+      });
+    }
+  });
+
+  test('a check of the Host, against names that others point here', async () => {
+    await serving(['app.mjs', '--allow-host', 'my.test'], async (server) => {
+      const ask = (host: string): Promise<string> => exchange(Number(new URL(server.url).port), `GET / HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
+      for (const host of ['localhost:80', 'app.localhost', '127.0.0.1', '[::1]:80', '10.1.2.3', 'my.test:8000', 'MY.TEST']) {
+        assert.match(await ask(host), /^HTTP\/1\.1 200 /, host);
+      }
+      const refused = await ask('evil.example:8000');
+      assert.match(refused, /^HTTP\/1\.1 403 Forbidden\r\n/);
+      assert.match(refused, /not to "evil\.example"\.\nIf the name is yours, start it with: --allow-host evil\.example\n$/);
+    });
+  });
+
+  test('--trace, which draws the conversation', async () => {
+    await serving(['app.mjs', '--trace'], async (server) => {
+      await (await fetch(server.url)).text();
+      await server.printed(/"GET \/ HTTP/);
+      assert.match(server.stderr, /GET \/ HTTP\/1\.1\n[\s\S]*server ──▶ app {2}app\(environ, startResponse\)\n[\s\S]*server ◀── app {2}5 bytes "hello"\n/);
+      assert.doesNotMatch(server.stderr, /\x1b/);
+    });
+  });
+
+  test('--quiet: no banner and no log, but errors', async () => {
+    const folder = makeFolder({ 'app.mjs': APP });
+    const port = 20_000 + (process.pid % 20_000);
+    const child = spawn(process.execPath, [COMMAND, 'app.mjs', '--quiet', '--port', String(port)], { cwd: folder.path, stdio: 'pipe' });
+    let stderr = '';
+    child.stderr.on('data', (data) => (stderr += String(data)));
+    try {
+      let answer: Response | undefined;
+      while (answer === undefined) answer = await fetch(`http://127.0.0.1:${port}/throw`).catch(() => undefined);
+      await answer.text();
+      await fetch(`http://127.0.0.1:${port}/`);
+    } finally {
+      child.kill();
+      await once(child, 'close');
+      folder.remove();
+    }
+    assert.match(stderr, /^Error: on purpose\n/);
+    assert.doesNotMatch(stderr, /Serving|GET/);
+  });
+});
+
+describe('--request', () => {
+  test('prints the raw response, and ends with 0', async () => {
+    const { stdout, stderr, status } = await once_(['app.mjs', '--request', '/']);
+    assert.match(stdout, /^HTTP\/1\.1 200 OK\r\nDate: .*\r\nContent-Type: text\/plain\r\nContent-Length: 5\r\n\r\nhello$/);
+    assert.equal(stderr, '');
+    assert.equal(status, 0);
+  });
+
+  test('takes a method, a query, headers and data', async () => {
+    const args = ['app.mjs', '--request', 'PUT /body?q=1', '-H', 'X-A: b', '-H', 'Content-Type: text/x', '--data', 'hello'];
+    assert.equal(body((await once_(args)).stdout), 'PUT q=1 text/x b hello');
+    assert.equal(body((await once_(['app.mjs', '--request', 'POST /body', '-d', '@data.txt'], { files: { 'data.txt': 'from a file' } })).stdout), 'POST  application/x-www-form-urlencoded  from a file');
+    assert.equal(body((await once_(['app.mjs', '--request', 'POST /body', '-d', '-'], { input: 'from stdin' })).stdout), 'POST  application/x-www-form-urlencoded  from stdin');
+  });
+
+  test('ends with 22 for 4xx and 5xx', async () => {
+    assert.equal((await once_(['app.mjs', '--request', '/status'])).status, 22);
+    const failed = await once_(['app.mjs', '--request', '/throw']);
+    assert.equal(failed.status, 22);
+    assert.match(failed.stdout, /^HTTP\/1\.1 500 /);
+  });
+});
+
+describe('other ways to run it', () => {
+  test('--cgi is a CGI program', async () => {
+    const env = { REQUEST_METHOD: 'GET', PATH_INFO: '/', SERVER_NAME: 'localhost', SERVER_PORT: '80', SERVER_PROTOCOL: 'HTTP/1.1', SCRIPT_NAME: '' };
+    const { stdout, status } = await once_(['app.mjs', '--cgi'], { env });
+    assert.equal(stdout, 'Status: 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello');
+    assert.equal(status, 0);
+  });
+
+  test('--once serves one request and ends', async () => {
+    await serving(['app.mjs', '--once'], async (server) => {
+      assert.equal(await (await fetch(server.url)).text(), 'hello');
+      if (server.child.exitCode === null) await once(server.child, 'close');
+      assert.equal(server.child.exitCode, 0);
+    });
+  });
+
+  test('FILE:FACTORY() and fetch handlers, which the banner says', async () => {
+    assert.equal(body((await once_(['app.mjs:make()', '--request', '/'])).stdout), 'made');
+    assert.equal(body((await once_(['app.mjs:makeLater()', '--request', '/'])).stdout), 'made');
+    assert.match((await once_(['app.mjs:wrong()', '--request', '/'])).stderr, /exports the number 5 as what wrong\(\) gives; an application is a function/);
+    await serving(['app.mjs:object'], async (server) => {
+      assert.match(server.banner, /^Serving app\.mjs:object \(a fetch handler\) on /);
+      assert.equal(await (await fetch(`${server.url}x`)).text(), 'fetched /x');
+    });
+  });
+
+  const openssl = spawnSync('openssl', ['version']).error === undefined;
+  test('--tls-cert and --tls-key serve HTTPS', { skip: openssl ? false : 'there is no openssl here' }, async () => {
+    const folder = makeFolder({ 'app.mjs': APP });
+    try {
+      execFileSync('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-keyout', 'key.pem', '-out', 'cert.pem', '-days', '1', '-subj', '/CN=localhost'], { cwd: folder.path, stdio: 'ignore' });
+      const server = await Serving.start(['app.mjs', '--tls-cert', 'cert.pem', '--tls-key', 'key.pem'], { cwd: folder.path });
+      try {
+        const [, port] = /https:\/\/127\.0\.0\.1:(\d+)\//.exec(server.stderr) ?? [];
+        const ca = readFileSync(join(folder.path, 'cert.pem'));
+        const answer = await new Promise<string>((resolve, reject) => {
+          const request = httpsRequest({ port, host: '127.0.0.1', path: '/scheme', ca, servername: 'localhost', agent: false }, (response) => {
+            let all = '';
+            response.on('data', (data) => (all += String(data))).on('end', () => resolve(all));
+          });
+          request.on('error', reject).end();
+        });
+        assert.equal(answer, 'https on');
+        await exchange(Number(port), 'GET / HTTP/1.1\r\nHost: x\r\n\r\n');
+        assert.equal(await server.stop('SIGINT'), 0);
+      } finally {
+        await server.stop('SIGKILL');
+      }
+    } finally {
+      folder.remove();
+    }
+  });
+
+  test('an address by --bind, or by HOST and PORT', async () => {
+    const probe = async (args: string[], env: NodeJS.ProcessEnv): Promise<string> => {
+      const folder = makeFolder({ 'app.mjs': APP });
+      const child = spawn(process.execPath, [COMMAND, 'app.mjs', ...args], { cwd: folder.path, env: { ...process.env, ...env }, stdio: 'pipe' });
+      const [data] = (await once(child.stderr, 'data')) as [Buffer];
+      child.kill();
+      await once(child, 'close');
+      folder.remove();
+      return String(data);
+    };
+    assert.match(await probe(['--bind', '127.0.0.2:0'], {}), /on http:\/\/127\.0\.0\.2:\d+\//);
+    assert.match(await probe(['--bind', '[::1]:0'], {}), /on http:\/\/\[::1\]:\d+\//);
+    assert.match(await probe([], { HOST: '127.0.0.3', PORT: '0' }), /on http:\/\/127\.0\.0\.3:\d+\//);
+    assert.match(await probe(['--host', '127.0.0.1'], { HOST: '127.0.0.3', PORT: '0' }), /on http:\/\/127\.0\.0\.1:\d+\//);
+  });
+
+  test('limits reach the server', async () => {
+    await serving(['app.mjs', '--max-requests', '1', '--max-header-size', '1000'], async (server) => {
+      const answer = await exchange(Number(new URL(server.url).port), `GET / HTTP/1.1\r\nHost: x\r\nX: ${'x'.repeat(2000)}\r\n\r\n`);
+      assert.match(answer, /^HTTP\/1\.1 431 /);
+      await (await fetch(server.url)).text();
+      if (server.child.exitCode === null) await once(server.child, 'close');
+      assert.equal(server.child.exitCode, 0);
+    });
+  });
+
+  const wrong: Array<[string[], RegExp]> = [
+    [['--bind', 'x:y'], /--bind takes HOST:PORT, not 'x:y'/],
+    [['--bind', ':1', '--port', '2'], /--bind says both host and port/],
+    [['--request', 'a b c'], /--request takes 'METHOD \/path' or '\/path', not 'a b c'/],
+    [['--request', '/', '-H', 'nothing'], /-H takes 'Name: value', not 'nothing'/],
+    [['--request', '/', '-d', '@missing'], /there is no file missing to take the data from/],
+    [['--tls-cert', 'x'], /HTTPS takes both --tls-cert FILE and --tls-key FILE/],
+    [['--tls-cert', 'x', '--tls-key', 'y'], /there is no file x; --tls-cert and --tls-key take PEM files/],
+    [['--tls-cert', 'app.mjs', '--tls-key', 'app.mjs'], /app\.mjs and app\.mjs are no certificate and its key in PEM/],
+    [['--timeout', 'soon'], /--timeout takes a whole number, not 'soon'/],
+    [['--allow-hots', 'x'], /there is no option --allow-hots; did you mean --allow-host\?/],
+  ];
+  for (const [args, message] of wrong) {
+    test(`a mistake in ${args.join(' ')}`, async () => {
+      const { stderr, status } = await once_(['app.mjs', ...args]);
+      assert.match(stderr, message);
+      assert.equal(status, 1);
+    });
+  }
+});
+
+describe('--reload', () => {
+  const main = `import { word } from './part.mjs';
+export default (environ, start) => { start('200 OK', [['Content-Type', 'text/plain']]); return [new TextEncoder().encode(word)]; };`;
+
+  test('restarts on a change of what is imported, shows what does not load, and recovers', async () => {
+    const files = { 'main.mjs': main, 'part.mjs': "export const word = 'one';" };
+    await serving(['main.mjs', '--reload', '--port', '0'], async (server, folder) => {
+      const restarts = (): number => server.stderr.match(/^Serving /gm)?.length ?? 0;
+      const answer = async (): Promise<string> => {
+        const url = [...server.stderr.matchAll(/http:\S+/g)].at(-1)?.[0] ?? '';
+        return (await fetch(url)).text();
+      };
+      const save = async (text: string): Promise<void> => {
+        const before = restarts();
+        writeFileSync(join(folder, 'part.mjs'), text);
+        while (restarts() === before) await once(server.child.stderr ?? server.child, 'data');
+      };
+      assert.equal(await answer(), 'one');
+      await save("export const word = 'two';");
+      assert.equal(await answer(), 'two');
+      await save('export const word = ;');
+      assert.match(await answer(), /^part\.mjs:1: Unexpected token ';'\n {4}export const word = ;\n\nSave the file to try again\.\n$/);
+      assert.match(server.stderr, /tsgiref: part\.mjs:1: Unexpected token/);
+      await save("export const word = 'three';");
+      assert.equal(await answer(), 'three');
+      await server.stop('SIGINT');
+    }, files);
+  });
+
+  test('fails at once if the first load does', async () => {
+    const { stderr, status } = await once_(['broken.mjs', '--reload'], { files: { 'broken.mjs': 'export default ;' } });
+    assert.match(stderr, /^tsgiref: broken\.mjs:1: Unexpected token ';'/);
+    assert.equal(status, 1);
+  });
+});
