@@ -122,14 +122,14 @@ const errorsMethods = server.error('errors-methods', STREAMS,
 // path may contain anything.
 
 /**
- * Checks environ before the application sees it. Returns false if it is no object
+ * Checks environ before the application sees it; `last` is the exchange that has
+ * left its mark there, if one has. Returns false if it is no object
  * at all, so that nothing can be looked up in it.
  */
 export function checkEnviron(
   exchange: Exchange,
   environ: unknown,
-  seen: WeakMap<object, Exchange | undefined>,
-  outer: Exchange | undefined,
+  last: Exchange | undefined,
 ): environ is Record<string, unknown> {
   if (!isObject(environ)) {
     exchange.fault(plain, `passed ${describe(environ)} as environ`);
@@ -137,7 +137,7 @@ export function checkEnviron(
   }
   try {
     checkObject(exchange, environ);
-    checkReuse(exchange, environ, seen, outer);
+    checkReuse(exchange, environ, last);
     const variables = environ as Record<string, unknown>;
     checkNames(exchange, variables);
     checkCgi(exchange, variables);
@@ -171,18 +171,18 @@ function isForeignPlain(prototype: unknown): boolean {
   );
 }
 
+// Each validator has a reporter of its own, by which its exchanges are known.
 // Middleware may call its application twice for one request: then the validator
 // around it is in the same exchange both times.
-function checkReuse(
-  exchange: Exchange,
-  environ: object,
-  seen: WeakMap<object, Exchange | undefined>,
-  outer: Exchange | undefined,
-): void {
-  if (seen.has(environ) && (outer === undefined || seen.get(environ) !== outer)) {
-    exchange.fault(perRequest, 'passed an environ that an earlier request had');
+function checkReuse(exchange: Exchange, environ: object, last: Exchange | undefined): void {
+  const { reporter, outer } = exchange;
+  for (let earlier = last; earlier !== undefined; earlier = earlier.outer) {
+    if (earlier.reporter !== reporter || earlier.environ !== environ) continue;
+    if (outer === undefined || earlier.outer !== outer) {
+      exchange.fault(perRequest, 'passed an environ that an earlier request had');
+    }
+    return;
   }
-  seen.set(environ, outer);
 }
 
 function checkNames(exchange: Exchange, environ: Record<string, unknown>): void {
@@ -196,12 +196,29 @@ function checkNames(exchange: Exchange, environ: Record<string, unknown>): void 
       const kind = get === undefined && set === undefined ? 'read-only' : 'a getter or setter';
       exchange.fault(notFrozen, `passed an environ in which ${quote(key)} is ${kind}`);
     }
-    if (key.startsWith('wsgi.')) {
-      if (!WSGI_NAMES.has(key)) exchange.fault(reserved, `put ${quote(key)} into environ`);
-    } else if (!CGI_NAME.test(key) && !OWN_NAME.test(key) && !isOfTheSystem(environ, key)) {
-      // HTTP_ keys have a rule of their own.
-      if (!key.startsWith('HTTP_')) exchange.fault(keyNaming, `put ${quote(key)} into environ`);
-    }
+    if (!isGoodName(key)) checkName(exchange, environ, key);
+  }
+}
+
+// Requests bring the same few names again and again; the bound is against one that
+// invents new ones.
+const MOST_NAMES = 1000;
+const goodNames = new Set<string>();
+
+function isGoodName(key: string): boolean {
+  if (goodNames.has(key)) return true;
+  const isGood = key.startsWith('wsgi.')
+    ? WSGI_NAMES.has(key)
+    : CGI_NAME.test(key) || OWN_NAME.test(key);
+  if (isGood && goodNames.size < MOST_NAMES) goodNames.add(key);
+  return isGood;
+}
+
+function checkName(exchange: Exchange, environ: Record<string, unknown>, key: string): void {
+  if (key.startsWith('wsgi.')) exchange.fault(reserved, `put ${quote(key)} into environ`);
+  // Those of request headers have a rule of their own.
+  else if (!key.startsWith('HTTP_') && !isOfTheSystem(environ, key)) {
+    exchange.fault(keyNaming, `put ${quote(key)} into environ`);
   }
 }
 

@@ -34,22 +34,29 @@ export class Link {
 
   toJSON(): undefined {}
 
-  /**
-   * The exchange from within which this application is called, if there is one. Of
-   * two applications called one after the other with the same environ, the second
-   * finds the first one's link; but that one is not at work now.
-   */
+  /** The last exchange that used this environ, or the one it was copied from. */
   static find(environ: unknown): Exchange | undefined {
     const link = property(environ, LINK);
-    if (typeof link !== 'object' || link === null || !(#exchange in link)) return undefined;
-    let found: Exchange | undefined = link.#exchange;
-    while (found !== undefined && (found.closed || found.running === 0)) found = found.outer;
-    return found;
+    return typeof link === 'object' && link !== null && #exchange in link
+      ? link.#exchange
+      : undefined;
   }
 }
 
+/**
+ * The exchange from within which this application is called, if there is one. Of
+ * two applications called one after the other with the same environ, the second
+ * finds the first one's link; but that one is not at work now.
+ */
+export function findOuter(last: Exchange | undefined): Exchange | undefined {
+  let found = last;
+  while (found !== undefined && (found.closed || found.running === 0)) found = found.outer;
+  return found;
+}
+
 /** Joins an exchange to the one around it. */
-export function join(exchange: Exchange, outer: Exchange): void {
+export function join(exchange: Exchange, outer: Exchange | undefined): void {
+  if (outer === undefined) return;
   exchange.outer = outer;
   outer.inner ??= [];
   outer.inner.push(exchange);

@@ -6,7 +6,7 @@ import { guardBody } from './body.ts';
 import { checkEnviron, put, wrapStreams } from './environ.ts';
 import { Exchange } from './exchange.ts';
 import { inputLengthOf } from './input.ts';
-import { LINK, Link, join } from './layers.ts';
+import { LINK, Link, findOuter, join } from './layers.ts';
 import { isClass, isThenable, property } from './probe.ts';
 import { Reporter, type ValidatorOptions } from './report.ts';
 import { APPLICATION_SIDE, DETAILS, application, server } from './rule.ts';
@@ -44,26 +44,20 @@ export function validator(app: WSGIApplication, options: ValidatorOptions = {}):
     const what = isClass(app) ? 'a class, which cannot be called' : describe(app);
     new Exchange(reporter, app).misuse(appCallable, `is ${what}`);
   }
-  const seen = new WeakMap<object, Exchange | undefined>();
-  const validated = (...args: unknown[]): unknown => serve(new Exchange(reporter, app), app, args, seen);
+  const validated = (...args: unknown[]): unknown => serve(new Exchange(reporter, app), app, args);
   // Also in traces, and for a validator around this one, it is the application.
   Object.defineProperty(validated, 'name', { value: property(app, 'name'), configurable: true });
   return validated as WSGIApplication;
 }
 
-function serve(
-  exchange: Exchange,
-  app: WSGIApplication,
-  args: unknown[],
-  seen: WeakMap<object, Exchange | undefined>,
-): unknown {
+function serve(exchange: Exchange, app: WSGIApplication, args: unknown[]): unknown {
   const [environ, startResponse] = args;
   if (args.length !== 2) {
     exchange.fault(appArguments, `called the application with ${args.length} arguments`);
   }
-  const outer = Link.find(environ);
-  if (outer !== undefined) join(exchange, outer);
-  const isEnviron = checkEnviron(exchange, environ, seen, outer);
+  const last = Link.find(environ);
+  join(exchange, findOuter(last));
+  const isEnviron = checkEnviron(exchange, environ, last);
   const isCallable = checkCallable(exchange, startResponse);
   // With nothing to look through, there is nothing to see.
   if (!isEnviron || !isCallable) return Reflect.apply(app, undefined, args);
