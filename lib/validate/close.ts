@@ -10,6 +10,7 @@ import { describe } from '../describe.ts';
 import { checkCgiAfter } from './cgi.ts';
 import type { Exchange } from './exchange.ts';
 import { checkPropagated } from './layers.ts';
+import { Overdue } from './overdue.ts';
 import { isThenable } from './probe.ts';
 import { DETAILS, application, server } from './rule.ts';
 
@@ -42,9 +43,9 @@ export function callClose(exchange: Exchange, own: (() => unknown) | undefined):
   }
   exchange.closed = true;
   exchange.forget();
-  young.delete(exchange);
-  old.delete(exchange);
-  if (exchange.watched) collected?.unregister(exchange);
+  exchange.body = undefined;
+  open.delete(exchange);
+  ended.delete(exchange);
   let result: unknown;
   try {
     result = own?.();
@@ -112,33 +113,13 @@ export class WaitedFor<Value> extends Promise<Value> {
 
 // ---- What has not been done in time
 
-// Whoever is still here at the second look has had one whole interval at least.
-// Nobody who closes in time stays, so that no exchange is held longer than it lasts.
-const INTERVAL = 10;
-const young = new Set<Exchange>();
-const old = new Set<Exchange>();
-let looking = false;
+const ended = new Overdue<Exchange>(reportMissing);
 
 /** Looks at the exchange again, a moment later. */
 export function lookAgain(exchange: Exchange): void {
   // Middleware may close its application's body whenever its own is closed: the
   // validator around it sees to that.
-  if (exchange.outer !== undefined && !exchange.closed) return;
-  young.add(exchange);
-  if (!looking && typeof globalThis.setTimeout === 'function') {
-    looking = true;
-    setTimeout(look, INTERVAL);
-  }
-}
-
-function look(): void {
-  const due = [...old];
-  old.clear();
-  for (const exchange of young) old.add(exchange);
-  young.clear();
-  looking = old.size > 0;
-  if (looking) setTimeout(look, INTERVAL);
-  for (const exchange of due) reportMissing(exchange);
+  if (exchange.outer === undefined || exchange.closed) ended.add(exchange);
 }
 
 function reportMissing(exchange: Exchange): void {
@@ -148,31 +129,31 @@ function reportMissing(exchange: Exchange): void {
     }
   } else if (!exchange.missed) {
     exchange.missed = true;
-    collected?.unregister(exchange);
-    if (exchange.stopped) exchange.late(notReturn, 'stopped the iteration and did not call close()');
-    else exchange.late(called, 'ended the iteration and did not call close()');
+    const deed = exchange.stopped ? 'stopped the iteration' : 'ended the iteration';
+    const rule = exchange.stopped ? notReturn : called;
+    exchange.late(rule, `${deed} and did not call close()`);
   }
 }
+
+// To have an object watched by the collector costs more than all the checks of an
+// exchange together, so it is done only for bodies that live long.
+const open = new Overdue<Exchange>((exchange) => {
+  const { body } = exchange;
+  exchange.body = undefined;
+  if (body !== undefined && !exchange.missed) collected?.register(body, exchange);
+});
 
 const collected =
   typeof globalThis.FinalizationRegistry === 'function'
     ? new FinalizationRegistry<Exchange>((exchange) => {
+        if (exchange.closed || exchange.missed) return;
         exchange.late(called, 'dropped the body and did not call close()');
       })
     : undefined;
 
-// To watch an object costs the collector more than all the checks of an exchange
-// together; who drops one body drops them all, and is soon found.
-const WATCH_ALL = 1000;
-const WATCH_ONE_IN = 100;
-let bodies = 0;
-
 /** Notices if the body, as the server has it, is dropped without being closed. */
 export function watchForDrop(exchange: Exchange, body: object): void {
   if (exchange.outer !== undefined) return;
-  bodies += 1;
-  if (bodies <= WATCH_ALL || bodies % WATCH_ONE_IN === 0) {
-    exchange.watched = true;
-    collected?.register(body, exchange, exchange);
-  }
+  exchange.body = body;
+  open.add(exchange);
 }

@@ -73,8 +73,8 @@ export class Exchange {
   closed = false;
   /** What the application's close() promised. */
   closing: { readonly isWaitedFor: boolean } | undefined = undefined;
-  /** Whether the body is watched for being dropped. */
-  watched = false;
+  /** What the server has, for the first moment of it. */
+  body: object | undefined = undefined;
   /** Whether a missing close() has been reported. */
   missed = false;
   /** Gives up waiting for the application, which need not settle once it was stopped. */
