@@ -84,9 +84,13 @@ export class TestHandler extends FetchHandler {
     const { environ } = this;
     const { body, method } = this.outgoing;
     environ.REMOTE_ADDR = '127.0.0.1';
-    if (body instanceof Uint8Array) environ.CONTENT_LENGTH = String(body.length);
-    else if (body !== null) environ['HTTP_TRANSFER_ENCODING'] = 'chunked';
-    else if (method === 'POST' || method === 'PUT') environ.CONTENT_LENGTH = '0';
+    if (body instanceof Uint8Array) {
+      environ.CONTENT_LENGTH = String(body.length);
+      delete environ['HTTP_TRANSFER_ENCODING'];
+    } else if (body !== null) {
+      environ.CONTENT_LENGTH = '';
+      environ['HTTP_TRANSFER_ENCODING'] = 'chunked';
+    } else if (method === 'POST' || method === 'PUT') environ.CONTENT_LENGTH = '0';
   }
 
   override async handleError(error: unknown): Promise<void> {

@@ -34,7 +34,7 @@ export interface Ended {
 /** Runs a program to its end. */
 export async function run(
   args: readonly string[],
-  options: { cwd: string; env?: NodeJS.ProcessEnv; input?: string },
+  options: { cwd: string; env?: NodeJS.ProcessEnv; input?: string; encoding?: BufferEncoding },
 ): Promise<Ended> {
   const child = spawn(process.execPath, args, {
     cwd: options.cwd,
@@ -42,7 +42,7 @@ export async function run(
     stdio: 'pipe',
   });
   child.stdin.end(options.input ?? '');
-  const output = collect(child);
+  const output = collect(child, options.encoding);
   const [status] = (await once(child, 'close')) as [number | null];
   return { status, ...output() };
 }
@@ -98,10 +98,10 @@ export class Serving {
   }
 }
 
-function collect(child: ChildProcess): () => { stdout: string; stderr: string } {
+function collect(child: ChildProcess, encoding: BufferEncoding = 'utf8'): () => { stdout: string; stderr: string } {
   let stdout = '';
   let stderr = '';
-  child.stdout?.setEncoding('utf8').on('data', (text: string) => (stdout += text));
+  child.stdout?.setEncoding(encoding).on('data', (text: string) => (stdout += text));
   child.stderr?.setEncoding('utf8').on('data', (text: string) => (stderr += text));
   return () => ({ stdout, stderr });
 }
