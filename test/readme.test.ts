@@ -7,8 +7,9 @@ import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
+import { OPTIONS } from '../lib/cli/arguments.ts';
 import * as everything from '../lib/index.ts';
-import { ROOT, Serving, makeFolder } from './support/command.ts';
+import { COMMAND, ROOT, Serving, makeFolder } from './support/command.ts';
 
 const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
 
@@ -74,7 +75,7 @@ describe('README.md', () => {
   for (const session of sessions) {
     const [, command = '', expected = ''] = /^\$ (.*)\n([\s\S]*)$/.exec(session.text) ?? [];
     test(`line ${session.line}: ${command}`, async (context) => {
-      if (command.startsWith('npx tsgiref ')) {
+      if (command.startsWith('npx tsgiref ') && !command.includes('--request')) {
         await serving?.stop();
         serving = await Serving.start(command.split(' ').slice(2), { cwd: folder.path });
         const banner = serving.banner.replace(/:\d+\//, ':8000/');
@@ -85,7 +86,8 @@ describe('README.md', () => {
       if (!has(program)) return context.skip(`there is no ${program} on this machine`);
       if (/\bnode \S+\.ts/.test(command) && !stripsTypes) return context.skip('this Node does not strip types');
       if (process.platform === 'win32') return context.skip('the commands are for a POSIX shell');
-      assert.equal(normalize(runInShell(command).stdout), normalize(expected));
+      const printed = runInShell(command).stdout.replace(/(file:\/\/)?\S*tsgiref-test-\w+\//g, '');
+      assert.equal(normalize(printed), normalize(expected));
     });
   }
 
@@ -94,7 +96,9 @@ describe('README.md', () => {
     const here = command.replaceAll(':8000/', `:${port}/`).replace(/\bcurl\b/, 'curl --silent --max-time 10');
     const path = `${join(process.execPath, '..')}:${process.env['PATH']}`;
     const env = { PATH: path };
-    return spawnSync('sh', ['-c', here], { cwd: folder.path, encoding: 'utf8', env, timeout: 20_000 });
+    const built = here.replace(/^npx tsgiref /, `node '${COMMAND}' `);
+    const both = built.includes('2>') ? built : `${built} 2>&1`;
+    return spawnSync('sh', ['-c', both], { cwd: folder.path, encoding: 'utf8', env, timeout: 20_000 });
   }
 
   test('has a test among its programs that passes', (context) => {
@@ -106,6 +110,20 @@ describe('README.md', () => {
       env: { ...process.env, NODE_TEST_CONTEXT: undefined },
     });
     assert.equal(status, 0, stdout);
+  });
+
+  test('has every rule of the validator in its table, as the validator has it', () => {
+    const kinds = { error: 'error', warning: 'warning', off: 'option' };
+    const rows = everything.rules.map(({ id, severity, party, text, reference }) =>
+      `| \`${id}\` | ${kinds[severity]} | ${party} | ${text.replaceAll('|', '\\|')} | ${reference} |`,
+    );
+    const [, table = ''] = /\| rule \| kind .*\n\|[-|]+\n([\s\S]*?)\n\n/.exec(readme) ?? [];
+    assert.deepEqual(table.split('\n'), rows);
+  });
+
+  test('names every option of the command', () => {
+    const named = new Set([...readme.matchAll(/--([a-z][a-z-]+)/g)].map((match) => match[1]));
+    for (const option of Object.keys(OPTIONS)) assert.ok(named.has(option), `--${option}`);
   });
 
   test('names every value that the package exports, and no other', () => {
@@ -134,6 +152,7 @@ describe('README.md', () => {
 function normalize(text: string): string {
   return text
     .replaceAll('\r\n', '\n')
+    .replace(/^#1 +\d+\.\d ms/gm, '#1 … ms')
     .replace(/^Date: .*$/gm, 'Date: …')
     .replace(/Node\.js\/[\d.]+/g, 'Node.js/…');
 }
