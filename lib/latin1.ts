@@ -24,6 +24,8 @@ export function decodeLatin1(bytes: Uint8Array): string {
 
 /** Undoes percent-encoding once, into bytes as characters; `%zz` stays as it is. */
 export function percentDecode(text: string): string {
+  // Most paths have nothing to undo.
+  if (!text.includes('%')) return text;
   return text.replace(/%([0-9a-f]{2})/gi, (_, hex: string) =>
     String.fromCharCode(parseInt(hex, 16)),
   );

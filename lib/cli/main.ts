@@ -33,12 +33,17 @@ async function runApplication(settings: Settings): Promise<number> {
   process.on('unhandledRejection', (reason) => {
     process.stderr.write(`Unhandled rejection: ${applicationTrace(reason)}`);
   });
-  const { app, name } = await loadTarget(settings);
+  const serves = settings.request === undefined && !settings.cgi;
+  const [{ app, name }, wrap] = await Promise.all([
+    loadTarget(settings),
+    import('./stack.ts').then(({ loadStack }) => loadStack(settings)),
+    // Needed only later, but read beside the others it costs no time of its own.
+    serves && import('./serve.ts'),
+  ]);
   // The first load of --reload: the parent wants to know only whether it works.
   if (process.env[RELOADING] === 'check') return 0;
 
-  const { buildStack } = await import('./stack.ts');
-  const stack = await buildStack(app, settings);
+  const stack = wrap(app);
   if (settings.request !== undefined)
     return (await import('./request.ts')).request(stack, settings);
   if (settings.cgi) {
