@@ -190,6 +190,21 @@ describe('the length of a body', () => {
     });
   });
 
+  test('is enforced for write() after the end of it, too, and the server lives on', async () => {
+    const app: WSGIApplication = async (_environ, start) => {
+      const write = start('200 OK', [['Content-Length', '3']]);
+      await write(bytes('abc'));
+      for (const _ of [1, 2]) await assert.rejects(async () => write(bytes('d')), /longer than its Content-Length of 3/);
+      return [];
+    };
+    await withServer(app, async ({ port, errors }) => {
+      const client = (await RawClient.connect(port)).send(request() + request());
+      assert.equal((await client.response()).body, 'abc');
+      assert.equal((await client.response()).body, 'abc');
+      assert.equal(errors.getValue(), '');
+    });
+  });
+
   for (const body of [['abc'], []]) {
     test(`is enforced: ${body.length === 0 ? 'no body' : 'a body'} that falls short cuts the connection, and is reported`, async () => {
       await withServer(answering(() => body.map(bytes), [['Content-Length', '4']]), async ({ port, errors, log }) => {

@@ -24,7 +24,8 @@ function isCall(line: string): boolean {
 }
 
 function leadsToApplication(line: string): boolean {
-  return isOurs(line) || /\bnode:internal\/(?:modules|process|main)\//.test(line);
+  if (isOurs(line) || /\bat async Promise\.(all|race) /.test(line)) return true;
+  return /\bnode:internal\/(?:modules|process|main)\//.test(line);
 }
 
 function isOurs(line: string): boolean {

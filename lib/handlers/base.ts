@@ -193,7 +193,7 @@ export abstract class BaseHandler {
     const room = (this.contentLength ?? Infinity) - this.bytesSent;
     const fitting = data.length > room ? data.subarray(0, room) : data;
     this.bytesSent += fitting.length;
-    const body = this.guard(() => whenAll(this._write(fitting), this._flush()));
+    const body = fitting.length === 0 ? undefined : this.guard(() => this.transmit(fitting));
     // Of a file, the first Content-Length bytes are meant.
     if (fitting !== data && !this.resultIsFile()) {
       throw new Error(`the body is longer than its Content-Length of ${this.contentLength} bytes`);
@@ -342,6 +342,10 @@ export abstract class BaseHandler {
       const sent = this.write(value);
       if (sent !== undefined) await sent;
     }
+  }
+
+  private transmit(data: Uint8Array): Sent {
+    return whenAll(this._write(data), this._flush());
   }
 
   // The head may need the length of the one chunk there is.
