@@ -4,17 +4,34 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 
 import { BytesIO } from '../lib/io.ts';
-import { type Exchange, type Loose, answer, app, bytes, play } from './support/validate-exchange.ts';
+import {
+  type Exchange,
+  type Loose,
+  answer,
+  app,
+  bytes,
+  play,
+} from './support/validate-exchange.ts';
 
 const TYPE = ['Content-Type', 'text/plain'];
 const HEAD = { REQUEST_METHOD: 'HEAD' };
 
 const RIGHT: Record<string, Exchange> = {
   'HEAD with the headers of a GET': {
-    app: answer('200 OK', [TYPE, ['Content-Length', '5']], []), environ: HEAD,
+    app: answer('200 OK', [TYPE, ['Content-Length', '5']], []),
+    environ: HEAD,
   },
   '204': { app: answer('204 No Content', [], []) },
-  '304 with the length of a 200': { app: answer('304 Not Modified', [['ETag', '"a"'], ['Content-Length', '5']], []) },
+  '304 with the length of a 200': {
+    app: answer(
+      '304 Not Modified',
+      [
+        ['ETag', '"a"'],
+        ['Content-Length', '5'],
+      ],
+      [],
+    ),
+  },
   '302 without content or its type': { app: answer('302 Found', [['Location', '/']], []) },
   '404 without content': { app: answer('404 Not Found', [['Content-Length', '0']], []) },
   'a status of Latin-1': { app: answer('404 Où ça', [TYPE]) },
@@ -24,10 +41,14 @@ const RIGHT: Record<string, Exchange> = {
   'no SCRIPT_NAME': { environ: { SCRIPT_NAME: undefined, PATH_INFO: '/' } },
   'no PATH_INFO': { environ: { SCRIPT_NAME: '/app', PATH_INFO: undefined } },
   'no QUERY_STRING, no CONTENT_LENGTH': {},
-  'empty CGI variables': { environ: { CONTENT_LENGTH: '', CONTENT_TYPE: '', QUERY_STRING: '', REMOTE_HOST: '' } },
+  'empty CGI variables': {
+    environ: { CONTENT_LENGTH: '', CONTENT_TYPE: '', QUERY_STRING: '', REMOTE_HOST: '' },
+  },
   'a path of any bytes': { environ: { PATH_INFO: '/\u0000\r\n\u00ff' } },
   'variables of the operating system': { environ: { ...process.env } },
-  'an IPv6 server': { environ: { SERVER_NAME: '[::1]', HTTP_HOST: '[::1]:8000', SERVER_PORT: '8000' } },
+  'an IPv6 server': {
+    environ: { SERVER_NAME: '[::1]', HTTP_HOST: '[::1]:8000', SERVER_PORT: '8000' },
+  },
   'an async application': { app: app(async (environ, start) => answer()(environ, start)) },
   'a generator that answers when it is first asked': {
     app: app(function* (_environ, start) {
@@ -51,7 +72,7 @@ const RIGHT: Record<string, Exchange> = {
     }),
     environ: { 'wsgi.input': new BytesIO(bytes('one\ntwo\n')), CONTENT_LENGTH: '8' },
   },
-  'an answer replaced by an error\'s before anything was sent': {
+  "an answer replaced by an error's before anything was sent": {
     app: app((_environ, start) => {
       start('200 OK', [TYPE]);
       try {
@@ -69,7 +90,7 @@ const RIGHT: Record<string, Exchange> = {
       return [bytes('b')];
     }),
   },
-  'an application that forwards another one\'s headers array': {
+  "an application that forwards another one's headers array": {
     app: app((environ, start) => {
       const list = [TYPE];
       return answer('200 OK', list)(environ, start);
@@ -81,38 +102,43 @@ const SHAPES: Record<string, NonNullable<Exchange['middleware']>> = {
   'the application itself': (inner) => inner,
   'a function that adds a header': (inner) => (environ: unknown, start: Loose) =>
     inner(environ, (status: string, headers: unknown[], ...rest: unknown[]) =>
-      start(status, [...headers, ['X-By', 'me']], ...rest)),
-  'one that copies environ': (inner) => (environ: object, start: unknown) => inner({ ...environ }, start),
+      start(status, [...headers, ['X-By', 'me']], ...rest),
+    ),
+  'one that copies environ': (inner) => (environ: object, start: unknown) =>
+    inner({ ...environ }, start),
   'an async function': (inner) => async (environ: unknown, start: unknown) => inner(environ, start),
   'an async function that waits first': (inner) => async (environ: unknown, start: unknown) => {
     await new Promise((resolve) => setImmediate(resolve));
     return inner(environ, start);
   },
-  'a generator': (inner) => function* generator(environ: unknown, start: unknown) {
-    const body = inner(environ, start);
-    try {
-      for (const chunk of body) yield Buffer.from(chunk).reverse();
-    } finally {
-      body.close();
-    }
-  },
-  'an async generator': (inner) => async function* generator(environ: unknown, start: unknown) {
-    const body = await inner(environ, start);
-    try {
-      for await (const chunk of body) yield chunk;
-    } finally {
-      await body.close();
-    }
-  },
+  'a generator': (inner) =>
+    function* generator(environ: unknown, start: unknown) {
+      const body = inner(environ, start);
+      try {
+        for (const chunk of body) yield Buffer.from(chunk).reverse();
+      } finally {
+        body.close();
+      }
+    },
+  'an async generator': (inner) =>
+    async function* generator(environ: unknown, start: unknown) {
+      const body = await inner(environ, start);
+      try {
+        for await (const chunk of body) yield chunk;
+      } finally {
+        await body.close();
+      }
+    },
   'one that answers by itself': () => answer(),
   'one that throws the answer away': (inner) => (environ: unknown, start: unknown) => {
     inner(environ, () => () => {}).close();
     return answer()(environ as Loose, start as Loose);
   },
-  'one that tries one application and then another': (inner) => (environ: object, start: unknown) => {
-    inner(environ, () => () => {}).close();
-    return inner(environ, start);
-  },
+  'one that tries one application and then another':
+    (inner) => (environ: object, start: unknown) => {
+      inner(environ, () => () => {}).close();
+      return inner(environ, start);
+    },
   'one that joins two bodies': (inner) => (environ: object, start: unknown) => {
     const bodies = [inner(environ, start), inner({ ...environ }, () => () => {})];
     const all = function* (): Generator<unknown> {
@@ -129,7 +155,10 @@ describe('the validator is silent about', () => {
 
   it('a TAB in a header, but for a warning', async () => {
     const reports = await play({ app: answer('200 OK', [TYPE, ['X', 'a\tb']]) });
-    assert.deepEqual(reports.map(({ code }) => code), ['header-value-c0']);
+    assert.deepEqual(
+      reports.map(({ code }) => code),
+      ['header-value-c0'],
+    );
   });
 });
 

@@ -5,7 +5,15 @@ import { describe, it, mock } from 'node:test';
 
 import type { WSGIApplication } from '../lib/types.ts';
 import { type ValidatorOptions, WSGIError, rules, validator } from '../lib/validate.ts';
-import { type Loose, Server, answer, app, bytes, makeEnviron, play } from './support/validate-exchange.ts';
+import {
+  type Loose,
+  Server,
+  answer,
+  app,
+  bytes,
+  makeEnviron,
+  play,
+} from './support/validate-exchange.ts';
 
 function thrown(application: WSGIApplication, options?: ValidatorOptions): Loose {
   try {
@@ -18,9 +26,11 @@ function thrown(application: WSGIApplication, options?: ValidatorOptions): Loose
 
 describe('a message', () => {
   it('says who did what, the rule and its place, the remedy, and where the call is', () => {
-    const error = thrown(app(function hello(_environ, start) {
-      start('200OK', []);
-    }));
+    const error = thrown(
+      app(function hello(_environ, start) {
+        start('200OK', []);
+      }),
+    );
     const [deed, rule, hint, place, ...rest] = error.message.split('\n');
     assert.equal(deed, 'The application hello passed the status "200OK".');
     assert.equal(
@@ -28,7 +38,7 @@ describe('a message', () => {
       'status-space: One space stands between the three digits and the reason. ' +
         '(PEP 3333, "The start_response() Callable")',
     );
-    assert.equal(hint, 'Write it like \'200 OK\'.');
+    assert.equal(hint, "Write it like '200 OK'.");
     assert.match(place, /^The call is at file:.*validate-messages\.test\.[jt]s:\d+:\d+$/);
     assert.deepEqual(rest, []);
   });
@@ -57,7 +67,7 @@ describe('a message', () => {
     assert.equal(error.code, 'status-space');
     assert.equal(error.party, 'application');
     assert.equal(error.reference, 'PEP 3333, "The start_response() Callable"');
-    assert.equal(error.hint, 'Write it like \'200 OK\'.');
+    assert.equal(error.hint, "Write it like '200 OK'.");
   });
 
   it('names the server, or the middleware in its place', async () => {
@@ -66,9 +76,10 @@ describe('a message', () => {
     assert.match(fromServer?.message ?? '', /^The server set SERVER_PORT to the number 80\./);
 
     const [fromMiddleware] = await play({
-      middleware: (inner) => function porter(environ: Loose, start: Loose) {
-        return inner({ ...environ, SERVER_PORT: 80 }, start);
-      },
+      middleware: (inner) =>
+        function porter(environ: Loose, start: Loose) {
+          return inner({ ...environ, SERVER_PORT: 80 }, start);
+        },
     });
     assert.equal(fromMiddleware?.party, 'middleware');
     assert.match(fromMiddleware?.message ?? '', /^The middleware porter set SERVER_PORT/);
@@ -76,10 +87,16 @@ describe('a message', () => {
 
   it('blames middleware for what it makes of a good body', async () => {
     const [report] = await play({
-      middleware: (inner) => function stringify(environ: Loose, start: Loose) {
-        const body = inner(environ, start);
-        return { *[Symbol.iterator]() { for (const chunk of body) yield String(chunk); }, close: () => body.close() };
-      },
+      middleware: (inner) =>
+        function stringify(environ: Loose, start: Loose) {
+          const body = inner(environ, start);
+          return {
+            *[Symbol.iterator]() {
+              for (const chunk of body) yield String(chunk);
+            },
+            close: () => body.close(),
+          };
+        },
     });
     assert.equal(report?.code, 'chunk-bytes');
     assert.match(report?.message ?? '', /^The middleware stringify yielded "72,101/);
@@ -87,7 +104,10 @@ describe('a message', () => {
 });
 
 describe('a warning', () => {
-  const tabbed = answer('200 OK', [['Content-Type', 'text/plain'], ['X', 'a\tb']]);
+  const tabbed = answer('200 OK', [
+    ['Content-Type', 'text/plain'],
+    ['X', 'a\tb'],
+  ]);
   const call = (application: WSGIApplication): unknown =>
     application(makeEnviron() as Loose, new Server().startResponse);
 
@@ -124,44 +144,74 @@ describe('a warning', () => {
 
   it('can be made to throw by onWarning', () => {
     const fail = new Error('no warnings here');
-    const strictly = validator(tabbed, { onWarning: () => { throw fail; } });
+    const strictly = validator(tabbed, {
+      onWarning: () => {
+        throw fail;
+      },
+    });
     assert.throws(() => call(strictly), fail);
   });
 
   it('is given once, also through two validators', async () => {
     const reports = await play({ app: tabbed, middleware: (inner) => inner });
-    assert.deepEqual(reports.map(({ code }) => code), ['header-value-c0']);
+    assert.deepEqual(
+      reports.map(({ code }) => code),
+      ['header-value-c0'],
+    );
   });
 });
 
 describe('options', () => {
   it('turn an error into a warning, a warning into an error, and either off', async () => {
-    const bad = answer('200OK', [['Content-Type', 'text/plain'], ['X', ' x']]);
+    const bad = answer('200OK', [
+      ['Content-Type', 'text/plain'],
+      ['X', ' x'],
+    ]);
     const codes = async (severity: ValidatorOptions['severity']): Promise<string[]> => {
       const told: string[] = [];
       const onWarning = ({ code }: WSGIError): number => told.push(`told ${code}`);
       const reports = await play({ app: bad, options: { severity: severity ?? {}, onWarning } });
       return [...told, ...reports.map(({ code }) => `thrown ${code}`)];
     };
-    assert.deepEqual(await codes({ 'status-space': 'warning' }), ['told status-space', 'told header-value-ows']);
-    assert.deepEqual(await codes({ 'status-space': 'off', 'header-value-ows': 'error' }), ['thrown header-value-ows']);
+    assert.deepEqual(await codes({ 'status-space': 'warning' }), [
+      'told status-space',
+      'told header-value-ows',
+    ]);
+    assert.deepEqual(await codes({ 'status-space': 'off', 'header-value-ows': 'error' }), [
+      'thrown header-value-ows',
+    ]);
     assert.deepEqual(await codes({ 'status-space': 'off', 'header-value-ows': 'off' }), []);
   });
 
   it('turn single optional rules on, or all of them', async () => {
-    const cookies = answer('200 OK', [['Content-Type', 'text/plain'], ['Set-Cookie', 'a=1, b=2']]);
+    const cookies = answer('200 OK', [
+      ['Content-Type', 'text/plain'],
+      ['Set-Cookie', 'a=1, b=2'],
+    ]);
     const id = 'set-cookie-folded';
     assert.deepEqual((await play({ app: cookies })).length, 0);
     assert.deepEqual((await play({ app: cookies, options: { strict: true } }))[0]?.code, id);
-    assert.deepEqual((await play({ app: cookies, options: { severity: { [id]: 'error' } } }))[0]?.code, id);
-    assert.deepEqual((await play({ app: cookies, options: { strict: true, severity: { [id]: 'off' } } })), []);
+    assert.deepEqual(
+      (await play({ app: cookies, options: { severity: { [id]: 'error' } } }))[0]?.code,
+      id,
+    );
+    assert.deepEqual(
+      await play({ app: cookies, options: { strict: true, severity: { [id]: 'off' } } }),
+      [],
+    );
   });
 
   it('must name rules that there are', () => {
     const message = /severity names "status-spcae", which is no rule/;
-    assert.throws(() => validator(answer(), { severity: { 'status-spcae': 'off' } }), { name: 'TypeError', message });
+    assert.throws(() => validator(answer(), { severity: { 'status-spcae': 'off' } }), {
+      name: 'TypeError',
+      message,
+    });
     const fatal = { 'status-space': 'fatal' } as Loose;
-    assert.throws(() => validator(answer(), { severity: fatal }), { name: 'TypeError', message: /one of 'error'/ });
+    assert.throws(() => validator(answer(), { severity: fatal }), {
+      name: 'TypeError',
+      message: /one of 'error'/,
+    });
   });
 });
 
@@ -191,10 +241,21 @@ describe('rules', () => {
         body.close();
       },
     });
-    assert.deepEqual(new Set(reports.map(({ code }) => code)), new Set([
-      'app-arity', 'cgi-value-string', 'wsgi-version-type', 'has-wsgi-input', 'status-type',
-      'header-value-crlf-nul', 'header-pair-tuple', 'header-pair-len', 'chunk-bytes', 'close-twice',
-      'content-type-required',
-    ]));
+    assert.deepEqual(
+      new Set(reports.map(({ code }) => code)),
+      new Set([
+        'app-arity',
+        'cgi-value-string',
+        'wsgi-version-type',
+        'has-wsgi-input',
+        'status-type',
+        'header-value-crlf-nul',
+        'header-pair-tuple',
+        'header-pair-len',
+        'chunk-bytes',
+        'close-twice',
+        'content-type-required',
+      ]),
+    );
   });
 });

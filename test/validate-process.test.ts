@@ -40,7 +40,10 @@ describe('the validator tells', () => {
       }
       const body = validator(stuck)(environ, startResponse);
       globalThis.promise = body[Symbol.asyncIterator]().next();`);
-    assert.match(stderr, /\[app-settles\] WSGIWarning: The application stuck waited for ever in the middle/);
+    assert.match(
+      stderr,
+      /\[app-settles\] WSGIWarning: The application stuck waited for ever in the middle/,
+    );
   });
 
   it('of nothing else when an application does settle', async () => {

@@ -13,7 +13,11 @@ import { RESPONSE_ROWS } from './support/validate-rows-response.ts';
 import { STREAM_ROWS } from './support/validate-rows-streams.ts';
 
 const ROWS: Row[] = [
-  ...ENVIRON_ROWS, ...STREAM_ROWS, ...RESPONSE_ROWS, ...BODY_ROWS, ...LAYER_ROWS,
+  ...ENVIRON_ROWS,
+  ...STREAM_ROWS,
+  ...RESPONSE_ROWS,
+  ...BODY_ROWS,
+  ...LAYER_ROWS,
 ];
 
 describe('validator', () => {
@@ -27,7 +31,11 @@ describe('validator', () => {
 
     it(`reports ${id}: ${rule?.text}`, async () => {
       const reports = await play(breaks);
-      assert.deepEqual(reports.map((report) => report.code), [id], reports.join('\n\n'));
+      assert.deepEqual(
+        reports.map((report) => report.code),
+        [id],
+        reports.join('\n\n'),
+      );
       const [report] = reports;
       assert.match(report?.message ?? '', says);
       assert.ok(report?.message.includes(rule?.text ?? '-'), 'the message gives the rule');
@@ -44,7 +52,10 @@ describe('validator', () => {
     const tested = new Set(ROWS.map((row) => row.id));
     // It takes a process that ends: see validate-process.test.ts.
     tested.add('app-settles');
-    assert.deepEqual(rules.map((rule) => rule.id).filter((id) => !tested.has(id)), []);
+    assert.deepEqual(
+      rules.map((rule) => rule.id).filter((id) => !tested.has(id)),
+      [],
+    );
     assert.equal(new Set(rules.map((rule) => rule.id)).size, rules.length);
   });
 });

@@ -8,7 +8,15 @@ import { describe, it } from 'node:test';
 import type { FileLike, WSGIApplication } from '../lib/types.ts';
 import { FileWrapper } from '../lib/util.ts';
 import { type WSGIError, validator } from '../lib/validate.ts';
-import { type Loose, Server, answer, app, bytes, makeEnviron, passTime } from './support/validate-exchange.ts';
+import {
+  type Loose,
+  Server,
+  answer,
+  app,
+  bytes,
+  makeEnviron,
+  passTime,
+} from './support/validate-exchange.ts';
 
 const TYPE = ['Content-Type', 'text/plain'];
 const reports: WSGIError[] = [];
@@ -27,7 +35,9 @@ function recorded(log: string[], chunks: Uint8Array[] = [bytes('a'), bytes('b')]
     [Symbol.iterator]: () => ({
       next: () => {
         log.push('next');
-        return waiting.length > 0 ? { done: false, value: waiting.shift() } : { done: true, value: undefined };
+        return waiting.length > 0
+          ? { done: false, value: waiting.shift() }
+          : { done: true, value: undefined };
       },
       return: (value: unknown) => {
         log.push('return');
@@ -107,14 +117,16 @@ describe('a body through the validator', () => {
 
   it('runs the finally blocks of a generator that yields what breaks a rule', () => {
     const log: string[] = [];
-    const body = call(app(function* (_environ, start) {
-      start('200 OK', [TYPE]);
-      try {
-        yield 'text';
-      } finally {
-        log.push('finally');
-      }
-    }));
+    const body = call(
+      app(function* (_environ, start) {
+        start('200 OK', [TYPE]);
+        try {
+          yield 'text';
+        } finally {
+          log.push('finally');
+        }
+      }),
+    );
     assert.throws(() => [...body], { code: 'chunk-bytes' });
     assert.deepEqual(log, ['finally']);
     body.close();
@@ -123,16 +135,18 @@ describe('a body through the validator', () => {
   it('may be left while it waits, as when the client has gone', async () => {
     const log: string[] = [];
     let go = (): void => {};
-    const body = call(app(async function* (_environ, start) {
-      start('200 OK', [TYPE, ['Content-Length', '9']]);
-      try {
-        yield bytes('a');
-        await new Promise<void>((resolve) => (go = resolve));
-        yield bytes('b');
-      } finally {
-        log.push('finally');
-      }
-    }));
+    const body = call(
+      app(async function* (_environ, start) {
+        start('200 OK', [TYPE, ['Content-Length', '9']]);
+        try {
+          yield bytes('a');
+          await new Promise<void>((resolve) => (go = resolve));
+          yield bytes('b');
+        } finally {
+          log.push('finally');
+        }
+      }),
+    );
     const chunks = body[Symbol.asyncIterator]();
     await chunks.next();
     const late = chunks.next();
@@ -161,32 +175,46 @@ describe('an error through the validator', () => {
     throw error;
   };
 
-  it('is the application\'s own', async () => {
-    assert.throws(() => call(app(fail)), (thrown) => thrown === error);
+  it("is the application's own", async () => {
+    assert.throws(
+      () => call(app(fail)),
+      (thrown) => thrown === error,
+    );
     await assert.rejects(call(app(async () => fail())), (thrown) => thrown === error);
   });
 
-  it('is the body\'s own', () => {
-    const body = call(app(function* (_environ, start) {
-      start('200 OK', [TYPE]);
-      yield bytes('a');
-      fail();
-    }));
-    assert.throws(() => [...body], (thrown) => thrown === error);
+  it("is the body's own", () => {
+    const body = call(
+      app(function* (_environ, start) {
+        start('200 OK', [TYPE]);
+        yield bytes('a');
+        fail();
+      }),
+    );
+    assert.throws(
+      () => [...body],
+      (thrown) => thrown === error,
+    );
     body.close();
     const closing = call(answer('200 OK', [TYPE], Object.assign([], { close: fail })));
-    assert.throws(() => closing.close(), (thrown) => thrown === error);
+    assert.throws(
+      () => closing.close(),
+      (thrown) => thrown === error,
+    );
     assert.equal(reports.pop()?.code, 'close-throws');
   });
 
-  it('is the server\'s own', () => {
+  it("is the server's own", () => {
     const whole = validator(answer(), { onWarning });
-    assert.throws(() => whole(makeEnviron() as Loose, fail), (thrown) => thrown === error);
+    assert.throws(
+      () => whole(makeEnviron() as Loose, fail),
+      (thrown) => thrown === error,
+    );
   });
 });
 
 describe('what the application is given', () => {
-  it('is the server\'s environ itself, and all its other values', () => {
+  it("is the server's environ itself, and all its other values", () => {
     const environ = makeEnviron({ environ: { 'my.value': {} } }) as Loose;
     const before = { ...environ };
     let seen: Loose;
@@ -203,15 +231,18 @@ describe('what the application is given', () => {
     assert.ok(!JSON.stringify(environ).includes('tsgiref.validator'));
   });
 
-  it('is a write() whose promise settles when the server\'s does', async () => {
+  it("is a write() whose promise settles when the server's does", async () => {
     let sent = (): void => {};
     const start = () => () => new Promise<void>((resolve) => (sent = resolve));
     const log: string[] = [];
-    const whole = validator(app(async (_environ, startResponse) => {
-      await startResponse('200 OK', [TYPE])(bytes('a'));
-      log.push('written');
-      return [];
-    }), { onWarning });
+    const whole = validator(
+      app(async (_environ, startResponse) => {
+        await startResponse('200 OK', [TYPE])(bytes('a'));
+        log.push('written');
+        return [];
+      }),
+      { onWarning },
+    );
     const body = whole(makeEnviron() as Loose, start);
     await null;
     log.push('sent');
@@ -225,7 +256,8 @@ describe('what the application is given', () => {
     const blocks = [bytes('one'), bytes('two'), bytes('')];
     const file = { read: () => blocks.shift() as Uint8Array, close: () => void log.push('close') };
     let made: Loose;
-    const wrapper = (from: FileLike, size?: number): FileWrapper => (made = new FileWrapper(from, size));
+    const wrapper = (from: FileLike, size?: number): FileWrapper =>
+      (made = new FileWrapper(from, size));
     const body = call(
       app((environ, start) => {
         start('200 OK', [TYPE, ['Content-Length', '6']]);

@@ -81,7 +81,7 @@ function checkIterator<Chunks>(exchange: Exchange, chunks: Chunks): Chunks {
 function bodyHint(body: unknown): string | undefined {
   if (typeof body === 'function') return 'Call it: what is returned is a function.';
   if (isThenable(body)) return 'Await the promise.';
-  if (hasMethod(body, 'arrayBuffer')) return 'Return its bytes: [await body.bytes()], or body.body.';
+  if (hasMethod(body, 'arrayBuffer')) return 'Return its own body, or [await it.bytes()].';
   return undefined;
 }
 

@@ -14,7 +14,8 @@ export const syncPromise: Rule = application.error('iter-sync-promise', ITERATIO
   'Await the chunk, or make the generator an async one.');
 
 /** Also what `write()` must not be given. */
-export const chunkDetached: Rule = application.error('chunk-detached', 'ECMA-262, "ArrayBuffer Objects"',
+export const chunkDetached: Rule = application.error(
+  'chunk-detached', 'ECMA-262, "ArrayBuffer Objects"',
   'The bytes of a chunk are still there when it is yielded.',
   'Yield it before its buffer is transferred, or yield a copy.');
 

@@ -270,9 +270,11 @@ function checkInput(exchange: Exchange, input: unknown): void {
   if (input instanceof InputCheck) return;
   const missing = ['read', 'readline', 'readlines'].find((name) => !hasMethod(input, name));
   if (missing !== undefined) {
-    exchange.fault(inputMethods, `passed a wsgi.input, ${describe(input)}, without ${missing}()`);
+    const deed = `passed a wsgi.input, ${describe(input)}, without ${missing}()`;
+    exchange.fault(inputMethods, deed);
   } else if (!hasMethod(input, Symbol.asyncIterator)) {
-    exchange.fault(inputMethods, `passed a wsgi.input, ${describe(input)}, that cannot be iterated`);
+    const deed = `passed a wsgi.input, ${describe(input)}, that cannot be iterated`;
+    exchange.fault(inputMethods, deed);
   }
   const encoding = property(input, 'readableEncoding');
   if (typeof encoding === 'string') {
@@ -287,7 +289,8 @@ function checkErrors(exchange: Exchange, errors: unknown): void {
   if (errors instanceof ErrorsCheck) return;
   const missing = ['write', 'writelines', 'flush'].find((name) => !hasMethod(errors, name));
   if (missing !== undefined) {
-    exchange.fault(errorsMethods, `passed a wsgi.errors, ${describe(errors)}, without ${missing}()`);
+    const deed = `passed a wsgi.errors, ${describe(errors)}, without ${missing}()`;
+    exchange.fault(errorsMethods, deed);
   }
 }
 

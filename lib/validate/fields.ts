@@ -98,8 +98,9 @@ const locationUri = application.warning('location-uri', 'RFC 9110 §10.2.2',
   'Use encodeURI(url), or new URL(path, base).href.');
 
 // IMF-fixdate = day-name "," SP date1 SP time-of-day SP GMT      (RFC 9110 §5.6.7)
-const FIXDATE =
-  /^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d (?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) \d{4} \d\d:\d\d:\d\d GMT$/;
+const DAY = 'Mon|Tue|Wed|Thu|Fri|Sat|Sun';
+const MONTH = 'Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec';
+const FIXDATE = new RegExp(`^(?:${DAY}), \\d\\d (?:${MONTH}) \\d{4} \\d\\d:\\d\\d:\\d\\d GMT$`);
 
 const dateFormat = application.option('date-format', 'RFC 9110 §5.6.7',
   'Dates are written like Sun, 06 Nov 1994 08:49:37 GMT.', 'Use date.toUTCString().');

@@ -54,7 +54,8 @@ export class FileWrapperCheck {
     const watched = isObject(file) ? this.#watch(file) : file;
     const result = this.#wrapFile(watched, ...rest);
 
-    const isIterable = hasMethod(result, Symbol.asyncIterator) || hasMethod(result, Symbol.iterator);
+    const isIterable =
+      hasMethod(result, Symbol.asyncIterator) || hasMethod(result, Symbol.iterator);
     if (!isObject(result) || !isIterable) {
       exchange.fault(shape, `returned ${describe(result)} from wsgi.file_wrapper`);
       return result;

@@ -137,7 +137,8 @@ function checkPair(exchange: Exchange, pair: unknown): readonly unknown[] {
     return [];
   }
   if (pair.length !== 2) {
-    exchange.misuse(pairLength, `passed a header of ${pair.length} items, ${describe(pair[0])} first`);
+    const deed = `passed a header of ${pair.length} items, ${describe(pair[0])} first`;
+    exchange.misuse(pairLength, deed);
     return [];
   }
   if (Object.isFrozen(pair)) {

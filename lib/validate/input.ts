@@ -196,7 +196,11 @@ export class InputCheck {
     return result;
   }
 
-  async #wait(what: string, result: unknown, checkResult: (result: unknown) => void): Promise<unknown> {
+  async #wait(
+    what: string,
+    result: unknown,
+    checkResult: (result: unknown) => void,
+  ): Promise<unknown> {
     const exchange = this.#exchange;
     exchange.pendingReads += 1;
     let settled: unknown;

@@ -70,7 +70,7 @@ export function checkMiddlewareAsking(exchange: Exchange): void {
   // A body that was stopped may be read to its end to be done with it.
   if (outer.running === 0 || outer.stopped) return;
   if (!outer.returned) {
-    exchange.misuse(returnsAtOnce, 'iterated over its application\'s body before returning its own');
+    exchange.misuse(returnsAtOnce, 'iterated its application\'s body before returning its own');
   } else if (exchange.outerChunks === outer.chunks && !exchange.exhausted) {
     exchange.misuse(yieldsEach, 'asked for another chunk before it had yielded for the last one');
   }

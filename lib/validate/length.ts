@@ -91,8 +91,8 @@ function isBodyless(code: number): boolean {
  * how a loop learns of the end; to ask again is to ignore the length.
  */
 export function checkAsking(exchange: Exchange): void {
-  const { bytes, length } = exchange;
-  if (length === undefined || bytes < length || exchange.isHead || isBodyless(exchange.code)) return;
+  const { bytes, length, isHead, code } = exchange;
+  if (length === undefined || bytes < length || isHead || isBodyless(code)) return;
   exchange.askedPastLength += 1;
   if (exchange.askedPastLength === 2 && !exchange.exhausted) {
     exchange.misuse(pastLength, `went on to ask for chunks after the ${length} bytes announced`);

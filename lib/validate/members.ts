@@ -8,7 +8,6 @@ const LOOKED_FOR = new Set([
   'toJSON',
   'constructor',
   'inspect',
-  'nodeType',
   'asymmetricMatch',
   // Node, printing an object, wants to know whether it is a URL.
   'href',

@@ -68,7 +68,8 @@ export class Server {
   async finish(body: ResponseBody): Promise<void> {
     try {
       const length = this.headers.find(([name]) => name === 'Content-Length')?.[1];
-      const chunks = Symbol.asyncIterator in body ? body[Symbol.asyncIterator]() : body[Symbol.iterator]();
+      const chunks =
+        Symbol.asyncIterator in body ? body[Symbol.asyncIterator]() : body[Symbol.iterator]();
       while (true) {
         const { done, value } = await chunks.next();
         if (done) break;
@@ -103,7 +104,10 @@ export interface Exchange {
 /** Plays the exchange; what it reported, thrown or told, in order. */
 export async function play(exchange: Exchange): Promise<WSGIError[]> {
   const reports: WSGIError[] = [];
-  const options = { onWarning: (warning: WSGIError) => void reports.push(warning), ...exchange.options };
+  const options = {
+    onWarning: (warning: WSGIError) => void reports.push(warning),
+    ...exchange.options,
+  };
   try {
     const inner = validator(exchange.app ?? answer(), options);
     const whole =

@@ -1,7 +1,16 @@
 // Rules about what the application returns, writes and closes, and how the server
 // goes through it.
 
-import { type Exchange, type Loose, type Row, answer, app, bytes, passTime, row } from './validate-exchange.ts';
+import {
+  type Exchange,
+  type Loose,
+  type Row,
+  answer,
+  app,
+  bytes,
+  passTime,
+  row,
+} from './validate-exchange.ts';
 
 const TYPE = ['Content-Type', 'text/plain'];
 const body = (made: unknown): Exchange => ({ app: answer('200 OK', [TYPE], made) });
@@ -11,12 +20,20 @@ const withLength = (length: string, ...chunks: string[]): Exchange => ({
 const content = (status: string, ...chunks: string[]): Exchange => ({
   app: answer(status, [], chunks.map(bytes)),
 });
-const serve = (play: NonNullable<Exchange['serve']>, rest: Exchange = {}): Exchange => ({ ...rest, serve: play });
+const serve = (play: NonNullable<Exchange['serve']>, rest: Exchange = {}): Exchange => ({
+  ...rest,
+  serve: play,
+});
 const strict = (exchange: Exchange): Exchange => ({ ...exchange, options: { strict: true } });
 
 // An application that writes, and may be given a body that writes.
-function writing(use: (write: Loose, start: Loose) => unknown, headers: unknown[] = [TYPE]): Exchange {
-  return { app: app(async (_environ, start) => (await use(start('200 OK', headers), start)) ?? []) };
+function writing(
+  use: (write: Loose, start: Loose) => unknown,
+  headers: unknown[] = [TYPE],
+): Exchange {
+  return {
+    app: app(async (_environ, start) => (await use(start('200 OK', headers), start)) ?? []),
+  };
 }
 
 // A synchronous iterator whose next() gives these, one after the other.
@@ -36,95 +53,322 @@ export const BODY_ROWS: Row[] = [
   // What is returned
   row('body-not-none', /returned null/, body(null), body([])),
   row('body-not-string', /returned "Hello"/, body('Hello'), body(new Set([bytes('Hello')]))),
-  row('body-iterable', /returned an object/, body({}), body({ async *[Symbol.asyncIterator]() {} })),
+  row(
+    'body-iterable',
+    /returned an object/,
+    body({}),
+    body({ async *[Symbol.asyncIterator]() {} }),
+  ),
   row('close-callable', /close is the boolean true/, closable(true), closable(undefined)),
-  row('body-len-exact', /chunk 2 of a body whose length is 1/,
-    body(counted(1, 'a', 'b')), body(counted(2, 'a', 'b'))),
+  row(
+    'body-len-exact',
+    /chunk 2 of a body whose length is 1/,
+    body(counted(1, 'a', 'b')),
+    body(counted(2, 'a', 'b')),
+  ),
 
   // When startResponse is called
-  row('sr-before-body', /yielded a chunk before startResponse/, {
-    app: app(function* (_environ, start) {
-      yield bytes('');
-      start('200 OK', [TYPE]);
-    }),
-  }, {
-    app: app(function* (_environ, start) {
-      start('200 OK', [TYPE]);
-      yield bytes('');
-    }),
-  }),
-  row('sr-never-empty-body', /without calling startResponse/, { app: app(() => []) },
-    { app: app(function* (_environ, start) { start('200 OK', []); }) }),
+  row(
+    'sr-before-body',
+    /yielded a chunk before startResponse/,
+    {
+      app: app(function* (_environ, start) {
+        yield bytes('');
+        start('200 OK', [TYPE]);
+      }),
+    },
+    {
+      app: app(function* (_environ, start) {
+        start('200 OK', [TYPE]);
+        yield bytes('');
+      }),
+    },
+  ),
+  row(
+    'sr-never-empty-body',
+    /without calling startResponse/,
+    { app: app(() => []) },
+    {
+      app: app(function* (_environ, start) {
+        start('200 OK', []);
+      }),
+    },
+  ),
 
   // Chunks
   row('chunk-bytes', /yielded "Hello"/, body(['Hello']), body([Buffer.from('Hello')])),
-  row('iter-sync-promise', /yielded a promise/, body([Promise.resolve(bytes('a'))]),
-    body((async function* () { yield Promise.resolve(bytes('a')); })())),
+  row(
+    'iter-sync-promise',
+    /yielded a promise/,
+    body([Promise.resolve(bytes('a'))]),
+    body(
+      (async function* () {
+        yield Promise.resolve(bytes('a'));
+      })(),
+    ),
+  ),
   row('chunk-detached', /transferred/, body([detached()]), body([new Uint8Array(0)])),
   row('chunk-reused', /changed a chunk/, strict(body(reusing(false))), strict(body(reusing(true)))),
-  row('iter-result-shape', /gave undefined from next/, steps(undefined), steps({ value: bytes('a') }, done)),
+  row(
+    'iter-result-shape',
+    /gave undefined from next/,
+    steps(undefined),
+    steps({ value: bytes('a') }, done),
+  ),
 
   // How the server iterates
-  row('body-once', /a second time/, plain((made) => { try { drain(made); drain(made); } finally { made.close(); } }),
-    plain((made) => { drain(made); made.close(); })),
-  row('body-after-close', /after close\(\)/, plain((made) => { made.close(); drain(made); }),
-    plain((made) => { drain(made); made.close(); })),
-  row('body-each-or-call', /synchronous iterator/, plain((made) => { drain(made); made.close(); }, body(twofold())),
-    body(twofold())),
-  row('body-attr-access', /reached for push/, plain((made) => { made.push(); drain(made); made.close(); }),
-    plain((made) => { void [made.length, made.then, String(made)]; drain(made); made.close(); })),
-  row('iter-overlap', /while it waited for another/, plain(overlapping(false), body(ticking())),
-    plain(overlapping(true), body(ticking()))),
-  row('server-past-length', /after the 1 bytes announced/, plain((made) => { drain(made); made.close(); },
-    withLength('1', 'a', '', '')), plain((made) => { drain(made); made.close(); }, withLength('1', 'a'))),
+  row(
+    'body-once',
+    /a second time/,
+    plain((made) => {
+      try {
+        drain(made);
+        drain(made);
+      } finally {
+        made.close();
+      }
+    }),
+    plain((made) => {
+      drain(made);
+      made.close();
+    }),
+  ),
+  row(
+    'body-after-close',
+    /after close\(\)/,
+    plain((made) => {
+      made.close();
+      drain(made);
+    }),
+    plain((made) => {
+      drain(made);
+      made.close();
+    }),
+  ),
+  row(
+    'body-each-or-call',
+    /synchronous iterator/,
+    plain((made) => {
+      drain(made);
+      made.close();
+    }, body(twofold())),
+    body(twofold()),
+  ),
+  row(
+    'body-attr-access',
+    /reached for push/,
+    plain((made) => {
+      made.push();
+      drain(made);
+      made.close();
+    }),
+    plain((made) => {
+      void [made.length, made.then, String(made)];
+      drain(made);
+      made.close();
+    }),
+  ),
+  row(
+    'iter-overlap',
+    /while it waited for another/,
+    plain(overlapping(false), body(ticking())),
+    plain(overlapping(true), body(ticking())),
+  ),
+  row(
+    'server-past-length',
+    /after the 1 bytes announced/,
+    plain(
+      (made) => {
+        drain(made);
+        made.close();
+      },
+      withLength('1', 'a', '', ''),
+    ),
+    plain(
+      (made) => {
+        drain(made);
+        made.close();
+      },
+      withLength('1', 'a'),
+    ),
+  ),
 
   // Against status and length
-  row('body-too-short', /after 1 bytes of a Content-Length of 2/, withLength('2', 'a'),
-    plain((made) => { for (const chunk of made) { void chunk; break; } made.close(); }, withLength('2', 'a', 'b'))),
-  row('body-too-long', /sent 3 bytes with a Content-Length of 2/, withLength('2', 'abc'), withLength('2', 'ab', 'c')),
-  row('body-on-head', /in answer to HEAD/, { environ: { REQUEST_METHOD: 'HEAD' } },
-    { app: answer('200 OK', [TYPE, ['Content-Length', '5']], []), environ: { REQUEST_METHOD: 'HEAD' } }),
+  row(
+    'body-too-short',
+    /after 1 bytes of a Content-Length of 2/,
+    withLength('2', 'a'),
+    plain(
+      (made) => {
+        for (const chunk of made) {
+          void chunk;
+          break;
+        }
+        made.close();
+      },
+      withLength('2', 'a', 'b'),
+    ),
+  ),
+  row(
+    'body-too-long',
+    /sent 3 bytes with a Content-Length of 2/,
+    withLength('2', 'abc'),
+    withLength('2', 'ab', 'c'),
+  ),
+  row(
+    'body-on-head',
+    /in answer to HEAD/,
+    { environ: { REQUEST_METHOD: 'HEAD' } },
+    {
+      app: answer('200 OK', [TYPE, ['Content-Length', '5']], []),
+      environ: { REQUEST_METHOD: 'HEAD' },
+    },
+  ),
   row('body-on-204', /status 204/, content('204 No Content', 'a'), content('204 No Content', '')),
   row('body-on-205', /status 205/, content('205 Reset Content', 'a'), content('205 Reset Content')),
   row('body-on-304', /status 304/, content('304 Not Modified', 'a'), content('304 Not Modified')),
-  row('body-on-1xx', /status 199/, { ...content('199 Odd', 'a'), options: { severity: { 'status-1xx': 'off' } } },
-    { ...content('199 Odd'), options: { severity: { 'status-1xx': 'off' } } }),
-  row('content-type-required', /without a Content-Type/, content('200 OK', 'a'), content('200 OK', '')),
+  row(
+    'body-on-1xx',
+    /status 199/,
+    { ...content('199 Odd', 'a'), options: { severity: { 'status-1xx': 'off' } } },
+    { ...content('199 Odd'), options: { severity: { 'status-1xx': 'off' } } },
+  ),
+  row(
+    'content-type-required',
+    /without a Content-Type/,
+    content('200 OK', 'a'),
+    content('200 OK', ''),
+  ),
 
   // write()
-  row('write-argc', /with 2 arguments/, writing((write) => void write(bytes('a'), 1)), writing((write) => void write(bytes('a')))),
-  row('write-bytes', /with "a"/, writing((write) => void write('a')), writing((write) => void write(Buffer.from('a')))),
-  row('write-past-length', /sent 3 bytes/, writing((write) => void write(bytes('abc')), [TYPE, ['Content-Length', '2']]),
-    writing((write) => void write(bytes('ab')), [TYPE, ['Content-Length', '2']])),
-  row('write-stale', /of an earlier startResponse/, writing((write, start) => {
-    start('500 Oops', [TYPE], new Error('oops'));
-    write(bytes('a'));
-  }), writing((_write, start) => {
-    start('500 Oops', [TYPE], new Error('oops'))(bytes('a'));
-  })),
-  row('write-in-iterable', /while its body was iterated/, writing((write) => generator(() => write(bytes('a')))),
-    writing((write) => (write(bytes('a')), generator(() => {})))),
-  row('write-after-end', /after the body had ended/, {
-    ...writing((write) => Object.assign([], { close: () => write(bytes('a')) })),
-    options: { severity: { 'close-throws': 'off' } },
-  }, writing((write) => (write(bytes('a')), []))),
+  row(
+    'write-argc',
+    /with 2 arguments/,
+    writing((write) => void write(bytes('a'), 1)),
+    writing((write) => void write(bytes('a'))),
+  ),
+  row(
+    'write-bytes',
+    /with "a"/,
+    writing((write) => void write('a')),
+    writing((write) => void write(Buffer.from('a'))),
+  ),
+  row(
+    'write-past-length',
+    /sent 3 bytes/,
+    writing((write) => void write(bytes('abc')), [TYPE, ['Content-Length', '2']]),
+    writing((write) => void write(bytes('ab')), [TYPE, ['Content-Length', '2']]),
+  ),
+  row(
+    'write-stale',
+    /of an earlier startResponse/,
+    writing((write, start) => {
+      start('500 Oops', [TYPE], new Error('oops'));
+      write(bytes('a'));
+    }),
+    writing((_write, start) => {
+      start('500 Oops', [TYPE], new Error('oops'))(bytes('a'));
+    }),
+  ),
+  row(
+    'write-in-iterable',
+    /while its body was iterated/,
+    writing((write) => generator(() => write(bytes('a')))),
+    writing((write) => (write(bytes('a')), generator(() => {}))),
+  ),
+  row(
+    'write-after-end',
+    /after the body had ended/,
+    {
+      ...writing((write) => Object.assign([], { close: () => write(bytes('a')) })),
+      options: { severity: { 'close-throws': 'off' } },
+    },
+    writing((write) => (write(bytes('a')), [])),
+  ),
   row('write-used', /called write/, strict(writing((write) => void write(bytes('a')))), strict({})),
-  row('write-unawaited', /while the one before waited/, slowly(writing((write) => void [write(bytes('a')), write(bytes('b'))])),
-    slowly(writing(async (write) => void [await write(bytes('a')), await write(bytes('b'))]))),
+  row(
+    'write-unawaited',
+    /while the one before waited/,
+    slowly(writing((write) => void [write(bytes('a')), write(bytes('b'))])),
+    slowly(writing(async (write) => void [await write(bytes('a')), await write(bytes('b'))])),
+  ),
 
   // close()
-  row('close-called', /did not call close\(\)/, plain((made) => void drain(made)),
-    plain((made) => { drain(made); passBetween(made); })),
-  row('close-vs-return', /stopped the iteration/, plain((made) => { for (const chunk of made) { void chunk; break; } }),
-    plain((made) => { for (const chunk of made) { void chunk; break; } made.close(); })),
-  row('close-twice', /close\(\) again/, plain((made) => { made.close(); made.close(); }), plain((made) => made.close())),
-  row('close-on-iterable', /close\(\) of the iterator/, plain((made) => { made[Symbol.iterator]().close(); }),
-    plain((made) => { made[Symbol.iterator](); made.close(); })),
-  row('close-awaited', /did not wait for close\(\)/, plain((made) => void made.close(), closable(async () => {})),
-    plain((made) => made.close(), closable(async () => {}))),
-  row('close-throws', /threw an object of class Error from close/, plain((made) => {
-    try { made.close(); } catch { /* A server reports it. */ }
-  }, closable(() => { throw new Error('no'); })), closable(() => {})),
+  row(
+    'close-called',
+    /did not call close\(\)/,
+    plain((made) => void drain(made)),
+    plain((made) => {
+      drain(made);
+      passBetween(made);
+    }),
+  ),
+  row(
+    'close-vs-return',
+    /stopped the iteration/,
+    plain((made) => {
+      for (const chunk of made) {
+        void chunk;
+        break;
+      }
+    }),
+    plain((made) => {
+      for (const chunk of made) {
+        void chunk;
+        break;
+      }
+      made.close();
+    }),
+  ),
+  row(
+    'close-twice',
+    /close\(\) again/,
+    plain((made) => {
+      made.close();
+      made.close();
+    }),
+    plain((made) => made.close()),
+  ),
+  row(
+    'close-on-iterable',
+    /close\(\) of the iterator/,
+    plain((made) => {
+      made[Symbol.iterator]().close();
+    }),
+    plain((made) => {
+      made[Symbol.iterator]();
+      made.close();
+    }),
+  ),
+  row(
+    'close-awaited',
+    /did not wait for close\(\)/,
+    plain(
+      (made) => void made.close(),
+      closable(async () => {}),
+    ),
+    plain(
+      (made) => made.close(),
+      closable(async () => {}),
+    ),
+  ),
+  row(
+    'close-throws',
+    /threw an object of class Error from close/,
+    plain(
+      (made) => {
+        try {
+          made.close();
+        } catch {
+          /* A server reports it. */
+        }
+      },
+      closable(() => {
+        throw new Error('no');
+      }),
+    ),
+    closable(() => {}),
+  ),
 ];
 
 function counted(length: number, ...chunks: string[]): unknown {

@@ -2,7 +2,15 @@
 // given.
 
 import type { WSGIApplication } from '../../lib/types.ts';
-import { type Exchange, type Loose, type Row, answer, app, bytes, row } from './validate-exchange.ts';
+import {
+  type Exchange,
+  type Loose,
+  type Row,
+  answer,
+  app,
+  bytes,
+  row,
+} from './validate-exchange.ts';
 
 const TYPE = ['Content-Type', 'text/plain'];
 
@@ -56,39 +64,85 @@ const passing = app(function* (_environ, start) {
 
 export const RESPONSE_ROWS: Row[] = [
   // The call
-  row('sr-arity', /with 1 arguments/, { app: app((_, start) => start('200 OK')) },
-    { app: app((_, start) => (start('200 OK', [TYPE], undefined), [])) }),
-  row('sr-returns-write', /returned undefined/, starting(() => undefined),
-    starting((start, ...args) => start(...args))),
-  row('sr-is-sync', /returned a promise/, starting(async (start, ...args) => start(...args)),
-    starting((start, ...args) => start(...args))),
-  row('sr-twice', /a second time/, {
-    app: app((_, start) => (start('200 OK', [TYPE]), start('200 OK', [TYPE]), [])),
-  }, { app: replacing }),
-  row('sr-again-after-throw', /again after it had thrown/, starting(failOnce(), retrying(false)),
-    starting(failOnce(), retrying(true))),
-  row('exc-info-type', /passed the boolean true/, { app: withError(true) }, { app: withError(null) }),
-  row('exc-info-shape', /an Array of 3 items/, { app: withError([Error, new Error('x'), null]) },
-    { app: withError({ message: 'of another kind' }) }),
-  row('sr-sent-must-throw', /after the head was sent/,
-    starting((start, s, h) => start(s, h), failing((start, error) => void start('500 Oops', [TYPE], error))),
-    starting((start, ...args) => start(...args), replacing)),
-  row('sr-rethrows-same', /threw an object of class SyntaxError in place/, {
-    ...starting((start, s, h, error) => {
-      if (error) throw new SyntaxError('another');
-      return start(s, h);
-    }, passing),
-  }, starting((start, ...args) => start(...args), passing)),
-  row('sr-throw-trapped', /and yielded another chunk/, {
-    app: failing((start, error) => {
-      try {
-        start('500 Oops', [TYPE], error);
-      } catch {
-        return [bytes('all is well')];
-      }
-      return [];
-    }),
-  }, { app: passing }),
+  row(
+    'sr-arity',
+    /with 1 arguments/,
+    { app: app((_, start) => start('200 OK')) },
+    { app: app((_, start) => (start('200 OK', [TYPE], undefined), [])) },
+  ),
+  row(
+    'sr-returns-write',
+    /returned undefined/,
+    starting(() => undefined),
+    starting((start, ...args) => start(...args)),
+  ),
+  row(
+    'sr-is-sync',
+    /returned a promise/,
+    starting(async (start, ...args) => start(...args)),
+    starting((start, ...args) => start(...args)),
+  ),
+  row(
+    'sr-twice',
+    /a second time/,
+    {
+      app: app((_, start) => (start('200 OK', [TYPE]), start('200 OK', [TYPE]), [])),
+    },
+    { app: replacing },
+  ),
+  row(
+    'sr-again-after-throw',
+    /again after it had thrown/,
+    starting(failOnce(), retrying(false)),
+    starting(failOnce(), retrying(true)),
+  ),
+  row(
+    'exc-info-type',
+    /passed the boolean true/,
+    { app: withError(true) },
+    { app: withError(null) },
+  ),
+  row(
+    'exc-info-shape',
+    /an Array of 3 items/,
+    { app: withError([Error, new Error('x'), null]) },
+    { app: withError({ message: 'of another kind' }) },
+  ),
+  row(
+    'sr-sent-must-throw',
+    /after the head was sent/,
+    starting(
+      (start, s, h) => start(s, h),
+      failing((start, error) => void start('500 Oops', [TYPE], error)),
+    ),
+    starting((start, ...args) => start(...args), replacing),
+  ),
+  row(
+    'sr-rethrows-same',
+    /threw an object of class SyntaxError in place/,
+    {
+      ...starting((start, s, h, error) => {
+        if (error) throw new SyntaxError('another');
+        return start(s, h);
+      }, passing),
+    },
+    starting((start, ...args) => start(...args), passing),
+  ),
+  row(
+    'sr-throw-trapped',
+    /and yielded another chunk/,
+    {
+      app: failing((start, error) => {
+        try {
+          start('500 Oops', [TYPE], error);
+        } catch {
+          return [bytes('all is well')];
+        }
+        return [];
+      }),
+    },
+    { app: passing },
+  ),
   row('sr-after-end', /after the body had ended/, late(true), late(false)),
 
   // The status
@@ -107,48 +161,125 @@ export const RESPONSE_ROWS: Row[] = [
 
   // The list of headers
   row('headers-list', /class Map/, { app: answer('200 OK', new Map()) }, headers()),
-  row('headers-not-frozen', /a frozen array/, { app: answer('200 OK', Object.freeze([TYPE])) },
-    { app: answer('200 OK', [...Object.freeze([TYPE])]) }),
+  row(
+    'headers-not-frozen',
+    /a frozen array/,
+    { app: answer('200 OK', Object.freeze([TYPE])) },
+    { app: answer('200 OK', [...Object.freeze([TYPE])]) },
+  ),
   row('header-pair-tuple', /passed "X: y" as a header/, headers('X: y'), headers(['X', 'y'])),
-  row('header-pair-len', /3 items, "X" first/, headers(['X', 'y', 'z']), headers(['X', 'y'], ['X', 'z'])),
+  row(
+    'header-pair-len',
+    /3 items, "X" first/,
+    headers(['X', 'y', 'z']),
+    headers(['X', 'y'], ['X', 'z']),
+  ),
   row('header-name-string', /passed a symbol/, header(Symbol('x')), header('x')),
-  row('header-value-string', /passed the number 5 as value of "X"/, header('X', 5), header('X', '5')),
+  row(
+    'header-value-string',
+    /passed the number 5 as value of "X"/,
+    header('X', 5),
+    header('X', '5'),
+  ),
   row('header-name-nonempty', /the header name ""/, header(''), header('X')),
   row('header-name-colon-nl', /"X:"/, header('X:'), header('X')),
   row('header-name-token', /"X Y"/, header('X Y'), header('X!#$%.Y')),
   row('header-no-status', /"Status"/, header('Status', '200'), header('X-Status', '200')),
   row('header-name-trail-punct', /"X-"/, header('X-'), header('-X')),
-  row('header-hop-by-hop', /"Connection"/, header('Connection', 'close'), header('X-Connection', 'close')),
+  row(
+    'header-hop-by-hop',
+    /"Connection"/,
+    header('Connection', 'close'),
+    header('X-Connection', 'close'),
+  ),
   row('header-value-crlf-nul', /U\+000A/, header('X', 'a\nb'), header('X', 'a\\nb')),
   row('header-value-c0', /U\+0001/, header('X', 'a\u0001b'), header('X', 'a b')),
   row('header-value-del', /U\+007F/, header('X', 'a\u007f'), header('X', 'a\u0080')),
   row('header-value-latin1', /U\+0142/, header('X', 'ł'), header('X', 'é')),
   row('header-value-ows', /" x"/, header('X', ' x'), header('X', '')),
-  row('headers-changed-later', /changed its list/, { app: changing('X') }, { app: changing(undefined) }),
+  row(
+    'headers-changed-later',
+    /changed its list/,
+    { app: changing('X') },
+    { app: changing(undefined) },
+  ),
 
   // Single headers
-  row('header-cl-syntax', /"5 bytes"/, header('Content-Length', '5 bytes'), header('Content-Length', '5')),
-  row('header-cl-duplicate', /as "5" and "6"/, headers(['Content-Length', '5'], ['Content-Length', '6']),
-    header('Content-Length', '005')),
-  row('header-singleton-dup', /content-type twice/, headers(['content-type', 'text/html']),
-    headers(['Set-Cookie', 'a=1'], ['Set-Cookie', 'b=2'])),
-  row('content-length-on-1xx-204', /content-length with the status 204/, empty('204 No Content', ['Content-Length', '0']),
-    empty('304 Not Modified', ['Content-Length', '5'])),
-  row('content-type-on-204-304', /content-type with the status 204/, empty('204 No Content', TYPE), empty('204 No Content')),
-  row('entity-headers-on-304', /content-encoding with the status 304/,
-    empty('304 Not Modified', ['Content-Encoding', 'gzip']), empty('304 Not Modified', ['ETag', '"a"'], ['Expires', '0'])),
+  row(
+    'header-cl-syntax',
+    /"5 bytes"/,
+    header('Content-Length', '5 bytes'),
+    header('Content-Length', '5'),
+  ),
+  row(
+    'header-cl-duplicate',
+    /as "5" and "6"/,
+    headers(['Content-Length', '5'], ['Content-Length', '6']),
+    header('Content-Length', '005'),
+  ),
+  row(
+    'header-singleton-dup',
+    /content-type twice/,
+    headers(['content-type', 'text/html']),
+    headers(['Set-Cookie', 'a=1'], ['Set-Cookie', 'b=2']),
+  ),
+  row(
+    'content-length-on-1xx-204',
+    /content-length with the status 204/,
+    empty('204 No Content', ['Content-Length', '0']),
+    empty('304 Not Modified', ['Content-Length', '5']),
+  ),
+  row(
+    'content-type-on-204-304',
+    /content-type with the status 204/,
+    empty('204 No Content', TYPE),
+    empty('204 No Content'),
+  ),
+  row(
+    'entity-headers-on-304',
+    /content-encoding with the status 304/,
+    empty('304 Not Modified', ['Content-Encoding', 'gzip']),
+    empty('304 Not Modified', ['ETag', '"a"'], ['Expires', '0']),
+  ),
   row('location-on-3xx', /302 without location/, empty('302 Found'), empty('300 Multiple Choices')),
-  row('www-authenticate-401', /401 without/, empty('401 Unauthorized'), empty('401 Unauthorized', ['WWW-Authenticate', 'Basic'])),
-  row('allow-405', /405 without/, empty('405 Method Not Allowed'), empty('405 Method Not Allowed', ['allow', ''])),
-  row('content-range-206-416', /206 without/, empty('206 Partial Content'),
-    empty('206 Partial Content', ['Content-Type', 'multipart/byteranges; boundary=x'])),
+  row(
+    'www-authenticate-401',
+    /401 without/,
+    empty('401 Unauthorized'),
+    empty('401 Unauthorized', ['WWW-Authenticate', 'Basic']),
+  ),
+  row(
+    'allow-405',
+    /405 without/,
+    empty('405 Method Not Allowed'),
+    empty('405 Method Not Allowed', ['allow', '']),
+  ),
+  row(
+    'content-range-206-416',
+    /206 without/,
+    empty('206 Partial Content'),
+    empty('206 Partial Content', ['Content-Type', 'multipart/byteranges; boundary=x']),
+  ),
   row('etag-quoted', /"abc"/, header('ETag', 'abc'), header('ETag', 'W/"abc"')),
   row('etag-weak-case', /w\/\\"abc/, header('ETag', 'w/"abc"'), header('ETag', '"w/abc"')),
-  row('location-uri', /"\/a b"/, empty('302 Found', ['Location', '/a b']), empty('302 Found', ['Location', '/a%20b?c=[d]#e'])),
-  row('date-format', /"2026-11-20"/, strict(header('Date', '2026-11-20')),
-    strict(header('Date', new Date(0).toUTCString()))),
-  row('set-cookie-folded', /"a=1, b=2"/, strict(header('Set-Cookie', 'a=1, b=2')),
-    strict(header('Set-Cookie', 'a=1; Expires=Sun, 06 Nov 1994 08:49:37 GMT'))),
+  row(
+    'location-uri',
+    /"\/a b"/,
+    empty('302 Found', ['Location', '/a b']),
+    empty('302 Found', ['Location', '/a%20b?c=[d]#e']),
+  ),
+  row(
+    'date-format',
+    /"2026-11-20"/,
+    strict(header('Date', '2026-11-20')),
+    strict(header('Date', new Date(0).toUTCString())),
+  ),
+  row(
+    'set-cookie-folded',
+    /"a=1, b=2"/,
+    strict(header('Set-Cookie', 'a=1, b=2')),
+    strict(header('Set-Cookie', 'a=1; Expires=Sun, 06 Nov 1994 08:49:37 GMT')),
+  ),
 ];
 
 function withError(error: unknown): WSGIApplication {

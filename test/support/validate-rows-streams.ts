@@ -53,102 +53,248 @@ const readAll = async (stream: Loose): Promise<void> => {
 
 export const STREAM_ROWS: Row[] = [
   // How the application reads
-  row('read-argc', /read\(\) with 2 arguments/, reading((i) => i.read(1, 2)), reading((i) => i.read())),
-  row('readline-argc', /readline\(\) with 2/, reading((i) => i.readline(1, 2)), reading((i) => i.readline(2))),
-  row('readlines-argc', /readlines\(\) with 2/, reading((i) => i.readlines(1, 2)), reading((i) => i.readlines(2))),
-  row('read-size-int', /read\("5"\)|read\(.*"5"/, reading((i) => i.read('5')), reading((i) => i.read(undefined))),
-  row('read-size-nonneg', /number -2/, reading((i) => i.read(-2)), reading((i) => i.read(-1))),
-  row('read-overlap', /while an earlier read still waited/,
+  row(
+    'read-argc',
+    /read\(\) with 2 arguments/,
+    reading((i) => i.read(1, 2)),
+    reading((i) => i.read()),
+  ),
+  row(
+    'readline-argc',
+    /readline\(\) with 2/,
+    reading((i) => i.readline(1, 2)),
+    reading((i) => i.readline(2)),
+  ),
+  row(
+    'readlines-argc',
+    /readlines\(\) with 2/,
+    reading((i) => i.readlines(1, 2)),
+    reading((i) => i.readlines(2)),
+  ),
+  row(
+    'read-size-int',
+    /read\("5"\)|read\(.*"5"/,
+    reading((i) => i.read('5')),
+    reading((i) => i.read(undefined)),
+  ),
+  row(
+    'read-size-nonneg',
+    /number -2/,
+    reading((i) => i.read(-2)),
+    reading((i) => i.read(-1)),
+  ),
+  row(
+    'read-overlap',
+    /while an earlier read still waited/,
     reading((i) => Promise.all([i.read(1), i.read(1)])),
-    reading(async (i) => [await i.read(1), await i.read(1)])),
-  row('read-unawaited', /while a read of wsgi.input still waited/, {
-    app: app((environ, start) => {
-      void environ['wsgi.input'].read();
-      start('200 OK', []);
-      return [];
-    }),
-    environ: input({ read: () => new Promise(() => {}) }),
-  }, reading(read())),
-  row('input-after-response', /call wsgi.input.read\(\) after its end/, {
-    app: app((environ, start) => {
-      start('200 OK', []);
-      return Object.assign([], { read: () => environ['wsgi.input'].read(1) });
-    }),
-    serve: async (call, environ, start) => {
-      call(environ, start).close();
-      await environ['wsgi.input'].read(1);
+    reading(async (i) => [await i.read(1), await i.read(1)]),
+  ),
+  row(
+    'read-unawaited',
+    /while a read of wsgi.input still waited/,
+    {
+      app: app((environ, start) => {
+        void environ['wsgi.input'].read();
+        start('200 OK', []);
+        return [];
+      }),
+      environ: input({ read: () => new Promise(() => {}) }),
     },
-  }, {
-    serve: async (call, environ, start) => {
-      const body = call(environ, start);
-      await environ['wsgi.input'].read(1);
-      body.close();
+    reading(read()),
+  ),
+  row(
+    'input-after-response',
+    /call wsgi.input.read\(\) after its end/,
+    {
+      app: app((environ, start) => {
+        start('200 OK', []);
+        return Object.assign([], { read: () => environ['wsgi.input'].read(1) });
+      }),
+      serve: async (call, environ, start) => {
+        call(environ, start).close();
+        await environ['wsgi.input'].read(1);
+      },
     },
-  }),
-  row('input-past-length', /with 3 bytes left of 3/, reading(read(4), { CONTENT_LENGTH: '3', ...ofThree() }),
-    reading(read(4), { CONTENT_LENGTH: '3', 'wsgi.input_terminated': true, ...ofThree() })),
-  row('input-no-close', /wsgi.input.close/, reading((i) => i.close()), reading(read())),
-  row('input-no-other-attr', /wsgi.input.getValue/, reading((i) => i.getValue()),
-    reading((i) => [i.then, i.toString(), String(i)])),
+    {
+      serve: async (call, environ, start) => {
+        const body = call(environ, start);
+        await environ['wsgi.input'].read(1);
+        body.close();
+      },
+    },
+  ),
+  row(
+    'input-past-length',
+    /with 3 bytes left of 3/,
+    reading(read(4), { CONTENT_LENGTH: '3', ...ofThree() }),
+    reading(read(4), { CONTENT_LENGTH: '3', 'wsgi.input_terminated': true, ...ofThree() }),
+  ),
+  row(
+    'input-no-close',
+    /wsgi.input.close/,
+    reading((i) => i.close()),
+    reading(read()),
+  ),
+  row(
+    'input-no-other-attr',
+    /wsgi.input.getValue/,
+    reading((i) => i.getValue()),
+    reading((i) => [i.then, i.toString(), String(i)]),
+  ),
 
   // What the server gives
-  row('read-thenable', /returned a Uint8Array of 3 bytes/, reading(read(), input({ read: () => bytes('one') })),
-    reading(read(), input({ read: gives(bytes('one')) }))),
-  row('read-returns-bytes', /gave "one"/, reading(read(), input({ read: gives('one') })),
-    reading(read(), input({ read: gives(Buffer.from('one')) }))),
-  row('read-not-nil', /gave null/, reading(read(), input({ read: gives(null) })),
-    reading(read(), input({ read: gives(bytes('')) }))),
-  row('read-not-too-long', /gave 3 bytes from wsgi.input.read\(2\)/, reading(read(2), input({ read: gives(bytes('one')) })),
-    reading(read(3), input({ read: gives(bytes('one')) }))),
-  row('read-after-eof', /after it had ended/, {
-    ...reading(async (i) => [await i.read(1), await i.read(1)], input({ read: sequence('', 'a') })),
-  }, reading(async (i) => [await i.read(0), await i.read(1)], input({ read: sequence('', 'a') }))),
-  row('readline-returns-bytes', /gave undefined/, reading((i) => i.readline(), input({ readline: gives(undefined) })),
-    reading((i) => i.readline(), input({ readline: gives(bytes('')) }))),
-  row('readline-one-line', /more than one line/, reading((i) => i.readline(), input({ readline: gives(bytes('a\nb\n')) })),
-    reading((i) => i.readline(), input({ readline: gives(bytes('b\n')) }))),
-  row('readlines-list', /gave an object of class Set/, reading((i) => i.readlines(), input({ readlines: gives(new Set()) })),
-    reading((i) => i.readlines(), input({ readlines: gives([]) }))),
-  row('readlines-items', /"a\\n" as a line/, reading((i) => i.readlines(), input({ readlines: gives(['a\n']) })),
-    reading((i) => i.readlines(), input({ readlines: gives([bytes('a\n')]) }))),
-  row('input-iter-items', /"a\\n" as a line/, reading(iterate, input({ [Symbol.asyncIterator]: lines('a\n') })),
-    reading(iterate, input({ [Symbol.asyncIterator]: lines(bytes('a\n')) }))),
-  row('input-over-length', /gave 7 bytes .* CONTENT_LENGTH 3/, reading(read(), { CONTENT_LENGTH: '3' }),
-    reading(read(), { CONTENT_LENGTH: '7' })),
-  row('input-under-length', /after 7 of 9 bytes/, reading(readAll, { CONTENT_LENGTH: '9' }),
-    reading(readAll, { CONTENT_LENGTH: '7', 'wsgi.input_terminated': true })),
+  row(
+    'read-thenable',
+    /returned a Uint8Array of 3 bytes/,
+    reading(read(), input({ read: () => bytes('one') })),
+    reading(read(), input({ read: gives(bytes('one')) })),
+  ),
+  row(
+    'read-returns-bytes',
+    /gave "one"/,
+    reading(read(), input({ read: gives('one') })),
+    reading(read(), input({ read: gives(Buffer.from('one')) })),
+  ),
+  row(
+    'read-not-nil',
+    /gave null/,
+    reading(read(), input({ read: gives(null) })),
+    reading(read(), input({ read: gives(bytes('')) })),
+  ),
+  row(
+    'read-not-too-long',
+    /gave 3 bytes from wsgi.input.read\(2\)/,
+    reading(read(2), input({ read: gives(bytes('one')) })),
+    reading(read(3), input({ read: gives(bytes('one')) })),
+  ),
+  row(
+    'read-after-eof',
+    /after it had ended/,
+    {
+      ...reading(
+        async (i) => [await i.read(1), await i.read(1)],
+        input({ read: sequence('', 'a') }),
+      ),
+    },
+    reading(async (i) => [await i.read(0), await i.read(1)], input({ read: sequence('', 'a') })),
+  ),
+  row(
+    'readline-returns-bytes',
+    /gave undefined/,
+    reading((i) => i.readline(), input({ readline: gives(undefined) })),
+    reading((i) => i.readline(), input({ readline: gives(bytes('')) })),
+  ),
+  row(
+    'readline-one-line',
+    /more than one line/,
+    reading((i) => i.readline(), input({ readline: gives(bytes('a\nb\n')) })),
+    reading((i) => i.readline(), input({ readline: gives(bytes('b\n')) })),
+  ),
+  row(
+    'readlines-list',
+    /gave an object of class Set/,
+    reading((i) => i.readlines(), input({ readlines: gives(new Set()) })),
+    reading((i) => i.readlines(), input({ readlines: gives([]) })),
+  ),
+  row(
+    'readlines-items',
+    /"a\\n" as a line/,
+    reading((i) => i.readlines(), input({ readlines: gives(['a\n']) })),
+    reading((i) => i.readlines(), input({ readlines: gives([bytes('a\n')]) })),
+  ),
+  row(
+    'input-iter-items',
+    /"a\\n" as a line/,
+    reading(iterate, input({ [Symbol.asyncIterator]: lines('a\n') })),
+    reading(iterate, input({ [Symbol.asyncIterator]: lines(bytes('a\n')) })),
+  ),
+  row(
+    'input-over-length',
+    /gave 7 bytes .* CONTENT_LENGTH 3/,
+    reading(read(), { CONTENT_LENGTH: '3' }),
+    reading(read(), { CONTENT_LENGTH: '7' }),
+  ),
+  row(
+    'input-under-length',
+    /after 7 of 9 bytes/,
+    reading(readAll, { CONTENT_LENGTH: '9' }),
+    reading(readAll, { CONTENT_LENGTH: '7', 'wsgi.input_terminated': true }),
+  ),
 
   // Reports
-  row('errors-write-str', /with an object of class Error/, reporting((e) => e.write(new Error('x'))),
-    reporting((e) => e.write(String(new Error('x'))))),
-  row('errors-writelines-str', /writelines\(\) with "one"/, reporting((e) => e.writelines('one')),
-    reporting((e) => e.writelines(new Set(['one', 'two'])))),
-  row('errors-no-close', /wsgi.errors.end/, reporting((e) => e.end()), reporting((e) => e.flush())),
-  row('errors-no-other-attr', /wsgi.errors.getValue/, reporting((e) => e.getValue()),
-    reporting((e) => String(e))),
-  row('errors-any-unicode', /threw an object of class RangeError/, {
-    ...reporting(
-      (e) => {
-        try {
-          e.write('ł');
-        } catch {
-          // What the application makes of it is its own affair.
-        }
-      },
-      { 'wsgi.errors': Object.assign(new StringIO(), { write: fails }) },
-    ),
-  }, reporting((e) => e.write('ł'))),
-  row('errors-newline', /"a\\r\\n"/, { ...reporting((e) => e.write('a\r\n')), options: { strict: true } },
-    { ...reporting((e) => e.write('a\n\rb\n')), options: { strict: true } }),
+  row(
+    'errors-write-str',
+    /with an object of class Error/,
+    reporting((e) => e.write(new Error('x'))),
+    reporting((e) => e.write(String(new Error('x')))),
+  ),
+  row(
+    'errors-writelines-str',
+    /writelines\(\) with "one"/,
+    reporting((e) => e.writelines('one')),
+    reporting((e) => e.writelines(new Set(['one', 'two']))),
+  ),
+  row(
+    'errors-no-close',
+    /wsgi.errors.end/,
+    reporting((e) => e.end()),
+    reporting((e) => e.flush()),
+  ),
+  row(
+    'errors-no-other-attr',
+    /wsgi.errors.getValue/,
+    reporting((e) => e.getValue()),
+    reporting((e) => String(e)),
+  ),
+  row(
+    'errors-any-unicode',
+    /threw an object of class RangeError/,
+    {
+      ...reporting(
+        (e) => {
+          try {
+            e.write('ł');
+          } catch {
+            // What the application makes of it is its own affair.
+          }
+        },
+        { 'wsgi.errors': Object.assign(new StringIO(), { write: fails }) },
+      ),
+    },
+    reporting((e) => e.write('ł')),
+  ),
+  row(
+    'errors-newline',
+    /"a\\r\\n"/,
+    { ...reporting((e) => e.write('a\r\n')), options: { strict: true } },
+    { ...reporting((e) => e.write('a\n\rb\n')), options: { strict: true } },
+  ),
 
   // Files
-  row('file-wrapper-shape', /set wsgi.file_wrapper to "sendfile"/, { environ: { 'wsgi.file_wrapper': 'sendfile' } },
-    sending(wrapFile, file())),
-  row('file-wrapper-arg', /passed "\/etc\/hosts"/, sending(wrapFile, '/etc/hosts'), sending(wrapFile, file(), 16)),
-  row('file-wrapper-close', /without close\(\)/, sending(() => [], file()),
-    sending(() => [], { read() {} })),
-  row('file-wrapper-lazy', /before it was returned/, sending((f: Loose) => [f.read(1)], { read: () => bytes('a') }),
-    sending(wrapFile, file())),
+  row(
+    'file-wrapper-shape',
+    /set wsgi.file_wrapper to "sendfile"/,
+    { environ: { 'wsgi.file_wrapper': 'sendfile' } },
+    sending(wrapFile, file()),
+  ),
+  row(
+    'file-wrapper-arg',
+    /passed "\/etc\/hosts"/,
+    sending(wrapFile, '/etc/hosts'),
+    sending(wrapFile, file(), 16),
+  ),
+  row(
+    'file-wrapper-close',
+    /without close\(\)/,
+    sending(() => [], file()),
+    sending(() => [], { read() {} }),
+  ),
+  row(
+    'file-wrapper-lazy',
+    /before it was returned/,
+    sending((f: Loose) => [f.read(1)], { read: () => bytes('a') }),
+    sending(wrapFile, file()),
+  ),
 ];
 
 function ofThree(): object {

@@ -1,0 +1,259 @@
+// Other ways to break the same rules, where a check has more than one side.
+
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+
+import { BytesIO, StringIO } from '../lib/io.ts';
+import {
+  type Exchange,
+  type Loose,
+  type Row,
+  answer,
+  app,
+  bytes,
+  play,
+} from './support/validate-exchange.ts';
+
+const TYPE = ['Content-Type', 'text/plain'];
+const body = (made: unknown): Exchange => ({ app: answer('200 OK', [TYPE], made) });
+const set = (key: string, value: unknown): Exchange => ({ environ: { [key]: value } });
+
+// The application uses one of the things it was given, and answers.
+const using = (use: (environ: Loose) => unknown, environ = {}): Exchange => ({
+  environ,
+  app: app(async (given, start) => {
+    await use(given);
+    start('204 No Content', []);
+    return [];
+  }),
+});
+
+const wrapping = (wrapper: unknown, ...args: unknown[]): Exchange =>
+  using((environ) => environ['wsgi.file_wrapper'](...args), { 'wsgi.file_wrapper': wrapper });
+
+const serving = (use: (made: Loose) => unknown): Exchange => ({
+  serve: async (call, environ, start) => use(await call(environ, start)),
+});
+
+const file = { read: () => bytes('') };
+const none = (): unknown[] => [];
+
+const VARIANTS: Array<[id: Row['id'], what: string, exchange: Exchange]> = [
+  ['environ-plain', 'no object at all', { environFrom: () => 'environ' }],
+  ['environ-plain', 'an array', { environFrom: (environ) => Object.assign([], environ) }],
+  [
+    'environ-not-frozen',
+    'a getter',
+    {
+      environFrom: (environ) =>
+        Object.defineProperty(environ, 'HTTP_X', { get: () => 'x', enumerable: true }),
+    },
+  ],
+  [
+    'environ-not-frozen',
+    'a read-only value',
+    {
+      environFrom: (environ) =>
+        Object.defineProperty(environ, 'HTTP_X', { value: 'x', enumerable: true }),
+    },
+  ],
+  ['environ-key-naming', 'capitals behind the dot', set('myapp.userName', 1)],
+  ['cgi-value-string', 'null', set('HTTP_X', null)],
+  ['content-length-int', 'a negative number', set('CONTENT_LENGTH', '-1')],
+  ['content-length-digits', 'blanks', set('CONTENT_LENGTH', ' 5 ')],
+  [
+    'url-scheme-known',
+    'another scheme',
+    { environ: { 'wsgi.url_scheme': 'ws', SERVER_PORT: '80' } },
+  ],
+  [
+    'input-methods',
+    'no iteration',
+    set('wsgi.input', { read() {}, readline() {}, readlines() {} }),
+  ],
+  [
+    'input-binary',
+    'object mode',
+    set('wsgi.input', Object.assign(new BytesIO(), { readableObjectMode: true })),
+  ],
+
+  [
+    'readline-one-line',
+    'more bytes than asked for',
+    using((environ) => environ['wsgi.input'].readline(2), {
+      'wsgi.input': Object.assign(new BytesIO(), { readline: async () => bytes('one') }),
+    }),
+  ],
+  [
+    'read-overlap',
+    'in the middle of an iteration',
+    using(async (environ) => {
+      const lines = environ['wsgi.input'][Symbol.asyncIterator]();
+      await Promise.all([lines.next(), lines.next()]);
+    }),
+  ],
+  ['errors-write-str', 'two arguments', using((environ) => environ['wsgi.errors'].write('a', 'b'))],
+  [
+    'errors-writelines-str',
+    'two arguments',
+    using((environ) => environ['wsgi.errors'].writelines([], [])),
+  ],
+  [
+    'errors-writelines-str',
+    'a line that is no string',
+    using((environ) => environ['wsgi.errors'].writelines(['a', 5]), {
+      'wsgi.errors': new StringIO(),
+    }),
+  ],
+
+  ['file-wrapper-shape', 'three arguments', set('wsgi.file_wrapper', (_a: 1, _b: 2, _c: 3) => [])],
+  ['file-wrapper-shape', 'a class', set('wsgi.file_wrapper', class {})],
+  ['file-wrapper-shape', 'a result that cannot be iterated', wrapping(() => 5, file)],
+  ['file-wrapper-arg', 'no file', wrapping(none)],
+  ['file-wrapper-arg', 'a block of no bytes', wrapping(none, file, 0)],
+
+  [
+    'headers-not-frozen',
+    'a frozen pair',
+    { app: answer('200 OK', [TYPE, Object.freeze(['X', 'y'])]) },
+  ],
+  [
+    'headers-list',
+    'getters that throw',
+    {
+      app: answer('200 OK', [
+        Object.defineProperty(['X', 'y'], 0, {
+          get: () => {
+            throw new Error('no');
+          },
+        }),
+      ]),
+    },
+  ],
+  [
+    'header-cl-duplicate',
+    'the same twice',
+    {
+      app: answer('200 OK', [TYPE, ['Content-Length', '1'], ['content-length', '1']], [bytes('a')]),
+    },
+  ],
+  [
+    'headers-changed-later',
+    'from none to one',
+    {
+      app: app((_environ, start) => {
+        const list: unknown[] = [];
+        start('204 No Content', list);
+        list.push(['X', 'y']);
+        return [];
+      }),
+    },
+  ],
+
+  ['body-not-none', 'false', body(false)],
+  ['body-not-string', 'bytes', body(bytes('Hello'))],
+  ['body-not-string', 'a buffer', body(new ArrayBuffer(5))],
+  ['body-iterable', 'an iterator that is none', body({ [Symbol.iterator]: () => ({}) })],
+  [
+    'body-len-exact',
+    'too few chunks',
+    body({ length: 2, [Symbol.iterator]: () => [bytes('a')].values() }),
+  ],
+  [
+    'iter-sync-promise',
+    'a promise from next()',
+    body({
+      [Symbol.iterator]: () => ({ next: async () => ({ done: true }) }),
+    }),
+  ],
+  [
+    'iter-result-shape',
+    'going on after the end',
+    {
+      ...serving((made) => {
+        const chunks = made[Symbol.iterator]();
+        try {
+          chunks.next();
+          chunks.next();
+        } finally {
+          made.close();
+        }
+      }),
+      ...body({
+        [Symbol.iterator]() {
+          let done = false;
+          return { next: () => ({ done: (done = !done), value: bytes('a') }) };
+        },
+      }),
+    },
+  ],
+  ['chunk-bytes', 'another kind of view', body([new Uint16Array(2)])],
+  [
+    'body-after-close',
+    'from an iterator made before',
+    serving((made) => {
+      const chunks = made[Symbol.iterator]();
+      made.close();
+      chunks.next();
+    }),
+  ],
+  [
+    'body-after-close',
+    'from an iterator made after',
+    serving((made) => {
+      made.close();
+      made[Symbol.iterator]();
+    }),
+  ],
+  [
+    'body-on-204',
+    'by write()',
+    {
+      app: app((_environ, start) => {
+        start('204 No Content', [])(bytes('a'));
+        return [];
+      }),
+    },
+  ],
+  [
+    'chunk-detached',
+    'by write()',
+    {
+      app: app((_environ, start) => {
+        const chunk = bytes('gone');
+        structuredClone(chunk.buffer, { transfer: [chunk.buffer as ArrayBuffer] });
+        start('200 OK', [TYPE])(chunk);
+        return [];
+      }),
+    },
+  ],
+  [
+    'sr-throw-trapped',
+    'by going on to write()',
+    {
+      app: app((_environ, start) => {
+        const write = start('200 OK', [TYPE]);
+        write(bytes('a'));
+        try {
+          start('500 Oops', [TYPE], new Error('oops'));
+        } catch {
+          write(bytes('b'));
+        }
+        return [];
+      }),
+    },
+  ],
+];
+
+describe('validator', () => {
+  for (const [id, what, exchange] of VARIANTS) {
+    it(`reports ${id} for ${what}`, async () => {
+      const reports = await play(exchange);
+      assert.deepEqual(
+        reports.map(({ code }) => code),
+        [id],
+        reports.join('\n\n'),
+      );
+    });
+  }
+});
