@@ -1,26 +1,45 @@
 // The report for a terminal: the same as the page, without its looks.
 
-import type { ErrorReport, Frame, Report } from './report.ts';
+import type { Entry } from './environ.ts';
+import type { Frame } from './frames.ts';
+import type { ErrorReport, Report, Rule } from './report.ts';
 
 /** The report as plain text. */
-export function renderText({ errors, request, environ }: Report): string {
-  const chain = errors.map(
-    (error, index) => (index === 0 ? '' : 'Caused by ') + renderError(error),
-  );
-  const rows = environ.map(([key, value]) => `  ${key} = ${value}\n`).join('');
-  return `${request}\n\n${chain.join('\n')}\nenviron\n${rows}`;
+export function renderText({ errors, environ }: Report): string {
+  return `${environ.line}
+
+${errors.map(renderError).join('\n')}
+environ, of the request
+${renderEntries(environ.request)}
+environ, of the server
+${renderEntries(environ.server)}`;
 }
 
-function renderError({ name, message, frames, rule }: ErrorReport): string {
-  const law = rule === undefined ? '' : `${rule.hint}\n(rule ${rule.code}: ${rule.reference})\n`;
-  const own = frames.filter((frame) => frame.own);
-  return `${name}: ${message}\n${law}${(own.length > 0 ? own : frames).map(renderFrame).join('')}`;
+function renderError({ relation, name, message, frames, rule }: ErrorReport): string {
+  const head = `${relation === '' ? '' : `${relation}\n`}${name}: ${message}\n`;
+  return head + (rule === undefined ? '' : renderRule(rule)) + renderFrames(frames);
 }
 
-function renderFrame({ call, file, line, source }: Frame): string {
-  const lines = source.map((each) => {
-    const mark = each.failing ? '>' : ' ';
-    return `  ${mark} ${String(each.number).padStart(5)} | ${each.text}\n`;
+function renderRule({ code, party, reference, hint }: Rule): string {
+  const where = [code, party === '' ? '' : `broken by the ${party}`, reference];
+  return `  rule: ${where.filter((part) => part !== '').join(', ')}\n  hint: ${hint}\n`;
+}
+
+// Places of libraries are given only where there is nothing else to go by.
+function renderFrames(frames: Frame[]): string {
+  const own = frames.filter(({ kind }) => kind !== 'library');
+  return (own.length > 0 ? own : frames).map(renderFrame).join('');
+}
+
+function renderFrame({ call, file, line, kind, source }: Frame): string {
+  const place = `  at ${call === '' ? '' : `${call}, `}${file}:${line}\n`;
+  if (kind !== 'own') return place;
+  const lines = source.map(({ number, text, failing }) => {
+    return `  ${failing ? '>' : ' '} ${String(number).padStart(5)} | ${text}`.trimEnd();
   });
-  return `  at ${call === '' ? '' : `${call}, `}${file}:${line}\n${lines.join('')}`;
+  return place + lines.map((each) => `${each}\n`).join('');
+}
+
+function renderEntries(entries: Entry[]): string {
+  return entries.map(([key, value]) => `  ${key} = ${value}\n`).join('');
 }

@@ -1,0 +1,92 @@
+// From the text of a trace to the calls in it, with the source lines around each.
+//
+// A message may hold anything, also what a client sent; it must not be able to
+// name a file to show. So a trace is read only behind its message, and of the
+// files it names only those that hold source.
+
+import { readFileSync, statSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+/** One call on the stack. */
+export interface Frame {
+  call: string;
+  file: string;
+  line: number;
+  /** Of the application itself, of a library or Node, or shown before. */
+  kind: 'own' | 'library' | 'repeated';
+  /** The lines around it, if they are the application's own and can be read. */
+  source: SourceLine[];
+}
+
+export interface SourceLine {
+  number: number;
+  text: string;
+  failing: boolean;
+}
+
+const MOST_FRAMES = 50;
+const LINES_AROUND = 4;
+const LONGEST_LINE = 500;
+const LARGEST_FILE = 2 ** 21;
+
+/** The calls of a trace, the innermost first. */
+export function readFrames(stack: string, message: string): Frame[] {
+  const start = stack.indexOf(message);
+  const trace = start === -1 ? stack : stack.slice(start + message.length);
+  const frames: Frame[] = [];
+  for (const line of trace.split('\n').slice(0, 2 * MOST_FRAMES)) {
+    const frame = line.length < 4096 ? readFrame(line) : undefined;
+    if (frame === undefined || frames.length === MOST_FRAMES) continue;
+    // Without the message there is no telling what the trace is and what it was.
+    if (start !== -1 && frame.kind === 'own') frame.source = readSource(frame.file, frame.line);
+    frames.push(frame);
+  }
+  return frames;
+}
+
+//     at call (file:///folder/app.ts:9:5)      at async call (C:\folder\app.ts:9:5)
+const NAMED = /^\s+at (.*) \(((?:file:|node:|[a-z]:[\\/]|\/).*):(\d+):\d+\)$/i;
+
+//     at /folder/app.ts:9:5                    at async file:///folder/app.ts:9:5
+const PLAIN = /^\s+at (?:async )?((?:file:|node:|[a-z]:[\\/]|\/).*):(\d+):\d+$/i;
+
+function readFrame(line: string): Frame | undefined {
+  const named = NAMED.exec(line);
+  const [call = '', place, number] = named?.slice(1) ?? ['', ...(PLAIN.exec(line)?.slice(1) ?? [])];
+  if (place === undefined) return undefined;
+  const file = toPath(place);
+  return { call, file, line: Number(number), kind: isOwn(file) ? 'own' : 'library', source: [] };
+}
+
+const HERE = fileURLToPath(new URL('..', import.meta.url));
+
+function isOwn(file: string): boolean {
+  return (
+    !file.startsWith('node:') && !/[\\/]node_modules[\\/]/.test(file) && !file.startsWith(HERE)
+  );
+}
+
+function readSource(file: string, failing: number): SourceLine[] {
+  if (!/\.[cm]?[jt]sx?$/i.test(file)) return [];
+  try {
+    const stat = statSync(file);
+    if (!stat.isFile() || stat.size > LARGEST_FILE) return [];
+    const lines = readFileSync(file, 'utf8').split(/\r?\n/);
+    const first = Math.max(1, failing - LINES_AROUND);
+    return lines.slice(first - 1, failing + LINES_AROUND).map((text, index) => ({
+      number: first + index,
+      text: text.length > LONGEST_LINE ? `${text.slice(0, LONGEST_LINE)}…` : text,
+      failing: first + index === failing,
+    }));
+  } catch {
+    return [];
+  }
+}
+
+function toPath(place: string): string {
+  try {
+    return place.startsWith('file:') ? fileURLToPath(place) : place;
+  } catch {
+    return place;
+  }
+}
