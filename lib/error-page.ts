@@ -75,8 +75,8 @@ class Exchange {
     try {
       // What the server is going to refuse is refused here, where it gets a page.
       new BodyReader(body, () => {});
-      if (Array.isArray(body)) {
-        this.checkArray(body);
+      if (Array.isArray(body) || body instanceof Set) {
+        this.checkAll(body);
         return body;
       }
     } catch (error) {
@@ -165,7 +165,7 @@ class Exchange {
     return step;
   }
 
-  private checkArray(chunks: unknown[]): void {
+  private checkAll(chunks: Iterable<unknown>): void {
     if (this.sent) return;
     for (const chunk of chunks) checkChunk(chunk);
     this.checkStarted();
@@ -186,12 +186,19 @@ const POLICY =
   "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; " +
   "frame-ancestors 'none'";
 
+interface ServerSees {
+  close?: unknown;
+  length?: unknown;
+  destroy?: unknown;
+}
+
 /** Gives `to` what a server asks of the body `from`, beside its chunks. */
 function passOn(from: ResponseBody, to: ResponseBody): ResponseBody {
   if (typeof from !== 'object' || from === null) return to;
-  const { close, length, destroy } = from as { close?: unknown; length?: unknown; destroy?: unknown };
+  const { close, length, destroy } = from as ServerSees;
   if (typeof close === 'function') to.close = () => close.call(from);
-  // So many chunks, of which one makes a Content-Length. (PEP 3333, "Handling the Content-Length Header")
+  // The length of the one chunk there is becomes the Content-Length. (PEP 3333,
+  // "Handling the Content-Length Header")
   if (typeof length === 'number' && !Array.isArray(to)) Object.assign(to, { length });
   // How the server gives up a Node stream of which it has read nothing.
   if (typeof destroy === 'function') Object.assign(to, { destroy: () => destroy.call(from) });

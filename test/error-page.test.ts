@@ -1,9 +1,11 @@
 // The page that is shown when an application throws.
 
 import assert from 'node:assert/strict';
+import { Readable } from 'node:stream';
 import { describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 
-import { BytesIO, type ResponseBody, SimpleHandler, StringIO, type WSGIApplication, type WSGIEnvironment, errorPage, setupTestingDefaults } from '../lib/index.ts';
+import { BytesIO, type ResponseBody, SimpleHandler, type StartResponse, StringIO, type WSGIApplication, type WSGIEnvironment, errorPage, setupTestingDefaults } from '../lib/index.ts';
 import { bytes, text } from './support/bytes.ts';
 
 interface Answer {
@@ -33,7 +35,7 @@ describe('errorPage answers', () => {
     const { head, body } = await ask(failing);
     assert.match(head, /^HTTP\/1\.0 500 Internal Server Error\r\n/);
     assert.match(head, /\r\nContent-Type: text\/html; charset=utf-8\r\n/);
-    assert.match(head, /\r\nContent-Security-Policy: default-src 'none'; style-src 'unsafe-inline'\r\n/);
+    assert.match(head, /\r\nContent-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; .*\r\n/);
     assert.match(head, /\r\nX-Content-Type-Options: nosniff\r\n/);
     assert.match(head, /\r\nCache-Control: no-store/);
     assert.match(head, new RegExp(`\r\nContent-Length: ${bytes(body).length}(\r\n|$)`));
@@ -44,19 +46,19 @@ describe('errorPage answers', () => {
   test('with the error, escaped, its cause, and the failing line of each call', async () => {
     const { body } = await ask(failing);
     assert.match(body, /<span class="name">Error<\/span>the &lt;b&gt;settings&lt;\/b&gt; &amp; &quot;more&quot;<\/h1>/);
-    assert.match(body, /because of<\/p>\s*<section>\s*<h2><span class="name">TypeError<\/span>the reason<\/h2>/);
+    assert.match(body, /caused by<\/p>\s*<section>\s*<h2><span class="name">TypeError<\/span>the reason<\/h2>/);
     assert.match(body, /<b>failHere<\/b> .*error-page\.test\.[jt]s:\d+/);
     assert.match(body, /<mark><i>\d+<\/i> +throw new Error\(&#39;the &lt;b&gt;settings/);
     assert.match(body, /<summary>\d+ calls in libraries<\/summary>/);
   });
 
   test('plain text to a client that does not ask for HTML', async () => {
-    for (const accept of ['*/*', 'application/json', undefined]) {
+    for (const accept of ['*/*', 'application/json', 'text/html;q=0, */*', undefined]) {
       const { head, body } = await ask(failing, { HTTP_ACCEPT: accept });
       assert.match(head, /\r\nContent-Type: text\/plain; charset=utf-8\r\n/);
       assert.match(body, /^GET \/\n\nError: the <b>settings<\/b> & "more"\n {2}at failHere, /);
       assert.match(body, /\n {2}> +\d+ \| +throw new Error\(/);
-      assert.match(body, /\nCaused by TypeError: the reason\n/);
+      assert.match(body, /\ncaused by:\nTypeError: the reason\n/);
     }
   });
 
@@ -97,8 +99,39 @@ describe('errorPage answers', () => {
   });
 
   test('with the rule and the hint, if it was the validator', async () => {
-    const error = Object.assign(new Error('broken'), { name: 'WSGIError', code: 'some-rule', party: 'application', reference: 'PEP 3333', hint: 'do this <now>' });
-    assert.match((await ask(() => { throw error; })).body, /<p class="rule"><b>some-rule<\/b> · PEP 3333<br>do this &lt;now&gt;<\/p>/);
+    const message = 'The application yields a string.\nsome-rule: Chunks are bytes (PEP 3333)\ndo this <now>';
+    const broken = Object.assign(new Error(message), { name: 'WSGIError', code: 'some-rule', party: 'application', reference: 'PEP 3333', hint: 'do this <now>' });
+    const app: WSGIApplication = () => { throw broken; };
+    const page = (await ask(app)).body;
+    assert.match(page, /<h1><span class="name">WSGIError<\/span>The application yields a string\.<\/h1>/);
+    assert.match(page, /<p><b>some-rule<\/b> broken by the application<\/p>\n<p>do this &lt;now&gt;<\/p>\n<p class="law">Chunks are bytes \(PEP 3333\)<\/p>/);
+    const plain = (await ask(app, { HTTP_ACCEPT: '*/*' })).body;
+    assert.match(plain, /\n {2}hint: do this <now>\n {2}rule: some-rule, broken by the application\n {8}Chunks are bytes \(PEP 3333\)\n/);
+  });
+
+  test('for what the server would refuse', async () => {
+    const refused: Array<[WSGIApplication, RegExp]> = [
+      [(_, start) => (start('200 OK', []), 'text' as unknown as ResponseBody), /returned a string, "text"/],
+      [(_, start) => (start('200 OK', []), ['text'] as unknown as ResponseBody), /chunk of the body is a Uint8Array, not "text"/],
+      [(_, start) => (start('200 OK', []), undefined as unknown as ResponseBody), /is a `return` missing\?/],
+      [function* (_, start) { start('200 OK', []); yield null as unknown as Uint8Array; }, /not null/],
+      [async function* () { yield bytes('x'); }, /never called startResponse\(\)/],
+      [() => [], /never called startResponse\(\)/],
+    ];
+    for (const [app, message] of refused) {
+      const { head, body } = await ask(app, { HTTP_ACCEPT: '*/*' });
+      assert.match(head, /^HTTP\/1\.0 500 /);
+      assert.match(body, message);
+    }
+  });
+
+  test('and closes a body that it does not send, once', async () => {
+    for (const chunks of [['text'], (function* () { failHere(); })()]) {
+      let closed = 0;
+      const body = Object.assign(chunks, { close: () => void (closed += 1) }) as unknown as ResponseBody;
+      assert.match((await ask((_, start) => (start('200 OK', []), body))).head, / 500 /);
+      assert.equal(closed, 1);
+    }
   });
 
   test('nothing to HEAD but the head', async () => {
@@ -109,20 +142,39 @@ describe('errorPage answers', () => {
 });
 
 describe('errorPage shows', () => {
+  test('no file that a message names: it may hold what a client sent', async () => {
+    const bait = fileURLToPath(import.meta.url);
+    const sent = `no such name: x\n    at y (${bait}:1:1)\n    at z (/etc/hostname:1:1)`;
+    const thrown = [new Error(sent), new Error('wrapped', { cause: new Error(sent) }), new Error(sent)];
+    // Its trace still begins with the first message.
+    Object.assign(thrown[2] as Error, { message: 'changed' });
+    for (const error of thrown) {
+      const { body } = await ask(() => { throw error; });
+      assert.doesNotMatch(body, /<mark><i>1<\/i>/);
+    }
+  });
+
+  test('each place once, and what the parts of an error are to it', async () => {
+    const error = new AggregateError([new Error('first', { cause: new Error('reason') }), 'second'], 'whole');
+    const { body } = await ask(() => { throw error; }, { HTTP_ACCEPT: '*/*' });
+    assert.match(body, /AggregateError: whole\n[\s\S]*\nerror 1 of the 2 in it:\nError: first\n[\s\S]*\ncaused by:\nError: reason\n[\s\S]*\nerror 2 of the 2 in it:\nThrown, though it is no Error: "second"\n/);
+    assert.equal(body.match(/^ {2}> /gm)?.length, 1);
+  });
+
   test('no secret', async () => {
     const { body } = await ask(failing, {
       HTTP_AUTHORIZATION: 'hide-1', HTTP_COOKIE: 'hide-2', HTTP_X_API_KEY: 'hide-3', HTTP_X_CSRF_TOKEN: 'hide-4',
       QUERY_STRING: 'a=seen&token=hide-5&password=hide-6&api_key=hide-7', REQUEST_URI: '/?access_token=hide-8', HTTP_REFERER: 'http://x/?session=hide-9',
-      'my.secret': 'hide-10',
+      'my.secret': 'hide-10', 'my.database': 'postgres://ada:hide-11@host/', HTTP_X_ORIGINAL_URI: '/?%74oken=hide-12', HTTP_X_KEY: 'hide-13',
     });
-    const outsideSource = body.replace(/<pre>[\s\S]*?<\/pre>/g, '');
+    const outsideSource = body.replace(/<pre[\s\S]*?<\/pre>/g, '');
     assert.doesNotMatch(outsideSource, /hide-/);
     assert.match(body, /a=seen&amp;token=••••••/);
   });
 
   test('nothing of the process environment', async () => {
-    const { body } = await ask(failing, { DATABASE_URL: 'hide', HOME: 'hide' } as Partial<WSGIEnvironment>);
-    assert.doesNotMatch(body.replace(/<pre>[\s\S]*?<\/pre>/g, ''), /DATABASE_URL|HOME|hide/);
+    const { body } = await ask(failing, { DATABASE_URL: 'hide', HOME: 'hide', SERVER_DATABASE: 'hide', REMOTE_DISK: 'hide', HTTP_PROXY: 'http://hide' } as Partial<WSGIEnvironment>);
+    assert.doesNotMatch(body.replace(/<pre[\s\S]*?<\/pre>/g, ''), /DATABASE|HOME|REMOTE_DISK|hide/);
   });
 });
 
@@ -139,6 +191,36 @@ describe('errorPage changes nothing', () => {
     assert.equal(body, 'written yielded');
     assert.equal(errors, '');
     assert.deepEqual(seen, ['finally', 'close']);
+  });
+
+  test('of when things happen: what was synchronous stays so', () => {
+    const start: StartResponse = () => () => {};
+    const environ = { REQUEST_METHOD: 'GET' } as WSGIEnvironment;
+    const seen: string[] = [];
+    const body = errorPage((_, begin) => {
+      begin('200 OK', []);
+      return (function* () { try { seen.push('first'); yield bytes('1'); seen.push('second'); yield bytes('2'); } finally { seen.push('finally'); } })();
+    })(environ, start) as Iterable<Uint8Array>;
+    const iterator = body[Symbol.iterator]();
+    assert.deepEqual(seen, []);
+    assert.deepEqual(iterator.next().value, bytes('1'));
+    assert.deepEqual(seen, ['first']);
+    iterator.return?.();
+    assert.deepEqual(seen, ['first', 'finally']);
+  });
+
+  test('of a stream that is given up unread', () => {
+    const stream = Readable.from([bytes('x')]);
+    const body = errorPage(() => stream)({ REQUEST_METHOD: 'GET' } as WSGIEnvironment, () => () => {});
+    (body as unknown as Readable).destroy();
+    assert.equal(stream.destroyed, true);
+  });
+
+  test('of a connection that is reset, which may be the client leaving', async () => {
+    const reset = Object.assign(new Error('aborted'), { code: 'ECONNRESET' });
+    const { body, errors } = await ask(() => { throw new Error('cannot read', { cause: reset }); });
+    assert.match(body, /^A server error occurred/);
+    assert.equal(errors.match(/Error: cannot read/g)?.length, 1);
   });
 
   test('of the length of an array, or of a file', async () => {

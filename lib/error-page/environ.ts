@@ -23,15 +23,21 @@ const LONGEST = 500;
 // Under CGI, environ holds the process environment, too, where programs keep their
 // passwords. Only what the interface names is shown. (RFC 3875 §4.1; PEP 3333,
 // "environ Variables")
-const OF_REQUEST =
-  /^(HTTP_.*|REQUEST_METHOD|REQUEST_URI|SCRIPT_NAME|PATH_INFO|QUERY_STRING|CONTENT_TYPE|CONTENT_LENGTH)$/;
-const OF_SERVER =
-  /^(.*\..*|(SERVER_(NAME|PORT|PROTOCOL|SOFTWARE))|(REMOTE_(ADDR|HOST|PORT|USER|IDENT))|AUTH_TYPE|GATEWAY_INTERFACE|HTTPS)$/;
+const OF_REQUEST = new RegExp(
+  '^(HTTP_.*|REQUEST_(METHOD|URI)|SCRIPT_NAME|PATH_INFO|QUERY_STRING|CONTENT_(TYPE|LENGTH))$',
+);
+const OF_SERVER = new RegExp(
+  '^(.*\\..*|SERVER_(NAME|PORT|PROTOCOL|SOFTWARE)|REMOTE_(ADDR|HOST|PORT|USER|IDENT)' +
+    '|AUTH_TYPE|GATEWAY_INTERFACE|HTTPS)$',
+);
 
 // `HTTP_PROXY` is where programs keep their proxy, with its password; no server
 // that is to be trusted makes it of a request. (CVE-2016-1000110)
-const SECRET =
-  /auth|cookie|token|secret|passw|pwd|passphrase|session|sid$|credential|signature|jwt|csrf|xsrf|^HTTP_PROXY$|(^|[-_.])(key|code|sig|otp|pin)([-_.]|$)|(api|access|private)key/i;
+const SECRET = new RegExp(
+  'auth|cookie|token|secret|passw|pwd|passphrase|session|sid$|credential|signature|jwt' +
+    '|csrf|xsrf|^HTTP_PROXY$|(^|[-_.])(key|code|sig|otp|pin)([-_.]|$)|(api|access|private)key',
+  'i',
+);
 
 /** The entries that may be shown, in alphabetical order. Never throws. */
 export function readEnviron(environ: WSGIEnvironment): EnvironReport {
@@ -55,14 +61,14 @@ function requestLine(environ: WSGIEnvironment): string {
 
 // A name with a dot is the interface's, unless the process brought it along.
 function isOfProcess(environ: WSGIEnvironment, key: string): boolean {
-  return key.includes('.') && key in process.env && environ[key as `a.${string}`] === process.env[key];
+  return key.includes('.') && Reflect.get(environ, key) === process.env[key];
 }
 
 function show(environ: WSGIEnvironment, key: string): string {
   if (SECRET.test(key)) return MASK;
   try {
     const value: unknown = Reflect.get(environ, key);
-    if (typeof value === 'string') return shorten(maskParameters(maskUser(value), key));
+    if (typeof value === 'string') return maskParameters(maskUser(shorten(value)), key);
     if (typeof value === 'boolean' || typeof value === 'number') return String(value);
     if (key === 'wsgi.version' && Array.isArray(value)) return `[${value.join(', ')}]`;
     return describe(value);
@@ -78,7 +84,9 @@ function maskUser(text: string): string {
 
 // Parameters of a query, wherever one stands: also in Referer and the like.
 function maskParameters(text: string, key = ''): string {
-  const wanted = key === 'QUERY_STRING' ? /(^|[&;])([^=&;]+)=([^&;]*)/g : /([?&;])([^=?&;]+)=([^&;#]*)/g;
+  // Only in a query of its own does the first one stand behind nothing.
+  const start = key === 'QUERY_STRING' ? '(^|[&;])' : '([?&;])';
+  const wanted = new RegExp(`${start}([^=?&;]+)=([^&;#]*)`, 'g');
   return text.replace(wanted, (whole, before: string, name: string) =>
     SECRET.test(percentDecode(name)) ? `${before}${name}=${MASK}` : whole,
   );

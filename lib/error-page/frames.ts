@@ -58,12 +58,13 @@ function readFrame(line: string): Frame | undefined {
   return { call, file, line: Number(number), kind: isOwn(file) ? 'own' : 'library', source: [] };
 }
 
+// Built, and with source maps, our own calls stand in lib all the same.
 const HERE = fileURLToPath(new URL('..', import.meta.url));
+const OURS = [HERE, HERE.replace(/([\\/])dist[\\/]lib[\\/]$/, '$1lib$1')];
 
 function isOwn(file: string): boolean {
-  return (
-    !file.startsWith('node:') && !/[\\/]node_modules[\\/]/.test(file) && !file.startsWith(HERE)
-  );
+  if (file.startsWith('node:') || /[\\/]node_modules[\\/]/.test(file)) return false;
+  return !OURS.some((folder) => file.startsWith(folder));
 }
 
 function readSource(file: string, failing: number): SourceLine[] {
@@ -71,7 +72,7 @@ function readSource(file: string, failing: number): SourceLine[] {
   try {
     const stat = statSync(file);
     if (!stat.isFile() || stat.size > LARGEST_FILE) return [];
-    const lines = readFileSync(file, 'utf8').split(/\r?\n/);
+    const lines = readFileSync(file, 'utf8').trimEnd().split(/\r?\n/);
     const first = Math.max(1, failing - LINES_AROUND);
     return lines.slice(first - 1, failing + LINES_AROUND).map((text, index) => ({
       number: first + index,

@@ -46,12 +46,12 @@ ${groupFrames(frames).map(renderGroup).join('\n')}
 </section>`;
 }
 
-function renderRule({ code, party, reference, hint }: Rule): string {
-  const parts = [party === '' ? '' : `broken by the ${party}`, reference];
-  const where = parts.filter((part) => part !== '').join(' · ');
+function renderRule({ code, party, law, hint }: Rule): string {
+  const who = party === '' ? '' : ` broken by the ${party}`;
   return `<div class="rule">
-<p><b>${escape(code)}</b> ${escape(where)}</p>
+<p><b>${escape(code)}</b>${escape(who)}</p>
 <p>${escape(hint)}</p>
+<p class="law">${escape(law)}</p>
 </div>`;
 }
 
@@ -101,7 +101,8 @@ function renderPlace({ call, file, line }: Frame): string {
 
 function renderTable(entries: Entry[]): string {
   const rows = entries.map(([key, value]) => {
-    return `<tr><th scope="row">${escape(key)}</th><td>${escape(value) || '<i>empty</i>'}</td></tr>`;
+    const shown = value === '' ? '<i>empty</i>' : escape(value);
+    return `<tr><th scope="row">${escape(key)}</th><td>${shown}</td></tr>`;
   });
   return `<table>\n${rows.join('\n')}\n</table>`;
 }

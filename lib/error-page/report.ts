@@ -21,7 +21,8 @@ export interface Rule {
   code: string;
   /** Who broke it. */
   party: string;
-  reference: string;
+  /** What it says, if the message did, and where it stands. */
+  law: string;
   hint: string;
 }
 
@@ -60,25 +61,35 @@ function collect(error: unknown, relation: string, into: ErrorReport[], seen: Se
 function describeError(error: unknown, relation: string): ErrorReport {
   const stack = text(property(error, 'stack')) ?? '';
   const message = text(property(error, 'message'));
+  const rule = readRule(error, message ?? '');
   return {
     relation,
     name: shorten(text(property(error, 'name')) ?? 'Thrown, though it is no Error'),
-    message: shorten(message ?? describe(error)),
+    message: shorten(withoutRule(message ?? describe(error), rule)),
     frames: readFrames(stack, message ?? ''),
-    rule: readRule(error),
+    rule,
   };
 }
 
 // By its looks, not by its class: there may be two copies of the validator.
-function readRule(error: unknown): Rule | undefined {
+function readRule(error: unknown, message: string): Rule | undefined {
   const code = text(property(error, 'code'));
   if (property(error, 'name') !== 'WSGIError' || code === undefined) return undefined;
+  const said = message.split('\n').find((line) => line.startsWith(`${code}: `));
   return {
     code,
     party: text(property(error, 'party')) ?? '',
-    reference: text(property(error, 'reference')) ?? '',
+    law: said?.slice(code.length + 2) ?? text(property(error, 'reference')) ?? '',
     hint: text(property(error, 'hint')) ?? '',
   };
+}
+
+// The rule and its hint stand in the message, too; they are shown apart from it.
+function withoutRule(message: string, rule: Rule | undefined): string {
+  if (rule === undefined) return message;
+  const { code, hint } = rule;
+  const lines = message.split('\n');
+  return lines.filter((line) => !line.startsWith(`${code}: `) && line !== hint).join('\n');
 }
 
 // An error and its cause share the end of their traces, and a recursion repeats

@@ -16,13 +16,13 @@ ${renderEntries(environ.server)}`;
 }
 
 function renderError({ relation, name, message, frames, rule }: ErrorReport): string {
-  const head = `${relation === '' ? '' : `${relation}\n`}${name}: ${message}\n`;
+  const head = `${relation === '' ? '' : `${relation}:\n`}${name}: ${message}\n`;
   return head + (rule === undefined ? '' : renderRule(rule)) + renderFrames(frames);
 }
 
-function renderRule({ code, party, reference, hint }: Rule): string {
-  const where = [code, party === '' ? '' : `broken by the ${party}`, reference];
-  return `  rule: ${where.filter((part) => part !== '').join(', ')}\n  hint: ${hint}\n`;
+function renderRule({ code, party, law, hint }: Rule): string {
+  const who = party === '' ? '' : `, broken by the ${party}`;
+  return `  hint: ${hint}\n  rule: ${code}${who}\n        ${law}\n`;
 }
 
 // Places of libraries are given only where there is nothing else to go by.
