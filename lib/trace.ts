@@ -1,11 +1,12 @@
-// Middleware for learning: prints the conversation between server and application
-// as it happens, one line for each thing that is said.
+// Middleware for learning: draws the conversation between server and application
+// as it happens, an arrow for each thing that is said.
 
 import { describe } from './describe.ts';
 import { traceBody, traceClose } from './trace/body.ts';
-import { Printer, type TraceOptions, oneLine, showBytes } from './trace/printer.ts';
+import { Printer, type TraceOptions, cut, oneLine, showBytes } from './trace/printer.ts';
 import { TracedErrors, TracedInput } from './trace/streams.ts';
 import type {
+  FileWrapperFunction,
   ResponseBody,
   StartResponse,
   WSGIApplication,
@@ -17,79 +18,101 @@ import { FileWrapper } from './util.ts';
 export type { TraceOptions } from './trace/printer.ts';
 
 /**
- * An application that does what `app` does, and prints it: the request, the call,
+ * An application that does what `app` does, and draws it: the request, the call,
  * `startResponse`, each chunk, `write`, reads of the input, `close`, and when.
+ * Secrets in the request's headers are left out.
  */
 export function trace(app: WSGIApplication, options: TraceOptions = {}): WSGIApplication {
-  return async (environ, startResponse) => {
+  return (environ, startResponse) => {
     const printer = new Printer(options);
-    printRequest(environ, printer);
+    drawRequest(environ, printer);
+    const files = new WeakSet<object>();
     environ['wsgi.input'] = new TracedInput(environ['wsgi.input'], printer);
     environ['wsgi.errors'] = new TracedErrors(environ['wsgi.errors'], printer);
+    const wrapFile = environ['wsgi.file_wrapper'];
+    if (wrapFile !== undefined) environ['wsgi.file_wrapper'] = traceFiles(wrapFile, files, printer);
 
     printer.toApplication('app(environ, startResponse)');
-    try {
-      const returned = app(environ, traceStartResponse(startResponse, printer));
-      if (returned instanceof Promise) printer.toServer('returns a promise');
-      const body = await returned;
-      printer.toServer(
-        `${returned instanceof Promise ? 'which gives' : 'returns'} ${nameBody(body)}`,
-      );
-      return wrap(body, printer);
-    } catch (error) {
-      printer.failure(error);
-      throw error;
-    }
+    const finish = (body: ResponseBody, verb: string): ResponseBody => {
+      const isFile = body instanceof FileWrapper || (isObject(body) && files.has(body));
+      printer.toServer(`${verb} ${isFile ? 'a file, for the server to send' : nameBody(body)}`);
+      if (!isObject(body)) return body;
+      return isFile ? traceFile(body, printer) : traceBody(body, printer);
+    };
+    const returned = printer.attempt(() => app(environ, traceStart(startResponse, printer)));
+    if (!(returned instanceof Promise)) return finish(returned, 'returns');
+    printer.toServer('returns a promise');
+    return returned.then((body) => finish(body, 'the promise gives'));
   };
 }
 
 // The keys that differ from one request to the next; the rest is the server's own.
 const REQUEST_KEYS = /^(HTTP_.*|PATH_INFO|SCRIPT_NAME|QUERY_STRING|CONTENT_TYPE|CONTENT_LENGTH)$/;
-const SECRET_KEYS = /^HTTP_(AUTHORIZATION|COOKIE|PROXY_AUTHORIZATION)$|TOKEN|SECRET/;
+const SECRET_KEYS = /AUTH|COOKIE|TOKEN|SECRET|PASSW|SESSION|KEY|SIGNATURE|HTTP_PROXY/;
 
-function printRequest(environ: WSGIEnvironment, printer: Printer): void {
+function drawRequest(environ: WSGIEnvironment, printer: Printer): void {
   const target = environ.REQUEST_URI ?? `${environ.SCRIPT_NAME}${environ.PATH_INFO}`;
-  printer.request(`${environ.REQUEST_METHOD} ${oneLine(target)} ${environ.SERVER_PROTOCOL}`);
+  printer.request(oneLine(`${environ.REQUEST_METHOD} ${target} ${environ.SERVER_PROTOCOL}`));
   for (const [key, value] of Object.entries(environ)) {
     if (!REQUEST_KEYS.test(key) || value === '') continue;
-    printer.note(`${key} = ${SECRET_KEYS.test(key) ? '…' : `'${oneLine(String(value))}'`}`);
+    printer.serverNote(`${key} = ${SECRET_KEYS.test(key) ? '…' : `'${oneLine(String(value))}'`}`);
   }
 }
 
-function traceStartResponse(startResponse: StartResponse, printer: Printer): StartResponse {
+function traceStart(startResponse: StartResponse, printer: Printer): StartResponse {
   return (...args) => {
-    const [status, headers, error] = args;
-    const third = error === undefined ? '' : ', error';
-    printer.toServer(`startResponse('${oneLine(String(status))}', headers${third})`);
+    const [status, headers] = args;
+    const third = args.length > 2 ? ', error' : '';
+    printer.toServer(`startResponse('${cut(oneLine(String(status)), 32)}', headers${third})`);
     if (Array.isArray(headers)) {
-      for (const [name, value] of headers) printer.note(oneLine(`${name}: ${value}`));
+      for (const header of headers) {
+        const text = Array.isArray(header) ? header.map(String).join(': ') : describe(header);
+        printer.applicationNote(oneLine(text));
+      }
     }
-    return traceWrite(startResponse(...args), printer);
+    return traceWrite(printer.attemptServer(() => startResponse(...args)), printer);
   };
 }
 
 function traceWrite(write: Write, printer: Printer): Write {
   return (data) => {
     printer.toServer(`write(${showBytes(data)})`);
-    return write(data);
+    return printer.attemptServer(() => write(data));
   };
 }
 
-function nameBody(body: ResponseBody): string {
-  if (body instanceof FileWrapper) return 'a file, which the server sends';
-  if (Array.isArray(body))
-    return body.length === 1 ? 'an array of 1 chunk' : `an array of ${body.length} chunks`;
-  if (typeof body !== 'object' || body === null) return describe(body);
-  const kind: unknown = Reflect.get(body, Symbol.toStringTag);
-  return typeof kind === 'string' ? `a body: ${kind}` : 'a body';
+// A server may know its own file wrapper only by identity, so what it made is
+// remembered, and not put into anything else.
+function traceFiles(
+  wrapFile: FileWrapperFunction,
+  files: WeakSet<object>,
+  printer: Printer,
+): FileWrapperFunction {
+  return (...args) => {
+    printer.toServer('wsgi.file_wrapper(file)');
+    const body = printer.attemptServer(() => wrapFile(...args));
+    if (isObject(body)) files.add(body);
+    return body;
+  };
 }
 
-function wrap(body: ResponseBody, printer: Printer): ResponseBody {
-  if (typeof body !== 'object' || body === null) return body;
-  // The server knows its own file wrapper by sight, so it is not put into another.
-  if (body instanceof FileWrapper) {
-    if (body.close !== undefined) Object.assign(body, { close: traceClose(body, printer) });
-    return body;
+function traceFile(body: ResponseBody, printer: Printer): ResponseBody {
+  const { close } = body;
+  if (typeof close === 'function' && Object.isExtensible(body)) {
+    body.close = traceClose(close.bind(body), printer);
   }
-  return traceBody(body, printer);
+  return body;
+}
+
+function nameBody(body: ResponseBody): string {
+  if (Array.isArray(body)) return body.length === 1 ? '[1 chunk]' : `[${body.length} chunks]`;
+  // Generators have no class, but a tag.
+  const tag: unknown = isObject(body) ? Reflect.get(body, Symbol.toStringTag) : undefined;
+  if (tag === 'Generator') return 'a generator';
+  if (tag === 'AsyncGenerator') return 'an async generator';
+  return describe(body);
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null;
 }

@@ -1,12 +1,12 @@
-// The trace: what is printed, and that nothing else changes.
+// The trace: what is drawn, and that nothing else changes.
 
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
-import { open } from 'node:fs/promises';
+import { open, readFile } from 'node:fs/promises';
+import { Readable } from 'node:stream';
 import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
-import { type ResponseBody, type WSGIApplication, trace } from '../lib/index.ts';
+import { type ResponseBody, type WSGIApplication, type WSGIEnvironment, trace } from '../lib/index.ts';
 import { bytes } from './support/bytes.ts';
 import { exchange, withServer, withoutDate } from './support/wire.ts';
 
@@ -22,35 +22,34 @@ async function traced(app: WSGIApplication, request: string, colour = false): Pr
     reported = errors.getValue();
   });
   const lines = printed.split('\n').slice(0, -1);
-  if (!colour) for (const line of lines) assert.match(line, /^#\d+ +\d+\.\d ms {2}/);
-  return { lines: lines.map((line) => line.replace(/^#\d+ +\d+\.\d ms {2}/, '')), answer, errors: reported };
+  if (!colour) for (const line of lines) assert.match(line, /^#\d+ +(\d+\.\d ms)? {2}\S/);
+  return { lines: lines.map((line) => line.slice(15)), answer, errors: reported };
 }
 
 const answering = (body: () => ResponseBody): WSGIApplication => (_environ, start) => (start('200 OK', [['X', 'y']]), body());
 
-const HEAD = [
-  'GET /a?b HTTP/1.1',
-  "               PATH_INFO = '/a'",
-  "               QUERY_STRING = 'b'",
-  "               HTTP_HOST = 'test'",
-  "               HTTP_CONNECTION = 'close'",
-  'server ──▶ app  app(environ, startResponse)',
-  "server ◀── app  startResponse('200 OK', headers)",
-  '               X: y',
-];
-const head = HEAD.map((line) => line.replace(/^ {15}(?=\S)/, `${' '.repeat(14)}  `));
+/** The drawn lines as `> what the server says`, `< what the application says` and notes. */
+function said(lines: string[]): string[] {
+  return lines.map((line) => line.replace(/^├─ (.*) ─+▶│$/, '> $1').replace(/^│◀─+ (.*) ─┤$/, '< $1').replace(/^│ +(.*?)(?: +│)?$/, '  $1'));
+}
 
-describe('trace prints', () => {
+describe('trace draws', () => {
   test('a function and an array', async () => {
     const { lines, answer } = await traced(answering(() => [bytes('hello\n')]), get('/a?b'));
     assert.deepEqual(lines, [
-      ...head,
-      'server ◀── app  returns an array of 1 chunk',
-      'server ──▶ app  next chunk?',
-      'server ◀── app  6 bytes "hello\\n"',
-      'server ──▶ app  next chunk?',
-      'server ◀── app  no more',
-    ].slice(0, lines.length));
+      'GET /a?b HTTP/1.1',
+      'server                                               application',
+      "│    PATH_INFO = '/a'                                          │",
+      "│    QUERY_STRING = 'b'                                        │",
+      "│    HTTP_HOST = 'test'                                        │",
+      "│    HTTP_CONNECTION = 'close'                                 │",
+      '├─ app(environ, startResponse) ───────────────────────────────▶│',
+      "│◀────────────────────────── startResponse('200 OK', headers) ─┤",
+      '│                                                      X: y    │',
+      '│◀───────────────────────────────────────── returns [1 chunk] ─┤',
+      '├─ next chunk? ───────────────────────────────────────────────▶│',
+      '│◀───────────────────────────────────────── 6 bytes "hello\\n" ─┤',
+    ]);
     assert.equal(answer, 'HTTP/1.1 200 OK\r\nX: y\r\nContent-Length: 6\r\nConnection: close\r\n\r\nhello\n');
   });
 
@@ -63,44 +62,68 @@ describe('trace prints', () => {
     };
     const request = 'POST /a?b HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: 4\r\n\r\nbody';
     const { lines, errors } = await traced(app, request);
-    assert.deepEqual(lines.slice(lines.indexOf('server ──▶ app  app(environ, startResponse)') + 1), [
-      "server ◀── app  startResponse('200 OK', headers)",
-      `${' '.repeat(14)}  X: y`,
-      'server ◀── app  wsgi.errors.write("report\\n")',
-      'server ◀── app  wsgi.input.read(2)',
-      'server ◀── app  returns a promise',
-      'server ──▶ app  2 bytes "bo"',
-      'server ◀── app  write(2 bytes "bo")',
-      'server ◀── app  which gives a body: AsyncGenerator',
-      'server ──▶ app  next chunk?',
-      `server ◀── app  100 bytes "${'x'.repeat(40)}…"`,
-      'server ──▶ app  next chunk?',
-      'server ◀── app  an empty chunk',
-      'server ──▶ app  next chunk?',
-      'server ◀── app  no more',
-      'server ──▶ app  close()',
+    const drawn = said(lines);
+    assert.deepEqual(drawn.slice(drawn.indexOf('> app(environ, startResponse)') + 1), [
+      "< startResponse('200 OK', headers)",
+      '  X: y',
+      '< wsgi.errors.write("report\\n")',
+      '< wsgi.input.read(2)',
+      '< returns a promise',
+      '> 2 bytes "bo"',
+      '< write(2 bytes "bo")',
+      '< the promise gives an async generator',
+      '> next chunk?',
+      `< 100 bytes "${'x'.repeat(32)}…"`,
+      '> next chunk?',
+      '< an empty chunk',
+      '> next chunk?',
+      '< no more',
+      '> close()',
     ]);
     assert.equal(errors, 'report\n');
   });
 
+  test('lines of the input, to their end', async () => {
+    const app: WSGIApplication = async (environ, start) => {
+      start('200 OK', []);
+      const lines = [];
+      for await (const line of environ['wsgi.input']) lines.push(line);
+      return lines;
+    };
+    const { lines, answer } = await traced(app, 'POST / HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: 3\r\n\r\na\nb');
+    assert.deepEqual(said(lines).filter((line) => /line of|^> [^an]|nothing/.test(line)), [
+      '< next line of wsgi.input?', '> 2 bytes "a\\n"',
+      '< next line of wsgi.input?', '> 1 byte "b"',
+      '< next line of wsgi.input?', '> nothing: it has ended',
+    ]);
+    assert.ok(answer.endsWith('\r\n\r\n2\r\na\n\r\n1\r\nb\r\n0\r\n\r\n'));
+  });
+
   test('an early stop', async () => {
     const { lines } = await traced(answering(function* () { while (true) yield bytes('x'); }), get('/', 'HEAD'));
-    assert.deepEqual(lines.slice(-2), ['server ◀── app  1 byte "x"', 'server ──▶ app  return(), stop early']);
+    assert.deepEqual(said(lines).slice(-2), ['< 1 byte "x"', '> return(): stop early']);
   });
 
   test('a file, which the server still knows', async () => {
     const self = fileURLToPath(import.meta.url);
     const app: WSGIApplication = async (environ, start) => (start('200 OK', []), environ['wsgi.file_wrapper']?.(await open(self)) ?? []);
     const { lines, answer } = await traced(app, 'GET / HTTP/1.0\r\n\r\n');
-    assert.deepEqual(lines.slice(-2), ['server ◀── app  which gives a file, which the server sends', 'server ──▶ app  close()']);
+    assert.deepEqual(said(lines).slice(-3), ['< wsgi.file_wrapper(file)', '< the promise gives a file, for the server to send', '> close()']);
     assert.ok(answer.endsWith(await readFile(self, 'latin1')));
   });
 
   test('a failure, which passes', async () => {
     const { lines, answer, errors } = await traced(() => { throw new TypeError('on\nthe way'); }, get());
-    assert.equal(lines.at(-1), 'server ◀── app  throws TypeError: on\\nthe way');
+    assert.equal(said(lines).at(-1), '< throws TypeError: on\\nthe way');
     assert.match(answer, /^HTTP\/1\.1 500 /);
     assert.match(errors, /^TypeError: on\nthe way\n/);
+  });
+
+  test('what the server refuses', async () => {
+    const { lines } = await traced((_, start) => (start('bad' as '200 OK', []), []), get());
+    const drawn = said(lines).slice(-2);
+    assert.match(drawn[0] ?? '', /^> throws RangeError: the status "bad"/);
+    assert.match(drawn[1] ?? '', /^< throws RangeError: the status "bad"/);
   });
 
   test('no secret, and nothing that a terminal acts on', async () => {
@@ -110,7 +133,7 @@ describe('trace prints', () => {
 
   test('in colour, if it is asked to', async () => {
     const { lines } = await traced(answering(() => []), get(), true);
-    assert.match(lines.join('\n'), /\x1b\[36mserver ──▶ app\x1b\[39m {2}app\(environ, startResponse\)/);
+    assert.match(lines.join('\n'), /├─ \x1b\[36mapp\(environ, startResponse\)\x1b\[39m ─+▶│/);
   });
 });
 
@@ -121,4 +144,48 @@ test('trace gives each request a number of its own', async () => {
   });
   const numbers = new Set([...printed.matchAll(/^#(\d+)/gm)].map((match) => match[1]));
   assert.equal(numbers.size, 2);
+});
+
+describe('trace leaves as it was', () => {
+  const call = (app: WSGIApplication): unknown => trace(app, { write() {} })({} as WSGIEnvironment, () => () => {});
+
+  test('the kind of a body, and all that a server may ask of it', () => {
+    const chunks = [bytes('a'), bytes('b')];
+    const array = call(() => chunks) as Uint8Array[];
+    assert.ok(Array.isArray(array) && array.length === 2);
+    assert.deepEqual([...array], chunks);
+    assert.equal((call(() => new Set(chunks)) as Set<Uint8Array>).size, 2);
+
+    const stream = Readable.from(chunks);
+    const traced = call(() => stream) as Readable;
+    assert.ok(traced instanceof Readable);
+    traced.destroy();
+    assert.equal(stream.destroyed, true);
+  });
+
+  test('what is no body, for the server to name', () => {
+    for (const wrong of ['text', undefined, null, 5, bytes('bare'), {}]) assert.equal(call(() => wrong as unknown as ResponseBody), wrong);
+  });
+
+  test('a body that cannot be changed', () => {
+    const closed: string[] = [];
+    const body = Object.freeze({ *[Symbol.iterator]() { yield bytes('x'); }, close: () => void closed.push('close') });
+    const traced = call(() => body) as typeof body;
+    assert.deepEqual([...traced], [bytes('x')]);
+    traced.close();
+    assert.deepEqual(closed, ['close']);
+  });
+
+  test('when things happen, and the way they fail', async () => {
+    const error = new Error('mine');
+    assert.throws(() => call(() => { throw error; }), (caught) => caught === error);
+    await assert.rejects(call(async () => { throw error; }) as Promise<unknown>, (caught) => caught === error);
+    const seen: string[] = [];
+    const body = call(() => (function* () { seen.push('first'); yield bytes('1'); seen.push('second'); throw error; })()) as Iterable<Uint8Array>;
+    const iterator = body[Symbol.iterator]();
+    assert.deepEqual(seen, []);
+    assert.deepEqual(iterator.next(), { done: false, value: bytes('1') });
+    assert.deepEqual(seen, ['first']);
+    assert.throws(() => iterator.next(), (caught) => caught === error);
+  });
 });

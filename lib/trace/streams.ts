@@ -1,9 +1,9 @@
-// `wsgi.input` and `wsgi.errors` in a trace: every call passes through, printed.
+// `wsgi.input` and `wsgi.errors` in a trace: every call passes through, drawn.
 
 import type { ErrorStream, InputStream } from '../types.ts';
-import { type Printer, oneLine, showBytes } from './printer.ts';
+import { type Printer, cut, oneLine, showBytes } from './printer.ts';
 
-/** An input stream that prints what is asked of it and what it gives. */
+/** An input stream that draws what is asked of it and what it gives. */
 export class TracedInput implements InputStream {
   private readonly inner: InputStream;
   private readonly printer: Printer;
@@ -13,36 +13,43 @@ export class TracedInput implements InputStream {
     this.printer = printer;
   }
 
-  async read(size?: number): Promise<Uint8Array> {
-    this.printer.toServer(`wsgi.input.read(${size ?? ''})`);
-    return this.give(await this.inner.read(size));
+  async read(...size: [size?: number]): Promise<Uint8Array> {
+    this.printer.toServer(`wsgi.input.read(${size.join()})`);
+    return this.give(await this.printer.attemptServer(() => this.inner.read(...size)));
   }
 
-  async readline(size?: number): Promise<Uint8Array> {
-    this.printer.toServer(`wsgi.input.readline(${size ?? ''})`);
-    return this.give(await this.inner.readline(size));
+  async readline(...size: [size?: number]): Promise<Uint8Array> {
+    this.printer.toServer(`wsgi.input.readline(${size.join()})`);
+    return this.give(await this.printer.attemptServer(() => this.inner.readline(...size)));
   }
 
-  async readlines(hint?: number): Promise<Uint8Array[]> {
-    this.printer.toServer(`wsgi.input.readlines(${hint ?? ''})`);
-    const lines = await this.inner.readlines(hint);
+  async readlines(...hint: [hint?: number]): Promise<Uint8Array[]> {
+    this.printer.toServer(`wsgi.input.readlines(${hint.join()})`);
+    const lines = await this.printer.attemptServer(() => this.inner.readlines(...hint));
     this.printer.toApplication(lines.length === 1 ? '1 line' : `${lines.length} lines`);
     return lines;
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
-    this.printer.toServer('for await (line of wsgi.input)');
-    for await (const line of this.inner) yield this.give(line);
-    this.printer.toApplication('no more lines');
+  [Symbol.asyncIterator](): AsyncIterator<Uint8Array> {
+    const lines = this.inner[Symbol.asyncIterator]();
+    return {
+      next: async () => {
+        this.printer.toServer('next line of wsgi.input?');
+        const step = await this.printer.attemptServer(() => lines.next());
+        this.give(step.done ? new Uint8Array(0) : step.value);
+        return step;
+      },
+      return: async () => (await lines.return?.()) ?? { done: true, value: undefined },
+    };
   }
 
   private give(data: Uint8Array): Uint8Array {
-    this.printer.toApplication(data.length === 0 ? 'nothing: the body has ended' : showBytes(data));
+    this.printer.toApplication(data.length === 0 ? 'nothing: it has ended' : showBytes(data));
     return data;
   }
 }
 
-/** An error stream that prints what is written to it. */
+/** An error stream that draws what is written to it. */
 export class TracedErrors implements ErrorStream {
   private readonly inner: ErrorStream;
   private readonly printer: Printer;
@@ -53,12 +60,13 @@ export class TracedErrors implements ErrorStream {
   }
 
   write(text: string): void {
-    this.printer.toServer(`wsgi.errors.write("${oneLine(String(text).slice(0, 60))}")`);
+    this.printer.toServer(`wsgi.errors.write("${oneLine(cut(String(text), 32))}")`);
     this.inner.write(text);
   }
 
   writelines(lines: Iterable<string>): void {
-    for (const line of lines) this.write(line);
+    this.printer.toServer('wsgi.errors.writelines(…)');
+    this.inner.writelines(lines);
   }
 
   flush(): void {
