@@ -5,7 +5,7 @@ import { Readable } from 'node:stream';
 import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
-import { BytesIO, type ResponseBody, SimpleHandler, type StartResponse, StringIO, type WSGIApplication, type WSGIEnvironment, errorPage, setupTestingDefaults } from '../lib/index.ts';
+import { BytesIO, type ErrorStream, type ResponseBody, SimpleHandler, type StartResponse, StringIO, type WSGIApplication, type WSGIEnvironment, errorPage, setupTestingDefaults } from '../lib/index.ts';
 import { bytes, text } from './support/bytes.ts';
 
 interface Answer {
@@ -138,6 +138,8 @@ describe('errorPage answers', () => {
     const { head, body } = await ask(failing, { REQUEST_METHOD: 'HEAD' });
     assert.match(head, /^HTTP\/1\.0 500 /);
     assert.equal(body, '');
+    const environ = { REQUEST_METHOD: 'HEAD', 'wsgi.errors': new StringIO() as ErrorStream } as WSGIEnvironment;
+    assert.deepEqual(errorPage(failing)(environ, () => () => {}), []);
   });
 });
 
@@ -145,9 +147,11 @@ describe('errorPage shows', () => {
   test('no file that a message names: it may hold what a client sent', async () => {
     const bait = fileURLToPath(import.meta.url);
     const sent = `no such name: x\n    at y (${bait}:1:1)\n    at z (/etc/hostname:1:1)`;
-    const thrown = [new Error(sent), new Error('wrapped', { cause: new Error(sent) }), new Error(sent)];
-    // Its trace still begins with the first message.
-    Object.assign(thrown[2] as Error, { message: 'changed' });
+    // A trace that has been looked at keeps the message it had.
+    const changed = new Error(sent);
+    assert.ok(changed.stack?.includes(bait));
+    changed.message = 'changed';
+    const thrown = [new Error(sent), new Error('wrapped', { cause: new Error(sent) }), changed];
     for (const error of thrown) {
       const { body } = await ask(() => { throw error; });
       assert.doesNotMatch(body, /<mark><i>1<\/i>/);

@@ -6,7 +6,7 @@ import { Readable } from 'node:stream';
 import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
-import { type ResponseBody, type WSGIApplication, type WSGIEnvironment, trace } from '../lib/index.ts';
+import { FileWrapper, type ResponseBody, type WSGIApplication, type WSGIEnvironment, trace } from '../lib/index.ts';
 import { bytes } from './support/bytes.ts';
 import { exchange, withServer, withoutDate } from './support/wire.ts';
 
@@ -161,6 +161,15 @@ describe('trace leaves as it was', () => {
     assert.ok(traced instanceof Readable);
     traced.destroy();
     assert.equal(stream.destroyed, true);
+  });
+
+  test('a file, which a server may know only by sight', () => {
+    const file = new FileWrapper({ read: () => bytes('') });
+    assert.equal(call(() => file), file);
+    const own = { *[Symbol.iterator]() { yield bytes('x'); } };
+    const environ = { 'wsgi.file_wrapper': () => own } as unknown as WSGIEnvironment;
+    const app: WSGIApplication = (given) => given['wsgi.file_wrapper']?.({ read: () => bytes('') }) ?? [];
+    assert.equal(trace(app, { write() {} })(environ, () => () => {}), own);
   });
 
   test('what is no body, for the server to name', () => {
