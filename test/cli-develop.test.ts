@@ -141,7 +141,7 @@ describe('around the application stand', () => {
     await serving(['app.mjs', '--trace'], async (server) => {
       await (await fetch(server.url)).text();
       await server.printed(/"GET \/ HTTP/);
-      assert.match(server.stderr, /GET \/ HTTP\/1\.1\n[\s\S]*server ──▶ app {2}app\(environ, startResponse\)\n[\s\S]*server ◀── app {2}5 bytes "hello"\n/);
+      assert.match(server.stderr, /GET \/ HTTP\/1\.1\n[\s\S]*├─ app\(environ, startResponse\) ─+▶│\n[\s\S]*│◀─+ 5 bytes "hello" ─┤\n/);
       assert.doesNotMatch(server.stderr, /\x1b/);
     });
   });
