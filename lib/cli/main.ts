@@ -10,7 +10,7 @@ import type { WSGIApplication } from '../types.ts';
 import { type Settings, readArguments } from './arguments.ts';
 import { OWN_FOLDER } from './own-modules.ts';
 import { Problem } from './problem.ts';
-import { RELOADING, brokenApplication, isReloaded, reload } from './reload.ts';
+import { RELOADING, brokenApplication, isReloaded, reload, watchBeside } from './reload.ts';
 import { applicationTrace } from './traces.ts';
 
 async function main(words: readonly string[]): Promise<void> {
@@ -67,6 +67,7 @@ async function loadTarget({ target }: Settings): Promise<{ app: WSGIApplication;
   } catch (error) {
     if (process.env[RELOADING] !== 'serve') throw error;
     process.stderr.write(`tsgiref: ${explain(error)}`);
+    watchBeside(target);
     return { app: brokenApplication(error), name: `what is wrong with ${target}` };
   }
 }

@@ -2,7 +2,9 @@
 // which the application is made of.
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
+import { readdirSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 
 import type { WSGIApplication } from '../types.ts';
 import { Problem } from './problem.ts';
@@ -36,6 +38,20 @@ function run(args: readonly string[], step: 'check' | 'serve'): ChildProcess {
 
 function ended(child: ChildProcess): Promise<number> {
   return new Promise((resolve) => child.once('close', (status) => resolve(status ?? 1)));
+}
+
+/**
+ * Has Node watch the modules beside the application, too. Some lines of it do not
+ * watch a module that could not be read, and would wait for ever for its next save.
+ */
+export function watchBeside(target: string): void {
+  const folder = dirname(resolve(target));
+  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter(
+    (file) => /\.[mc]?[jt]s$/.test(file) && !/(^|[\\/])(node_modules|\.[^\\/]*)[\\/]/.test(file),
+  );
+  // The message by which a module's loading is reported to a process under --watch.
+  const urls = files.map((file) => pathToFileURL(join(folder, file)).href);
+  process.send?.({ 'watch:import': urls });
 }
 
 /** What the child serves in place of an application that does not load. */
