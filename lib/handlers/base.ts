@@ -81,6 +81,7 @@ export abstract class BaseHandler {
   private started = false;
   private finished = false;
   private contentLength: number | undefined = undefined;
+  private isHead = false;
   private bodyless = false;
   private broken = false;
   private body: BodyReader | undefined = undefined;
@@ -96,6 +97,8 @@ export abstract class BaseHandler {
     this.finished = false;
     try {
       this.setupEnviron();
+      // The application may change environ; what the client asked stays what it was.
+      this.isHead = this.environ.REQUEST_METHOD === 'HEAD';
       this.result = await application(this.environ, this.startResponse.bind(this));
       await this.finishResponse();
     } catch (error) {
@@ -255,7 +258,7 @@ export abstract class BaseHandler {
     if (this.bytesSent > 0) {
       if (countChunks(this.result) === 1)
         this.headers.set('Content-Length', String(this.bytesSent));
-    } else if (this.environ.REQUEST_METHOD !== 'HEAD') {
+    } else if (!this.isHead) {
       // No body to a HEAD says nothing of what a GET would get.
       this.headers.set('Content-Length', '0');
     }
@@ -361,7 +364,7 @@ export abstract class BaseHandler {
     this.cleanupHeaders();
     this.headersSent = true;
     const code = this.status?.slice(0, 3) ?? '';
-    this.bodyless = this.environ.REQUEST_METHOD === 'HEAD' || ['204', '205', '304'].includes(code);
+    this.bodyless = this.isHead || ['204', '205', '304'].includes(code);
     const length = this.headers.get('Content-Length');
     this.contentLength = length === undefined ? undefined : Number(length);
   }
