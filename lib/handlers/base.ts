@@ -154,8 +154,9 @@ export abstract class BaseHandler {
     checkStatus(status);
     checkHeaders(headers);
     this.status = status;
-    // A copy: the list may be the application's constant, used for every request.
-    this.headers = new this.headersClass([...headers]);
+    // A copy, down to the pairs: the list may be the application's constant, used for
+    // every request, and what has been checked must not change afterwards.
+    this.headers = new this.headersClass(headers.map(([name, value]) => [name, value]));
     return this.write.bind(this);
   }
 
