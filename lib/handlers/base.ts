@@ -190,7 +190,7 @@ export abstract class BaseHandler {
           'chunk, and nothing comes after the end',
       );
     }
-    if (data.length === 0) return undefined;
+    if (data.length === 0) return this.guard(() => this._flush());
 
     const head = this.headersSent ? undefined : this.sendHeadFor(data);
     if (this.bodyless) return head;
