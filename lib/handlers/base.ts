@@ -171,7 +171,8 @@ export abstract class BaseHandler {
       await this.finishContent();
     } catch (error) {
       await this.body?.end();
-      throw error;
+      // The body was closed under whatever was at work: how that failed says nothing.
+      throw this.disconnectError ?? error;
     }
     await this.close();
   }

@@ -80,7 +80,12 @@ export class BodyReader {
 
   private stop(): Promise<void> | undefined {
     const { body, iterator } = this;
-    if (iterator === undefined) return this.attempt(() => discardUnread(body));
+    if (iterator === undefined || this.waiting) {
+      return this.attempt(() => {
+        destroyStream(body);
+        return iterator?.return?.();
+      });
+    }
     if (iterator.return === undefined) return undefined;
     return this.attempt(() => iterator.return?.());
   }
@@ -94,9 +99,9 @@ export class BodyReader {
   }
 }
 
-// A Node stream that was never read from holds its file or socket open, and
-// asking for its iterator does not change that.
-function discardUnread(body: ResponseBody & { destroy?: unknown }): void {
+// A Node stream that was never read from, or waits for more, holds its file or
+// socket open; its iterator's return() does not change that.
+function destroyStream(body: ResponseBody & { destroy?: unknown }): void {
   if (typeof body.destroy === 'function') body.destroy();
 }
 
