@@ -57,6 +57,13 @@ function refuseHeaders({ rawHeaders, httpVersionMinor }: IncomingMessage): Refus
         };
       }
       if (httpVersionMinor === 0) return badRequest('HTTP/1.0 has no transfer codings.');
+    } else if (name.length === 6 && name.toLowerCase() === 'expect') {
+      if (value.toLowerCase() !== '100-continue' && httpVersionMinor > 0) {
+        return {
+          status: '417 Expectation Failed',
+          reason: `The expectation ${quote(value)} is not known here; '100-continue' is.`,
+        };
+      }
     }
   }
   if (hosts > 1) return badRequest('The request names its Host more than once.');

@@ -48,6 +48,7 @@ export class WSGIRequestHandler {
     if (refused.has(request.socket)) return;
     const refusal = refuse(request);
     if (refusal !== undefined) return this.sendError(refusal);
+    if (expectsContinue(request)) response.writeContinue();
 
     const handler = new ServerHandler(
       request,
@@ -127,6 +128,11 @@ export class WSGIRequestHandler {
     }
     this.request.socket.destroySoon();
   }
+}
+
+// An HTTP/1.0 client knows of no 100 Continue. (RFC 9110 §10.1.1)
+function expectsContinue({ headers, httpVersionMinor }: IncomingMessage): boolean {
+  return headers.expect !== undefined && httpVersionMinor > 0;
 }
 
 // Terminals act on control characters, and a log is read in terminals.

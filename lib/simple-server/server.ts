@@ -80,10 +80,13 @@ export class WSGIServer extends Server {
       this.sockets.add(socket);
       socket.once('close', () => this.sockets.delete(socket));
     });
-    this.on('request', (request: IncomingMessage, response: ServerResponse) => {
-      this.queue.push([request, response]);
-      this.admit();
-    });
+    // Node would answer Expect itself, before anything is known of the rest.
+    for (const event of ['request', 'checkContinue', 'checkExpectation']) {
+      this.on(event, (request: IncomingMessage, response: ServerResponse) => {
+        this.queue.push([request, response]);
+        this.admit();
+      });
+    }
     this.closed = new Promise((resolve) => this.once('close', resolve));
     this.ready = this.bind();
   }
