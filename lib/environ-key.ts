@@ -5,9 +5,10 @@ import type { WSGIEnvironment } from './types.ts';
 
 type HeaderKey = `HTTP_${string}` | 'CONTENT_TYPE' | 'CONTENT_LENGTH' | undefined;
 
-// Clients send the same few names again and again; the bound is against one that
-// invents new ones.
+// Clients send the same few names again and again; the bounds are against one that
+// invents new ones, or long ones.
 const MOST_KEYS = 1000;
+const LONGEST_KEY = 64;
 const known = new Map<string, HeaderKey>();
 
 /** The key of a header; undefined for one that no application should see. */
@@ -15,7 +16,7 @@ export function environKey(name: string): HeaderKey {
   const before = known.get(name);
   if (before !== undefined) return before;
   const key = foldName(name);
-  if (known.size < MOST_KEYS) known.set(name, key);
+  if (known.size < MOST_KEYS && name.length <= LONGEST_KEY) known.set(name, key);
   return key;
 }
 

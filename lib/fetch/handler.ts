@@ -32,6 +32,7 @@ export class FetchHandler extends BaseHandler {
   private controller: ReadableStreamDefaultController<Uint8Array> | undefined = undefined;
   private wake: () => void = () => {};
   private answered = false;
+  private wanted = false;
 
   constructor(request: RequestParts) {
     super();
@@ -97,11 +98,12 @@ export class FetchHandler extends BaseHandler {
     // A body that is whole needs no stream.
     if (!this.answered && this.isComplete()) this.answer(data);
     else this.stream().enqueue(data);
+    this.wanted = false;
   }
 
   // A chunk is made when there is somebody who waits for it.
   override _flush(): Sent {
-    if (this.controller === undefined || this.isComplete()) return undefined;
+    if (this.controller === undefined || this.wanted || this.isComplete()) return undefined;
     return new Promise((resolve) => {
       this.wake = resolve;
     });
@@ -133,7 +135,10 @@ export class FetchHandler extends BaseHandler {
         start: (controller) => {
           this.controller = controller;
         },
-        pull: () => this.wake(),
+        pull: () => {
+          this.wanted = true;
+          this.wake();
+        },
         cancel: () => {
           this.disconnect();
           this.wake();
