@@ -42,6 +42,7 @@ function refuseTarget({ url = '', method }: IncomingMessage): Refusal | undefine
 
 function refuseHeaders({ rawHeaders, httpVersionMinor }: IncomingMessage): Refusal | undefined {
   let hosts = 0;
+  let types = 0;
   for (let index = 0; index < rawHeaders.length; index += 2) {
     const name = rawHeaders[index] ?? '';
     const value = rawHeaders[index + 1] ?? '';
@@ -49,6 +50,8 @@ function refuseHeaders({ rawHeaders, httpVersionMinor }: IncomingMessage): Refus
     if (name.length === 4 && name.toLowerCase() === 'host') {
       hosts += 1;
       if (!HOST.test(value)) return badRequest(`The Host ${quote(value)} is no host and port.`);
+    } else if (name.length === 12 && name.toLowerCase() === 'content-type') {
+      types += 1;
     } else if (name.length === 17 && name.toLowerCase() === 'transfer-encoding') {
       if (value.toLowerCase() !== 'chunked') {
         return {
@@ -67,6 +70,7 @@ function refuseHeaders({ rawHeaders, httpVersionMinor }: IncomingMessage): Refus
     }
   }
   if (hosts > 1) return badRequest('The request names its Host more than once.');
+  if (types > 1) return badRequest('The request names its Content-Type more than once.');
   if (hosts === 0 && httpVersionMinor > 0) return badRequest('The request names no Host.');
   return undefined;
 }
