@@ -49,6 +49,7 @@ export class WSGIRequestHandler {
     const refusal = refuse(request);
     if (refusal !== undefined) return this.sendError(refusal);
     if (expectsContinue(request)) response.writeContinue();
+    if (asksForUpgrade(request)) response.shouldKeepAlive = false;
 
     const handler = new ServerHandler(
       request,
@@ -133,6 +134,12 @@ export class WSGIRequestHandler {
 // An HTTP/1.0 client knows of no 100 Continue. (RFC 9110 §10.1.1)
 function expectsContinue({ headers, httpVersionMinor }: IncomingMessage): boolean {
   return headers.expect !== undefined && httpVersionMinor > 0;
+}
+
+// Nobody upgrades here, so it is a request like any other; but Node drops what
+// stands behind it in the same packet.
+function asksForUpgrade({ headers }: IncomingMessage): boolean {
+  return headers.upgrade !== undefined && /\bupgrade\b/i.test(headers.connection ?? '');
 }
 
 // Terminals act on control characters, and a log is read in terminals.
