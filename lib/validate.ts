@@ -4,8 +4,8 @@
 // The folder beside this file is the specification as a program, each rule next to
 // its check. Read it in the order of an exchange: validator, environ, cgi, input,
 // errors, file-wrapper, start-response, status, headers, fields, started, write,
-// body, chunk, length, close, settle, layers; rule, report, exchange, members and
-// probe are what they stand on.
+// body, pass, chunk, length, close, settle, layers; rule, report, exchange, members,
+// overdue and probe are what they stand on.
 //
 // Mirrors wsgiref.validate.
 

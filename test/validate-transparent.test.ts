@@ -159,6 +159,30 @@ describe('a body through the validator', () => {
     assert.deepEqual(reports.splice(0), []);
   });
 
+  it('may take its time to stop before it is closed', async () => {
+    let go = (): void => {};
+    const body = call(
+      app(async function* (_environ, start) {
+        start('200 OK', [TYPE]);
+        try {
+          yield bytes('a');
+        } finally {
+          await new Promise<void>((resolve) => (go = resolve));
+        }
+      }),
+    );
+    const chunks = body[Symbol.asyncIterator]();
+    await chunks.next();
+    const stopped = chunks.return();
+    await new Promise((resolve) => setImmediate(resolve));
+    passTime();
+    go();
+    await stopped;
+    await body.close();
+    passTime();
+    assert.deepEqual(reports.splice(0), []);
+  });
+
   it('of a Node stream can be destroyed unread', () => {
     const stream = Readable.from([bytes('a')]);
     const body = call(answer('200 OK', [TYPE], stream));

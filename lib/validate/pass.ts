@@ -139,8 +139,13 @@ export class Pass {
     if (exchange.stopped) return false;
     exchange.stopped = true;
     exchange.forget();
-    if (!exchange.closed && !exchange.exhausted) lookAgain(exchange);
     return true;
+  }
+
+  /** The application has come to its stop: from now on it can be closed. */
+  finishStop(): void {
+    const { exchange } = this;
+    if (!exchange.closed && !exchange.exhausted) lookAgain(exchange);
   }
 
   private look(chunk: unknown, isAsync: boolean): void {
@@ -208,13 +213,23 @@ export class SyncChunks implements IterableIterator<unknown> {
   }
 
   return(value?: unknown): IteratorResult<unknown> {
-    if (!this.#pass.stop() || !hasMethod(this.#chunks, 'return')) return ended(value);
-    return this.#chunks.return?.(value) ?? ended(value);
+    const pass = this.#pass;
+    if (!pass.stop()) return ended(value);
+    try {
+      return this.#chunks.return?.(value) ?? ended(value);
+    } finally {
+      pass.finishStop();
+    }
   }
 
   throw(error: unknown): IteratorResult<unknown> {
-    if (!this.#pass.stop() || !hasMethod(this.#chunks, 'throw')) throw error;
-    return this.#chunks.throw?.(error) ?? ended(undefined);
+    const pass = this.#pass;
+    if (!pass.stop() || !hasMethod(this.#chunks, 'throw')) throw error;
+    try {
+      return this.#chunks.throw?.(error) ?? ended(undefined);
+    } finally {
+      pass.finishStop();
+    }
   }
 
   close(): void {
@@ -258,17 +273,26 @@ export class AsyncChunks implements AsyncIterableIterator<unknown> {
     return step as IteratorResult<unknown>;
   }
 
-  // Not held up by a next() that still waits: the server may have to leave.
-  return(value?: unknown): Promise<IteratorResult<unknown>> {
-    if (!this.#pass.stop() || !hasMethod(this.#chunks, 'return')) {
-      return Promise.resolve(ended(value));
+  // Not held up by a next() that still waits: the server may have to leave. What
+  // the application does in its finally blocks may take time before it is closed.
+  async return(value?: unknown): Promise<IteratorResult<unknown>> {
+    const pass = this.#pass;
+    if (!pass.stop()) return ended(value);
+    try {
+      return (await this.#chunks.return?.(value)) ?? ended(value);
+    } finally {
+      pass.finishStop();
     }
-    return Promise.resolve(this.#chunks.return?.(value) ?? ended(value));
   }
 
-  throw(error: unknown): Promise<IteratorResult<unknown>> {
-    if (!this.#pass.stop() || !hasMethod(this.#chunks, 'throw')) return Promise.reject(error);
-    return Promise.resolve(this.#chunks.throw?.(error) ?? ended(undefined));
+  async throw(error: unknown): Promise<IteratorResult<unknown>> {
+    const pass = this.#pass;
+    if (!pass.stop() || !hasMethod(this.#chunks, 'throw')) throw error;
+    try {
+      return (await this.#chunks.throw?.(error)) ?? ended(undefined);
+    } finally {
+      pass.finishStop();
+    }
   }
 
   close(): void {
