@@ -344,6 +344,36 @@ describe('a client that leaves', () => {
   }
 });
 
+test('a body is asked for nothing after its client has left during back pressure', async () => {
+  const events: string[] = [];
+  const stalled = deferred();
+  const body = {
+    [Symbol.iterator]: () => ({
+      next() {
+        events.push(events.includes('close') ? 'next after close' : 'next');
+        if (events.length === 40) stalled.resolve();
+        return { done: false, value: new Uint8Array(65536) };
+      },
+    }),
+    close: () => void events.push('close'),
+  };
+  await withServer(answering(() => body), async ({ port, log }) => {
+    const client = await RawClient.connect(port);
+    client.socket.pause();
+    client.send(request());
+    await stalled.promise;
+    let before = -1;
+    while (before !== events.length) {
+      before = events.length;
+      for (let turn = 0; turn < 5; turn += 1) await new Promise(setImmediate);
+    }
+    client.socket.resetAndDestroy();
+    while (log.length === 0) await new Promise(setImmediate);
+    assert.equal(events.at(-1), 'close');
+    assert.equal(events.filter((event) => event === 'close').length, 1);
+  });
+});
+
 describe('an unread body', () => {
   const ignoring: WSGIApplication = answering(() => [bytes('ignored')]);
   const post = (length: number): string => request('POST / HTTP/1.1', `Content-Length: ${length}`);

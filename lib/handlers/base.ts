@@ -341,6 +341,8 @@ export abstract class BaseHandler {
   // long to make it. (PEP 3333, "Buffering and Streaming")
   private async sendBody(body: BodyReader): Promise<void> {
     while (!this.isComplete()) {
+      // The client may have left while the last chunk was on its way.
+      if (this.disconnectError !== undefined) throw this.disconnectError;
       const next = body.next();
       const { done, value } = next instanceof Promise ? await next : next;
       if (done) return;
