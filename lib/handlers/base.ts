@@ -203,7 +203,7 @@ export abstract class BaseHandler {
     if (fitting !== data && !this.resultIsFile()) {
       throw new Error(`the body is longer than its Content-Length of ${this.contentLength} bytes`);
     }
-    return whenAll(head, body);
+    return whenBoth(head, body);
   }
 
   /** Whether a file wrapper came back as the application's result. */
@@ -233,7 +233,7 @@ export abstract class BaseHandler {
     this.prepareHead();
     // An HTTP/0.9 response is the body alone.
     if (this.originServer && !this.clientIsModern()) return undefined;
-    return whenAll(this.sendPreamble(), this._write(this.headers.toBytes()));
+    return whenBoth(this.sendPreamble(), this._write(this.headers.toBytes()));
   }
 
   /** Sends the first line and, to a client, Date and Server. */
@@ -352,7 +352,7 @@ export abstract class BaseHandler {
   }
 
   private transmit(data: Uint8Array): Sent {
-    return whenAll(this._write(data), this._flush());
+    return whenBoth(this._write(data), this._flush());
   }
 
   // The head may need the length of the one chunk there is.
@@ -391,16 +391,17 @@ export abstract class BaseHandler {
   // Only the transport can know that the client has left: the same error out of
   // the application may come from a connection of its own.
   private guard(step: () => Sent): Sent {
-    const fail = (error: unknown): never => {
-      this.broken = true;
-      if (isConnectionError(error)) this.disconnectError ??= error;
-      throw error;
-    };
     try {
-      return step()?.catch(fail);
+      return step()?.catch((error: unknown) => this.noteBroken(error));
     } catch (error) {
-      return fail(error);
+      return this.noteBroken(error);
     }
+  }
+
+  private noteBroken(error: unknown): never {
+    this.broken = true;
+    if (isConnectionError(error)) this.disconnectError ??= error;
+    throw error;
   }
 
   // ---- The transport: a subclass must supply these
@@ -427,10 +428,11 @@ export abstract class BaseHandler {
   _abort(): void {}
 }
 
-/** Settles when both, or all, have; at once if there is nothing to wait for. */
-function whenAll(...sent: Sent[]): Sent {
-  const waiting = sent.filter((each) => each !== undefined);
-  return waiting.length === 0 ? undefined : Promise.all(waiting).then(() => undefined);
+/** Settles when both have; at once if there is nothing to wait for. */
+function whenBoth(first: Sent, second: Sent): Sent {
+  if (first === undefined) return second;
+  if (second === undefined) return first;
+  return Promise.all([first, second]).then(() => undefined);
 }
 
 function wrapFile(file: FileLike, blockSize?: number): FileWrapper {
