@@ -78,7 +78,7 @@ export class WSGIServer extends Server {
 
     this.on('connection', (socket: Socket) => {
       this.sockets.add(socket);
-      socket.once('close', () => this.sockets.delete(socket));
+      socket.once('close', () => this.forget(socket));
     });
     // Node would answer Expect itself, before anything is known of the rest.
     for (const event of ['request', 'checkContinue', 'checkExpectation']) {
@@ -205,7 +205,7 @@ export class WSGIServer extends Server {
       if (next === undefined) return;
       const [request, response] = next;
       // A stopping server takes no more, and a client may have left the queue.
-      if (this.stopping || response.destroyed) continue;
+      if (this.stopping || response.destroyed || request.socket.destroyed) continue;
       this.permits -= 1;
       void this.serve(request, response);
     }
@@ -227,6 +227,14 @@ export class WSGIServer extends Server {
       // The handler answers for the application; this is its own failure.
       process.stderr.write(formatException(error));
       response.destroy();
+    }
+  }
+
+  private forget(socket: Socket): void {
+    this.sockets.delete(socket);
+    // Node 20 and 22 tell only the response whose turn it is, not those behind it.
+    for (const response of this.inFlight) {
+      if (response.req.socket === socket) response.emit('close');
     }
   }
 
