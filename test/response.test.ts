@@ -12,7 +12,7 @@ import { Worker } from 'node:worker_threads';
 
 import type { ResponseBody, WSGIApplication, WSGIEnvironment } from '../lib/index.ts';
 import { bytes, deferred } from './support/bytes.ts';
-import { RawClient, exchange, withServer, withoutDate } from './support/wire.ts';
+import { RawClient, converse, exchange, withServer, withoutDate } from './support/raw-http.ts';
 
 const request = (line = 'GET / HTTP/1.1', ...headers: string[]): string =>
   [line, 'Host: test', ...headers, '', ''].join('\r\n');
@@ -483,5 +483,35 @@ test('a generator that yields for ever leaves room for others', async () => {
     await endless.until((heard) => heard.length > 10_000);
     assert.match(await exchange(port, request('GET /small HTTP/1.1', 'Connection: close')), /small$/);
     endless.socket.destroy();
+  });
+});
+
+for (const kind of ['generator', 'async generator']) {
+  test(`so does ${kind === 'generator' ? 'a' : 'an'} ${kind} of empty chunks`, async () => {
+    await withServer((environ, start) => {
+      start('200 OK', []);
+      if (environ.PATH_INFO === '/small') return [bytes('small')];
+      if (kind === 'generator') return (function* () { while (true) yield bytes(''); })();
+      return (async function* () { while (true) yield bytes(''); })();
+    }, async ({ port, errors }) => {
+      const endless = (await RawClient.connect(port)).send(request());
+      for (let turn = 0; turn < 3; turn += 1) {
+        assert.match(await exchange(port, request('GET /small HTTP/1.1', 'Connection: close')), /small$/);
+      }
+      assert.equal(endless.pending, '');
+      endless.socket.destroy();
+      assert.equal(errors.getValue(), '');
+    });
+  });
+}
+
+test('HEAD of a body of several chunks, and an HTTP/1.0 one, have no body either', async () => {
+  await withServer(answering(() => [bytes('ab'), bytes('cd')]), async ({ port }) => {
+    for (const version of ['HTTP/1.1', 'HTTP/1.0']) {
+      const sent = request(`HEAD / ${version}`, 'Connection: close');
+      const [answer, ...more] = await converse(port, sent, ['HEAD']);
+      assert.equal(answer?.status, '200');
+      assert.deepEqual(more, []);
+    }
   });
 });
