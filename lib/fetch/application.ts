@@ -1,6 +1,8 @@
 // An application made of a fetch handler: the Request is put together from environ,
 // and the Response is taken apart.
 
+import { describe } from '../describe.ts';
+import { percentDecode } from '../latin1.ts';
 import type {
   InputStream,
   ResponseHeaders,
@@ -18,7 +20,8 @@ export type FetchTarget =
 
 /**
  * An application that asks a fetch handler. Both bodies stream; when the client
- * leaves, also before there is a response, `request.signal` aborts.
+ * leaves, also before there is a response, `request.signal` aborts. TRACE and
+ * CONNECT, which no `Request` can have, get 501.
  */
 export function fromFetch(target: FetchTarget): WSGIApplication {
   const handle = typeof target === 'function' ? target : target?.fetch?.bind(target);
@@ -37,6 +40,8 @@ class FetchBody implements AsyncIterableIterator<Uint8Array> {
   private readonly abort = new AbortController();
   private chunks: ReadableStreamDefaultReader<Uint8Array> | undefined = undefined;
   private finished = false;
+  /** Bytes of the body that are still due, as far as is known. */
+  private due = Infinity;
 
   constructor(
     handle: (request: Request) => Response | Promise<Response>,
@@ -52,9 +57,12 @@ class FetchBody implements AsyncIterableIterator<Uint8Array> {
     if (this.finished) return { done: true, value: undefined };
     this.chunks ??= await this.ask();
     const step = await this.chunks?.read();
-    if (step !== undefined && !step.done) return { done: false, value: step.value };
-    this.finished = true;
-    return { done: true, value: undefined };
+    if (step === undefined || step.done) {
+      this.finished = true;
+      return { done: true, value: undefined };
+    }
+    this.due -= step.value.length;
+    return { done: false, value: step.value };
   }
 
   async return(): Promise<IteratorResult<Uint8Array>> {
@@ -66,8 +74,9 @@ class FetchBody implements AsyncIterableIterator<Uint8Array> {
   close(): void {
     if (this.finished) return;
     this.finished = true;
-    this.abort.abort();
-    this.chunks?.cancel().catch(() => {});
+    // After the last byte of a Content-Length the server asks no more, and nobody left.
+    if (this.due > 0) this.abort.abort();
+    discard(this.chunks);
   }
 
   [Symbol.asyncIterator](): this {
@@ -75,15 +84,51 @@ class FetchBody implements AsyncIterableIterator<Uint8Array> {
   }
 
   private async ask(): Promise<ReadableStreamDefaultReader<Uint8Array> | undefined> {
-    const response = await this.handle(makeRequest(this.environ, this.abort.signal));
+    const { environ } = this;
+    const response = FORBIDDEN.test(environ.REQUEST_METHOD)
+      ? new Response(`${environ.REQUEST_METHOD} is not served here.\n`, { status: 501 })
+      : await this.handle(makeRequest(environ, this.abort.signal));
+    checkResponse(response);
+    // The client has left meanwhile.
+    if (this.finished) return void discard(response.body);
+
     const { status, statusText } = response;
     const headers: ResponseHeaders = [];
     for (const [name, value] of response.headers) {
       if (!isHopByHop(name)) headers.push([name, value]);
     }
     this.startResponse(`${status} ${statusText || reasonPhrase(status)}`, headers);
+    // A handler may answer HEAD as it does GET. (RFC 9110 §9.3.2)
+    if (environ.REQUEST_METHOD === 'HEAD') return void discard(response.body);
+    this.due = Number(response.headers.get('content-length') ?? Infinity);
     return response.body?.getReader();
   }
+}
+
+// The methods that `new Request` refuses: https://fetch.spec.whatwg.org/#forbidden-method
+const FORBIDDEN = /^(?:CONNECT|TRACE|TRACK)$/i;
+
+function checkResponse(response: Response | undefined): asserts response is Response {
+  // Not by its class: a framework may bring its own.
+  if (typeof response?.status !== 'number' || response.headers === undefined) {
+    const hint = response === undefined ? '; is a `return` missing, or a route?' : '';
+    throw new TypeError(
+      `the fetch handler gave ${describe(response)} in place of a Response${hint}`,
+    );
+  }
+  if (response.status === 0) {
+    throw new TypeError('the fetch handler gave Response.error(), which has no status to send');
+  }
+  if (response.bodyUsed) {
+    throw new TypeError(
+      'the fetch handler gave a Response whose body has been read already: give response.clone()',
+    );
+  }
+}
+
+// How a body that nobody wants ends badly says nothing.
+function discard(body: { cancel(): Promise<void> } | null | undefined): void {
+  body?.cancel().catch(() => {});
 }
 
 function makeRequest(environ: WSGIEnvironment, signal: AbortSignal): Request {
@@ -133,15 +178,18 @@ function streamOf(
   );
 }
 
-// A Host can be anything that looks like one; not all of that is a URL.
 function urlOf(environ: WSGIEnvironment): string {
-  const raw = environ.REQUEST_URI;
-  const origin = new URL(safeUri(environ)).origin;
-  // The target as it was sent keeps what decoding loses, such as %2F.
-  if (raw?.startsWith('/') && environ.SCRIPT_NAME === '') return origin + raw;
-  return safeUri(environ);
+  const uri = safeUri(environ);
+  // The target as it was sent keeps what decoding loses, such as %2F; but a
+  // middleware may have made it another.
+  const { REQUEST_URI: target, SCRIPT_NAME, PATH_INFO, QUERY_STRING } = environ;
+  if (!target?.startsWith('/')) return uri;
+  const [path = '', ...rest] = target.split('?');
+  const isSame = percentDecode(path) === SCRIPT_NAME + PATH_INFO && rest.join('?') === QUERY_STRING;
+  return isSame ? new URL(uri).origin + target : uri;
 }
 
+// A Host can be anything that looks like one; not all of that is a URL.
 function safeUri(environ: WSGIEnvironment): string {
   const uri = requestUri(environ);
   if (URL.canParse(uri)) return uri;

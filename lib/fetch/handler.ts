@@ -1,6 +1,7 @@
 // One request by the platform's fetch: a Request goes in, a Response comes out,
 // and the body is made as it is read.
 
+import { quote } from '../describe.ts';
 import { addHeader } from '../environ-key.ts';
 import { BaseHandler } from '../handlers.ts';
 import type { Sent } from '../handlers/base.ts';
@@ -17,6 +18,7 @@ export interface RequestParts {
   readonly method: string;
   readonly headers: Iterable<[name: string, value: string]>;
   readonly body: AsyncIterable<Uint8Array> | Iterable<Uint8Array> | null;
+  readonly bodyUsed: boolean;
   readonly signal: AbortSignal | undefined;
 }
 
@@ -82,7 +84,8 @@ export class FetchHandler extends BaseHandler {
   }
 
   override getStdin(): InputStream {
-    return new StreamInput(this.request.body ?? []);
+    const { body, bodyUsed } = this.request;
+    return new StreamInput(bodyUsed ? takenBody() : (body ?? []));
   }
 
   override getStderr(): ErrorStream {
@@ -91,14 +94,18 @@ export class FetchHandler extends BaseHandler {
 
   // The platform writes the head; it is made with the first chunk.
   override sendHeaders(): void {
+    checkRange(this.status);
     this.prepareHead();
   }
 
   override _write(data: Uint8Array): void {
     // A body that is whole needs no stream.
-    if (!this.answered && this.isComplete()) this.answer(data);
-    else this.stream().enqueue(data);
+    if (!this.answered && this.isComplete()) return this.answer(data);
+    const stream = this.stream();
+    // The chunk may find a second reader waiting, who wants the next one.
     this.wanted = false;
+    // A copy: the application may fill its buffer anew before this one is looked at.
+    stream.enqueue(new Uint8Array(data));
   }
 
   // A chunk is made when there is somebody who waits for it.
@@ -163,6 +170,21 @@ export class FetchHandler extends BaseHandler {
       }),
     );
   }
+}
+
+async function* takenBody(): AsyncGenerator<Uint8Array> {
+  throw new Error(
+    "the request's body has been read already, before toFetch() was given the request: " +
+      'give it request.clone(), or do not read the body',
+  );
+}
+
+// A Response has no other status; it would say so when it is too late for a 500.
+function checkRange(status: string | undefined): void {
+  if (status === undefined || status < '600') return;
+  throw new RangeError(
+    `the status ${quote(status)} cannot go through fetch, which knows 200 to 599 only`,
+  );
 }
 
 /** Whether a response may not even have an empty body. */

@@ -105,6 +105,7 @@ function partsOf({ url, method, headers, body, signal }: Outgoing): RequestParts
     method,
     headers: headers ?? [],
     body: body instanceof Uint8Array ? [body] : body,
+    bodyUsed: false,
     signal,
   };
 }
