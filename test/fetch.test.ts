@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 
-import { type ResponseBody, StringIO, type WSGIApplication, fromFetch, toFetch } from '../lib/index.ts';
+import { type ResponseBody, StringIO, type WSGIApplication, fromFetch, testClient, toFetch } from '../lib/index.ts';
 import { bytes, deferred, text } from './support/bytes.ts';
 import { RawClient, exchange, withServer, withoutDate } from './support/wire.ts';
 
@@ -64,6 +64,44 @@ describe('toFetch', () => {
     assert.deepEqual(made, ['one']);
     assert.equal(text((await reader?.read())?.value ?? bytes('')), 'two');
     assert.deepEqual(made, ['one', 'two']);
+  });
+
+  test('has a chunk for each of several readers that wait at once', async () => {
+    const response = await toFetch(answering(() => [bytes('one'), bytes('two'), bytes('three')]))(new Request('http://test/'));
+    const reader = response.body?.getReader();
+    const steps = await Promise.all([reader?.read(), reader?.read(), reader?.read(), reader?.read()]);
+    assert.deepEqual(steps.map((step) => (step?.done ? 'done' : text(step?.value ?? bytes('')))), ['one', 'two', 'three', 'done']);
+  });
+
+  test('gives out chunks that stay as they are when the application fills its buffer anew', async () => {
+    const buffer = bytes('?');
+    const body = function* (): Generator<Uint8Array> { for (const letter of 'abc') { buffer.set(bytes(letter)); yield buffer; } };
+    const response = await toFetch(answering(body as () => ResponseBody))(new Request('http://test/'));
+    assert.equal(await response.text(), 'abc');
+  });
+
+  test('says so when the request’s body has been read before it', async () => {
+    const request = new Request('http://test/', { method: 'POST', body: 'taken' });
+    await request.text();
+    let failure: unknown;
+    const reading: WSGIApplication = async (environ, start) => {
+      failure = await environ['wsgi.input'].read().catch((error: unknown) => error);
+      start('200 OK', []);
+      return [];
+    };
+    assert.equal((await toFetch(reading)(request)).status, 200);
+    assert.match(String(failure), /^Error: the request's body has been read already, before toFetch\(\) was given the request/);
+  });
+
+  test('gives a 500 for a status that no Response has', async () => {
+    const printed = await quietly(async () => {
+      assert.equal((await toFetch((_, start) => (start('600 Odd', []), [bytes('x')]))(new Request('http://test/'))).status, 500);
+    });
+    assert.match(printed, /^RangeError: the status "600 Odd" cannot go through fetch, which knows 200 to 599 only\n/);
+  });
+
+  test('takes nothing but an application', () => {
+    assert.throws(() => toFetch({ fetch() {} } as never), /^TypeError: an application is a function \(environ, startResponse\), not an object$/);
   });
 
   test('streams the request’s body to the application', async () => {
@@ -195,13 +233,71 @@ describe('fromFetch', () => {
     });
   }
 
-  test('does not abort the signal of a request that was served', async () => {
-    let signal: AbortSignal | undefined;
-    await withServer(fromFetch((request) => { signal = request.signal; return new Response('x'); }), async ({ port }) => {
-      await exchange(port, get());
-      assert.equal(signal?.aborted, false);
+  const endless = (): ReadableStream => new ReadableStream({ pull: (controller) => controller.enqueue(bytes('x')) });
+  const served: Array<[string, string, () => Response]> = [
+    ['a body', 'GET', () => new Response('x')],
+    ['a body with its length', 'GET', () => new Response('x', { headers: { 'Content-Length': '1' } })],
+    ['no body', 'GET', () => new Response(null, { status: 204 })],
+    ['HEAD', 'HEAD', () => new Response('x')],
+    ['HEAD, and a body without end', 'HEAD', () => new Response(endless())],
+  ];
+  for (const [title, method, respond] of served) {
+    test(`does not abort the signal of a request that was served: ${title}`, async () => {
+      let signal: AbortSignal | undefined;
+      await withServer(fromFetch((request) => { signal = request.signal; return respond(); }), async ({ port }) => {
+        await exchange(port, get().replace('GET', method));
+        assert.equal(signal?.aborted, false);
+      });
     });
+  }
+
+  test('cancels a body that comes when the client has left', async () => {
+    const [asked, answer, cancelled] = [deferred(), deferred(), deferred()];
+    const controller = new AbortController();
+    const handle = async (): Promise<Response> => {
+      asked.resolve();
+      await answer.promise;
+      return new Response(new ReadableStream({ cancel: () => cancelled.resolve() }));
+    };
+    const response = toFetch(fromFetch(handle))(new Request('http://test/', { signal: controller.signal }));
+    await asked.promise;
+    controller.abort();
+    await assert.rejects(response, { name: 'AbortError' });
+    answer.resolve();
+    await cancelled.promise;
   });
+
+  for (const method of ['TRACE', 'CONNECT']) {
+    test(`answers ${method}, which no Request can have`, async () => {
+      const application = fromFetch(() => assert.fail('the handler was asked'));
+      const { fetch } = testClient(application, { validate: false, environ: { REQUEST_METHOD: method } });
+      assert.equal((await fetch('/')).status, 501);
+    });
+  }
+
+  test('gives the URL as it was sent, unless a middleware has changed it', async () => {
+    const ask = async (environ: Record<string, string>): Promise<string> => {
+      const { fetch } = testClient(fromFetch((request) => new Response(request.url)), { environ, validate: false });
+      return (await fetch('/m/a%2Fb?x=%20')).text();
+    };
+    assert.equal(await ask({ SCRIPT_NAME: '/m', PATH_INFO: '/a/b' }), 'http://testserver/m/a%2Fb?x=%20');
+    assert.equal(await ask({ PATH_INFO: '/new' }), 'http://testserver/new?x=%20');
+    assert.equal(await ask({ QUERY_STRING: '' }), 'http://testserver/m/a/b');
+  });
+
+  const used = new Response('used');
+  const wrong: Array<[string, () => unknown, RegExp]> = [
+    ['nothing', () => undefined, /^TypeError: the fetch handler gave undefined in place of a Response; is a `return` missing, or a route\?$/],
+    ['a string', () => 'hello', /^TypeError: the fetch handler gave "hello" in place of a Response$/],
+    ['Response.error()', () => Response.error(), /^TypeError: the fetch handler gave Response\.error\(\), which has no status to send$/],
+    ['a Response that has been read', async () => (await used.text(), used), /^TypeError: the fetch handler gave a Response whose body has been read already: give response\.clone\(\)$/],
+  ];
+  for (const [title, handle, message] of wrong) {
+    test(`refuses ${title} in place of a Response`, async () => {
+      const { fetch } = testClient(fromFetch(handle as () => Response));
+      await assert.rejects(fetch('/'), (error) => message.test(String(error)));
+    });
+  }
 
   test('gives the handler’s error to the server', async () => {
     await withServer(fromFetch(() => { throw new Error('handler'); }), async ({ port, errors }) => {

@@ -1,4 +1,4 @@
-// What `startResponse` and `write` refuse. The server cannot send these, or must
+// What a server, `startResponse` and `write` refuse. The server cannot send these, or must
 // not; whoever calls them learns it while the application's own frame is still
 // on the stack. (PEP 3333, "The start_response() Callable")
 
@@ -14,6 +14,14 @@ const NOT_IN_STATUS = /[\x00-\x1f\x7f]|[^\x00-\xff]/u;
 
 // token = 1*tchar                                              (RFC 9110 §5.6.2)
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+
+/** Throws a TypeError unless `application` can be called. */
+export function checkApplication(application: unknown): void {
+  if (typeof application === 'function') return;
+  throw new TypeError(
+    `an application is a function (environ, startResponse), not ${describe(application)}`,
+  );
+}
 
 /** Throws unless `status` can stand in a response's first line. */
 export function checkStatus(status: string): void {

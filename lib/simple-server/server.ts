@@ -7,6 +7,7 @@ import type { Socket } from 'node:net';
 import { hostname } from 'node:os';
 
 import { describe } from '../describe.ts';
+import { checkApplication } from '../handlers/checks.ts';
 import { formatException } from '../handlers/exception.ts';
 import type { WSGIApplication } from '../types.ts';
 import type { BaseEnviron } from './environ.ts';
@@ -113,11 +114,7 @@ export class WSGIServer extends Server {
 
   /** Sets the application. Throws a TypeError if it is no function. */
   setApp(application: WSGIApplication): void {
-    if (typeof application !== 'function') {
-      throw new TypeError(
-        `an application is a function (environ, startResponse), not ${describe(application)}`,
-      );
-    }
+    checkApplication(application);
     this.application = application;
   }
 
