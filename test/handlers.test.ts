@@ -409,6 +409,26 @@ describe('write()', () => {
     });
     assert.throws(() => write?.(bytes('late')), /there is no response to send this chunk with/);
   });
+
+  test('refuses a call after a response that was cut off', async () => {
+    let write: ReturnType<StartResponse> | undefined;
+    const handler = await run((_environ, startResponse) => {
+      write = startResponse('200 OK', []);
+      void write(bytes('cut'));
+      throw new Error('x');
+    });
+    assert.throws(() => write?.(bytes('late')), /nothing comes after the end/);
+    assert.ok(handler.output.endsWith('\r\n\r\ncut'));
+  });
+
+  test("refuses a call out of the body's close()", async () => {
+    const handler = await run((_environ, startResponse) => {
+      const write = startResponse('200 OK', []);
+      return Object.assign([bytes('a'), bytes('b')], { close: () => write(bytes('late')) });
+    });
+    assert.ok(handler.output.endsWith('\r\n\r\nab'));
+    assert.match(handler.errors, /^Error: there is no response to send this chunk with/);
+  });
 });
 
 describe('an application that fails', () => {

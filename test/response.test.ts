@@ -374,6 +374,18 @@ test('a body is asked for nothing after its client has left during back pressure
   });
 });
 
+test("write() out of a body's close() is refused, and the server lives on", async () => {
+  await withServer((_environ, start) => {
+    const write = start('200 OK', []);
+    return Object.assign([bytes('a'), bytes('b')], { close: () => write(bytes('late')) });
+  }, async ({ port, errors }) => {
+    for (const _ of [1, 2]) {
+      assert.match(await exchange(port, closing), /\r\n\r\n1\r\na\r\n1\r\nb\r\n0\r\n\r\n$/);
+    }
+    assert.match(errors.getValue(), /nothing comes after the end/);
+  });
+});
+
 describe('an unread body', () => {
   const ignoring: WSGIApplication = answering(() => [bytes('ignored')]);
   const post = (length: number): string => request('POST / HTTP/1.1', `Content-Length: ${length}`);
@@ -471,6 +483,33 @@ describe('back pressure', () => {
       slow.destroy();
     });
   });
+});
+
+test('write() that is not awaited waits no longer than its client stays, and warns of nothing', async () => {
+  const warnings: string[] = [];
+  const listen = (warning: Error): void => void warnings.push(warning.name);
+  process.on('warning', listen);
+  const stalled = deferred();
+  const settled = deferred<number>();
+  await withServer(async (_environ, start) => {
+    const write = start('200 OK', []);
+    const sent: unknown[] = [];
+    for (let count = 0; count < 200; count += 1) sent.push(write(new Uint8Array(65536)));
+    stalled.resolve();
+    settled.resolve((await Promise.allSettled(sent)).length);
+    return [];
+  }, async ({ port, errors, log }) => {
+    const client = await RawClient.connect(port);
+    client.socket.pause();
+    client.send(request());
+    await stalled.promise;
+    client.socket.resetAndDestroy();
+    assert.equal(await settled.promise, 200);
+    while (log.length === 0) await new Promise(setImmediate);
+    assert.equal(errors.getValue(), '');
+  });
+  process.off('warning', listen);
+  assert.deepEqual(warnings, []);
 });
 
 test('a generator that yields for ever leaves room for others', async () => {

@@ -185,7 +185,8 @@ export abstract class BaseHandler {
   write(data: Uint8Array): Sent {
     checkChunk(data);
     if (this.disconnectError !== undefined) throw this.disconnectError;
-    if (this.status === undefined) {
+    // The body's close(), and whoever kept write(), come too late.
+    if (this.status === undefined || this.finished) {
       throw new Error(
         'there is no response to send this chunk with: startResponse() comes before the first ' +
           'chunk, and nothing comes after the end',
