@@ -31,6 +31,7 @@ export class ServerHandler extends SimpleHandler {
   private readonly response: ServerResponse;
   private readonly head: string[] = [];
   private chunks = 0;
+  private draining: Promise<void> | undefined = undefined;
   private wake: (() => void) | undefined = undefined;
 
   constructor(
@@ -135,11 +136,16 @@ export class ServerHandler extends SimpleHandler {
     this.requestHandler?.logRequest(this.status?.slice(0, 3) ?? '-', this.bytesSent);
   }
 
+  // All who wait, wait for the same: an application need not await each write().
   private drained(): Promise<void> {
-    return new Promise((resolve) => {
-      this.wake = resolve;
-      this.response.once('drain', resolve);
+    this.draining ??= new Promise((resolve) => {
+      this.wake = () => {
+        this.draining = undefined;
+        resolve();
+      };
+      this.response.once('drain', this.wake);
     });
+    return this.draining;
   }
 }
 
