@@ -1,7 +1,7 @@
 // The protocol in memory: an application goes in, bytes come out.
 
 import assert from 'node:assert/strict';
-import { Readable } from 'node:stream';
+import { Readable, Writable } from 'node:stream';
 import { describe, test } from 'node:test';
 
 import {
@@ -672,6 +672,65 @@ test('a short write is continued, with a warning', async () => {
   process.off('warning', listen);
   assert.match(output, /^HTTP\/1\.0 200 OK\r\nDate: .*\r\nContent-Type: text\/plain\r\nContent-Length: 5\r\n\r\nHello$/);
   assert.match(warnings[0] ?? '', /^DeprecationWarning: stdout\.write\(\) took 7 of \d+ bytes/);
+});
+
+describe('a Node stream as stdout', () => {
+  /** Runs the application over a stream that takes `whole` writes, then fails with `code`. */
+  async function runOver(whole: number, code: string, app: WSGIApplication): Promise<{ taken: string; errors: string; trouble: string[] }> {
+    let taken = '';
+    let writes = 0;
+    const stdout = new Writable({
+      write(chunk: Uint8Array, _encoding, done) {
+        writes += 1;
+        if (writes > whole) return void setImmediate(done, Object.assign(new Error('no more'), { code }));
+        taken += text(chunk);
+        setImmediate(done);
+      },
+    });
+    const trouble: string[] = [];
+    const listen = (error: unknown): void => void trouble.push(String(error));
+    process.on('unhandledRejection', listen);
+    process.on('warning', listen);
+    const environ = {};
+    setupTestingDefaults(environ);
+    const errors = new StringIO();
+    await new SimpleHandler(new BytesIO(), stdout, errors, environ).run(app);
+    await new Promise(setImmediate);
+    process.off('unhandledRejection', listen);
+    process.off('warning', listen);
+    return { taken: taken.replace(/^Date: .*\r\n/m, ''), errors: errors.getValue(), trouble };
+  }
+  const pushing: WSGIApplication = async (_environ, startResponse) => {
+    const write = startResponse('200 OK', []);
+    for (let count = 0; count < 20; count += 1) void write(bytes('.'));
+    // Long enough for a failure to be noticed while the application is at work.
+    for (let turn = 0; turn < 5; turn += 1) await new Promise(setImmediate);
+    return [];
+  };
+
+  test('is waited for, though the application does not', async () => {
+    const { taken, errors, trouble } = await runOver(Infinity, '', pushing);
+    assert.equal(taken, `HTTP/1.0 200 OK\r\n\r\n${'.'.repeat(20)}`);
+    assert.equal(errors, '');
+    assert.deepEqual(trouble, []);
+  });
+
+  test('that breaks under write() that is not awaited is no fault of the application', async () => {
+    const { errors, trouble } = await runOver(3, 'EPIPE', pushing);
+    assert.equal(errors, '');
+    assert.deepEqual(trouble, []);
+  });
+
+  test('that fails otherwise is reported, though nobody awaits write()', async () => {
+    const { errors, trouble } = await runOver(3, 'ENOSPC', pushing);
+    assert.match(errors, /^Error: no more\n/);
+    assert.deepEqual(trouble, []);
+  });
+
+  test('that breaks under a body beyond its Content-Length', async () => {
+    const { trouble } = await runOver(0, 'EPIPE', (_, start) => (start('200 OK', [['Content-Length', '1']]), [bytes('ab')]));
+    assert.deepEqual(trouble, []);
+  });
 });
 
 // CPython: testBytesData

@@ -84,6 +84,7 @@ export abstract class BaseHandler {
   private isHead = false;
   private bodyless = false;
   private broken = false;
+  private lastSent: Sent = undefined;
   private body: BodyReader | undefined = undefined;
   private disconnectError: unknown = undefined;
 
@@ -95,6 +96,7 @@ export abstract class BaseHandler {
   async run(application: WSGIApplication): Promise<void> {
     this.started = false;
     this.finished = false;
+    this.lastSent = undefined;
     try {
       this.setupEnviron();
       // The application may change environ; what the client asked stays what it was.
@@ -168,6 +170,7 @@ export abstract class BaseHandler {
       if (!this.resultIsFile() || !(await this.sendfile())) {
         await this.sendBody(this.body);
       }
+      if (this.lastSent !== undefined) await this.lastSent;
       await this.finishContent();
     } catch (error) {
       await this.body?.end();
@@ -195,16 +198,17 @@ export abstract class BaseHandler {
     if (data.length === 0) return this.guard(() => this._flush());
 
     const head = this.headersSent ? undefined : this.sendHeadFor(data);
-    if (this.bodyless) return head;
+    if (this.bodyless) return this.keep(head);
     const room = (this.contentLength ?? Infinity) - this.bytesSent;
     const fitting = data.length > room ? data.subarray(0, room) : data;
     this.bytesSent += fitting.length;
     const body = fitting.length === 0 ? undefined : this.guard(() => this.transmit(fitting));
+    const sent = this.keep(whenBoth(head, body));
     // Of a file, the first Content-Length bytes are meant.
     if (fitting !== data && !this.resultIsFile()) {
       throw new Error(`the body is longer than its Content-Length of ${this.contentLength} bytes`);
     }
-    return whenBoth(head, body);
+    return sent;
   }
 
   /** Whether a file wrapper came back as the application's result. */
@@ -354,6 +358,15 @@ export abstract class BaseHandler {
 
   private transmit(data: Uint8Array): Sent {
     return whenBoth(this._write(data), this._flush());
+  }
+
+  // An application need not await write(). What fails then is told at the end, and
+  // must not end the process before, as a rejection that nobody handles would.
+  private keep(sent: Sent): Sent {
+    if (sent === undefined) return undefined;
+    sent.catch(() => {});
+    this.lastSent = sent;
+    return sent;
   }
 
   // The head may need the length of the one chunk there is.

@@ -26,6 +26,7 @@ export class SimpleHandler extends BaseHandler {
   stdout: ByteSink;
   stderr: ErrorStream;
   baseEnv: Readonly<Record<string, unknown>>;
+  private pending: PendingWrites | undefined = undefined;
 
   constructor(
     stdin: InputStream,
@@ -57,7 +58,10 @@ export class SimpleHandler extends BaseHandler {
   }
 
   override _write(data: Uint8Array): Sent {
-    if (isNodeStream(this.stdout)) return writeToNodeStream(this.stdout, data);
+    if (isNodeStream(this.stdout)) {
+      this.pending ??= new PendingWrites(this.stdout);
+      return this.pending.write(data);
+    }
     const taken = this.stdout.write(data);
     if (taken instanceof Promise) return taken.then((count) => this.writeRest(data, count));
     return this.writeRest(data, taken);
@@ -84,23 +88,38 @@ export class SimpleHandler extends BaseHandler {
 /** As much of Node's `Writable` as is needed to wait for it. */
 interface NodeStream {
   write(data: Uint8Array, callback: (error?: Error | null) => void): boolean;
-  once(event: 'error', listener: (error: Error) => void): unknown;
+  on(event: 'error', listener: (error: Error) => void): unknown;
   off(event: 'error', listener: (error: Error) => void): unknown;
 }
 
 function isNodeStream(stdout: object): stdout is NodeStream {
-  return 'once' in stdout && 'off' in stdout && 'write' in stdout;
+  return 'on' in stdout && 'off' in stdout && 'write' in stdout;
 }
 
-// The callback tells when the bytes are out, and why they are not. The stream
-// then emits the same error, which would end the process if nobody listened.
-function writeToNodeStream(stdout: NodeStream, data: Uint8Array): Promise<void> {
-  return new Promise((resolve, reject) => {
-    stdout.once('error', reject);
-    stdout.write(data, (error) => {
-      if (error) return reject(error);
-      stdout.off('error', reject);
-      resolve();
+// The writes under way on a stream, and the one listener that they share.
+class PendingWrites {
+  private readonly stdout: NodeStream;
+  private readonly rejecters: Set<(error: Error) => void> = new Set();
+  private readonly fail = (error: Error): void => {
+    for (const reject of this.rejecters) reject(error);
+  };
+
+  constructor(stdout: NodeStream) {
+    this.stdout = stdout;
+  }
+
+  // The callback tells when the bytes are out, and why they are not. The stream
+  // then emits the same error, which would end the process if nobody listened.
+  write(data: Uint8Array): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.rejecters.size === 0) this.stdout.on('error', this.fail);
+      this.rejecters.add(reject);
+      this.stdout.write(data, (error) => {
+        if (error) return reject(error);
+        this.rejecters.delete(reject);
+        if (this.rejecters.size === 0) this.stdout.off('error', this.fail);
+        resolve();
+      });
     });
-  });
+  }
 }
