@@ -427,6 +427,13 @@ describe('the access log', () => {
     });
   });
 
+  test('keeps a client from ending the quoted part', async () => {
+    await withServer(hello, async ({ port, log }) => {
+      await exchange(port, 'GET /"-\\x1b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
+      assert.deepEqual(log, ['"GET /\\"-\\\\x1b\\" HTTP/1.1" 200 5']);
+    });
+  });
+
   test('escapes what a terminal could act on', () => {
     const printed: string[] = [];
     class Printing extends WSGIRequestHandler {

@@ -89,8 +89,10 @@ export class WSGIRequestHandler {
 
   /** Logs a request that has been served: three digits, and bytes of its body. */
   logRequest(code: string, size: number): void {
-    const { method, url, httpVersion } = this.request;
-    this.logMessage(`"${method} ${url} HTTP/${httpVersion}" ${code} ${size || '-'}`);
+    const { method, url = '', httpVersion } = this.request;
+    // A quote from the client must not end what is quoted; Apache does the same.
+    const target = url.replace(/["\\]/g, '\\$&');
+    this.logMessage(`"${method} ${target} HTTP/${httpVersion}" ${code} ${size || '-'}`);
   }
 
   /** Logs what went wrong on the server's side of the interface. */
