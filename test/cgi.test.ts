@@ -17,6 +17,19 @@ import { type Ended, makeFolder, run } from './support/command.ts';
 
 const app: WSGIApplication = async (environ, startResponse) => {
   if (environ.PATH_INFO === '/fail') throw new Error('cgi failure');
+  if (environ.PATH_INFO === '/endless') {
+    startResponse('200 OK', []);
+    return (function* () { while (true) yield new Uint8Array(65536); })();
+  }
+  if (environ.PATH_INFO === '/push') {
+    const write = startResponse('200 OK', []);
+    for (let count = 0; count < 100; count += 1) void write(new Uint8Array(65536));
+    return [];
+  }
+  if (environ.PATH_INFO === '/cut') {
+    void startResponse('200 OK', [])(bytes('begun'));
+    throw new Error('cut');
+  }
   const seen = {
     path: environ.PATH_INFO,
     script: environ.SCRIPT_NAME,
@@ -101,6 +114,36 @@ function tests(): void {
       );
       assert.match(stderr, /^Error: cgi failure\n/);
     });
+
+    test('ends with status 0 after an error, which has been answered', async () => {
+      assert.equal((await cgi({ PATH_INFO: '/fail' })).status, 0);
+    });
+
+    test('leaves what was sent before an error', async () => {
+      const { stdout, stderr } = await cgi({ PATH_INFO: '/cut' });
+      assert.equal(stdout, 'Status: 200 OK\r\n\r\nbegun');
+      assert.match(stderr, /^Error: cut\n/);
+    });
+
+    test('sends all that was written, though nobody awaited it', async () => {
+      const { stdout, stderr } = await cgi({ PATH_INFO: '/push' });
+      assert.equal(stdout.length, 'Status: 200 OK\r\n\r\n'.length + 100 * 65536);
+      assert.equal(stderr, '');
+    });
+
+    for (const path of ['/endless', '/push']) {
+      test(`ends quietly when the server stops reading: ${path}`, async () => {
+        const env = { TSGIREF_TEST_CGI: 'plain', PATH_INFO: path };
+        const child = spawn(process.execPath, [self], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+        let errors = '';
+        child.stderr.setEncoding('utf8').on('data', (data: string) => (errors += data));
+        await once(child.stdout, 'readable');
+        child.stdout.destroy();
+        const [status] = (await once(child, 'close')) as [number];
+        assert.equal(errors, '');
+        assert.equal(status, 0);
+      });
+    }
   });
 
   describe('IISCGIHandler', () => {

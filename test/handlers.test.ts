@@ -372,12 +372,55 @@ describe('startResponse with an error', () => {
     assert.ok(handler.output.endsWith('\r\n\r\nbegun'));
     assert.match(handler.errors, /^Error: too late\n/);
   });
+
+  test('may be the first call', async () => {
+    const handler = await run((_environ, startResponse) => {
+      startResponse('503 Busy', [], new Error('full'));
+      return [];
+    });
+    assert.equal(handler.output, 'HTTP/1.0 503 Busy\r\nContent-Length: 0\r\n\r\n');
+    assert.equal(handler.errors, '');
+  });
+
+  for (const none of [null, undefined]) {
+    test(`that is ${none} is a second call, before the head and after it`, async () => {
+      for (const begin of [false, true]) {
+        const handler = await run((_environ, startResponse) => {
+          const write = startResponse('200 OK', []);
+          if (begin) void write(bytes('begun'));
+          assert.throws(() => startResponse('500 Failed', [], none), /was called a second time/);
+          return [bytes('.')];
+        });
+        assert.match(handler.output, begin ? /\r\n\r\nbegun\.$/ : /\r\n\r\n\.$/);
+      }
+    });
+  }
+
+  test('keeps what stood before, if its own arguments are refused', async () => {
+    const handler = await run((_environ, startResponse) => {
+      startResponse('200 OK', [['X-First', '1']]);
+      assert.throws(() => startResponse('bad' as Status, [], new Error('x')), RangeError);
+      return [];
+    });
+    assert.equal(handler.output, 'HTTP/1.0 200 OK\r\nX-First: 1\r\nContent-Length: 0\r\n\r\n');
+  });
 });
 
 test('the list of headers stays as the application made it', async () => {
   const headers: ResponseHeaders = [['A', 'b']];
   await run((_, start) => (start('200 OK', headers), [bytes('x')]));
   assert.deepEqual(headers, [['A', 'b']]);
+});
+
+test('what happens to the list of headers later does not reach the client', async () => {
+  const headers: ResponseHeaders = [['A', 'b']];
+  const handler = await run((_, start) => {
+    start('200 OK', headers);
+    if (headers[0] !== undefined) headers[0][1] = 'evil\r\nX: y';
+    headers.push(['C', 'd']);
+    return [];
+  });
+  assert.equal(handler.output, 'HTTP/1.0 200 OK\r\nA: b\r\nContent-Length: 0\r\n\r\n');
 });
 
 describe('write()', () => {
@@ -599,6 +642,23 @@ describe('the end of a body', () => {
     assert.match(handler.errors, /^Error: in finally\n[\s\S]*\nError: in close\n/);
   });
 
+  test('errors of the iteration, of finally and of close() are all reported', async () => {
+    const handler = await run((_environ, startResponse) => {
+      startResponse('200 OK', []);
+      const body = {
+        [Symbol.iterator]: () => ({
+          next: () => ({ done: false, value: 'no bytes' as never }),
+          return(): never { throw new Error('in return'); },
+        }),
+        async close(): Promise<void> { throw new Error('in close'); },
+      };
+      return body;
+    });
+    assert.equal(handler.output, ERROR_PAGE);
+    const first = [...handler.errors.matchAll(/^\w+: .*$/gm)].map(([line]) => line.split('\n')[0]);
+    assert.deepEqual(first.map((line) => line?.slice(0, 17)), ['Error: in return', 'Error: in close', 'TypeError: a chun']);
+  });
+
   test('a Readable that was never read from is destroyed', async () => {
     const stream = Readable.from([bytes('x')]);
     const handler = new TestHandler();
@@ -634,6 +694,32 @@ describe('a client that leaves', () => {
     const handler = await run(() => { throw Object.assign(new Error('database'), { code: 'ECONNRESET' }); });
     assert.match(handler.errors, /^Error: database\n/);
     assert.equal(handler.output, ERROR_PAGE);
+  });
+
+  test('is one also in the middle of the body', async () => {
+    const handler = await run((_, start) => {
+      start('200 OK', []);
+      return (function* () { yield bytes('a'); throw Object.assign(new Error('upstream'), { code: 'EPIPE' }); })();
+    });
+    assert.match(handler.errors, /^Error: upstream\n/);
+    assert.ok(handler.output.endsWith('\r\n\r\na'));
+  });
+
+  test('is no fault where _flush finds out', async () => {
+    let closed = 0;
+    class Broken extends TestHandler {
+      override async _flush(): Promise<void> {
+        throw Object.assign(new Error('gone'), { code: 'ECONNRESET' });
+      }
+    }
+    const handler = new Broken();
+    await handler.run((_, start) => {
+      start('200 OK', []);
+      return Object.assign([bytes('a'), bytes('b')], { close: () => void (closed += 1) });
+    });
+    assert.equal(handler.errors, '');
+    assert.equal(closed, 1);
+    assert.ok(handler.output.endsWith('\r\n\r\na'), 'and nothing is sent after it');
   });
 
   // CPython: testDontResetInternalStateOnException
@@ -952,6 +1038,31 @@ describe('a hook that is overridden', () => {
       override headersClass: typeof Headers = Mine;
     }
     assert.equal(await output(WithClass), 'HTTP/1.0 200 OK\r\nX-Mine: yes\r\n\r\nHello');
+  });
+
+  test('the fields of who speaks, and what the application is told of it', async () => {
+    class Hooked extends TestHandler {
+      override originServer = false;
+      override serverSoftware = 'Hooked/1';
+      override wsgiMultithread = false;
+      override wsgiMultiprocess = false;
+    }
+    const handler = new Hooked();
+    await handler.run(hello);
+    assert.equal(handler.output, 'Status: 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nHello');
+    assert.equal(handler.environ['wsgi.multithread'], false);
+    assert.equal(handler.environ['wsgi.multiprocess'], false);
+    assert.equal('SERVER_SOFTWARE' in handler.environ, false, 'the server in front says its own');
+
+    class Origin extends TestHandler {
+      override httpVersion = '1.1';
+      override serverSoftware = 'Hooked/1';
+      override tracebackLimit = 0;
+    }
+    const origin = new Origin();
+    await origin.run(() => { throw new Error('x'); });
+    assert.match(origin.output, /^HTTP\/1\.1 500 Internal Server Error\r\nServer: Hooked\/1\r\n/);
+    assert.equal(origin.errors, 'Error: x\n');
   });
 
   test('_write and _flush', async () => {
