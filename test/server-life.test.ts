@@ -1,8 +1,9 @@
 // How a server lives: it binds, serves, and shuts down.
 
 import assert from 'node:assert/strict';
+import dns from 'node:dns';
 import { once } from 'node:events';
-import { type AddressInfo, createServer } from 'node:net';
+import { type AddressInfo, createServer, isIP } from 'node:net';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
@@ -83,6 +84,20 @@ describe('binding', () => {
     });
   });
 
+  test('to an address of another machine fails with the address, too', async () => {
+    // 192.0.2.0/24 is for documentation: nobody has it. (RFC 5737)
+    const server = makeServer('192.0.2.1', 0, hello);
+    await assert.rejects(server.ready, /^Error: cannot listen on 192\.0\.2\.1:0: /);
+  });
+
+  test('that failed is told also where the signal has aborted before', async () => {
+    await withTakenPort(async (port) => {
+      const server = makeServer('127.0.0.1', port, hello);
+      const serving = server.serveForever({ signal: AbortSignal.abort() });
+      await assert.rejects(serving, new RegExp(`cannot listen on 127\\.0\\.0\\.1:${port}`));
+    });
+  });
+
   test('is not silent when it fails and nobody waits for it', async () => {
     const folder = makeFolder({
       'program.mjs': `import { makeServer, demoApp } from ${JSON.stringify(join(ROOT, 'dist/lib/index.js'))};\nmakeServer('127.0.0.1', Number(process.argv[2]), demoApp);\n`,
@@ -140,6 +155,35 @@ describe('serveForever', () => {
     server.close();
     await serving;
   });
+
+  test('lets what is in flight finish when its signal aborts', async () => {
+    const arrived = deferred();
+    const go = deferred();
+    const stop = new AbortController();
+    const server = makeServer('127.0.0.1', 0, async (environ, start) => {
+      arrived.resolve();
+      await go.promise;
+      return hello(environ, start);
+    }, { handlerClass: Quiet });
+    const serving = server.serveForever({ signal: stop.signal });
+    await server.ready;
+    const client = (await RawClient.connect(server.serverPort)).send(GET);
+    await arrived.promise;
+    stop.abort();
+    go.resolve();
+    assert.equal((await client.response()).body, 'hello');
+    await serving;
+  });
+
+  test('serves requests that came before it was called', async () => {
+    const server = makeServer('127.0.0.1', 0, hello, { handlerClass: Quiet });
+    await server.ready;
+    const client = (await RawClient.connect(server.serverPort)).send(GET);
+    assert.equal((await client.response()).body, 'hello');
+    const serving = server.serveForever();
+    await server.shutdown();
+    await serving;
+  });
 });
 
 describe('handleRequest', () => {
@@ -188,6 +232,49 @@ describe('handleRequest', () => {
     one.send('GET /2 HTTP/1.1\r\nHost: x\r\n\r\n');
     await second;
     assert.deepEqual(served, ['/1', '/2']);
+    await server.shutdown();
+  });
+
+  test('does not begin those that still wait when the server shuts down', async () => {
+    const served: string[] = [];
+    const server = makeServer('127.0.0.1', 0, (environ, start) => {
+      served.push(environ.PATH_INFO);
+      return hello(environ, start);
+    }, { handlerClass: Quiet });
+    const first = server.handleRequest();
+    await server.ready;
+    const clients = [];
+    for (const path of ['/1', '/2']) {
+      const arrived = once(server, 'request');
+      clients.push((await RawClient.connect(server.serverPort)).send(`GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`));
+      await arrived;
+    }
+    await first;
+    await server.shutdown();
+    assert.deepEqual(served, ['/1']);
+    assert.equal(await clients[1]?.rest(), '');
+  });
+
+  test('twice serves two, each its own', async () => {
+    const go = [deferred(), deferred()];
+    const served: string[] = [];
+    const server = makeServer('127.0.0.1', 0, async (environ, start) => {
+      await go[Number(environ.PATH_INFO.slice(1))]?.promise;
+      return hello(environ, start);
+    }, { handlerClass: Quiet });
+    const one = server.handleRequest().then(() => served.push('one'));
+    const two = server.handleRequest().then(() => served.push('two'));
+    await server.ready;
+    for (const path of ['/0', '/1']) {
+      const arrived = once(server, 'request');
+      (await RawClient.connect(server.serverPort)).send(`GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`);
+      await arrived;
+    }
+    go[1]?.resolve();
+    await two;
+    go[0]?.resolve();
+    await one;
+    assert.deepEqual(served, ['two', 'one']);
     await server.shutdown();
   });
 
@@ -298,6 +385,25 @@ describe('limits', () => {
     await serving;
   });
 
+  test('maxRequests: counts what is in flight, and lets it finish', async () => {
+    const go = deferred();
+    const server = makeServer('127.0.0.1', 0, async (environ, start) => {
+      if (environ.PATH_INFO === '/slow') await go.promise;
+      return hello(environ, start);
+    }, { handlerClass: Quiet, maxRequests: 2 });
+    const serving = server.serveForever();
+    await server.ready;
+    const arrived = once(server, 'request');
+    const slow = (await RawClient.connect(server.serverPort)).send('GET /slow HTTP/1.1\r\nHost: x\r\n\r\n');
+    await arrived;
+    const quick = (await RawClient.connect(server.serverPort)).send(GET);
+    assert.equal((await quick.response()).body, 'hello');
+    await assert.rejects(RawClient.connect(server.serverPort), /ECONNREFUSED/);
+    go.resolve();
+    assert.equal((await slow.response()).body, 'hello');
+    await serving;
+  });
+
   test('maxHeaderSize: more gets 431', async () => {
     await withServer(hello, async ({ port }) => {
       const answer = await exchange(port, `GET / HTTP/1.1\r\nHost: x\r\nX: ${'x'.repeat(2000)}\r\n\r\n`);
@@ -339,10 +445,45 @@ describe('limits', () => {
     }, { keepAliveTimeout: 1 });
   });
 
+  test('requestTimeout: may be shorter than what headers have by default', async () => {
+    await withServer(hello, async ({ port }) => {
+      assert.match(await exchange(port, 'GET / HTTP/1.1\r\n'), /^HTTP\/1\.1 408 /);
+    }, { requestTimeout: 50 });
+  });
+
   test('requestQueueSize: is the backlog', async () => {
-    const server = makeServer('127.0.0.1', 0, hello, { requestQueueSize: 7 });
+    const asked: unknown[] = [];
+    class Listening extends WSGIServer {
+      override listen(...args: unknown[]): this {
+        asked.push((args[0] as { backlog?: number }).backlog);
+        return (super.listen as (...args: unknown[]) => this)(...args);
+      }
+    }
+    const server = makeServer('127.0.0.1', 0, hello, { serverClass: Listening, requestQueueSize: 7 });
     assert.equal(server.requestQueueSize, 7);
+    assert.deepEqual(asked, [7]);
     await server.shutdown();
+  });
+});
+
+test('no name is looked up, neither of the server nor of a client', async (t) => {
+  for (const method of ['lookup', 'lookupService', 'reverse'] as const) {
+    const real = dns[method] as (...args: unknown[]) => unknown;
+    t.mock.method(dns, method, (...args: unknown[]) => {
+      // Node passes addresses through lookup(), too, which gives them back.
+      assert.equal(method === 'lookup' && isIP(String(args[0])) > 0, true, `${method}(${args[0]})`);
+      return real.apply(dns, args);
+    });
+  }
+  let environ: WSGIEnvironment | undefined;
+  await withServer((given, start) => {
+    environ = given;
+    return hello(given, start);
+  }, async ({ server, port }) => {
+    await exchange(port, GET_AND_CLOSE);
+    assert.equal(server.serverName, '127.0.0.1');
+    assert.equal(environ?.REMOTE_HOST, '');
+    assert.equal(environ?.REMOTE_ADDR, '127.0.0.1');
   });
 });
 
@@ -394,6 +535,43 @@ describe('a subclass', () => {
     assert.match(answer, /\r\nServer: Custom\/2\r\n/);
     assert.equal(errors.getValue(), 'value Custom/2');
     assert.deepEqual(messages, ['somewhere "GET / HTTP/1.1" 200 5']);
+  });
+
+  test('of the request handler may log in its own way', async () => {
+    const logged: string[] = [];
+    class Logging extends WSGIRequestHandler {
+      override logRequest(code: string, size: number): void {
+        logged.push(`${this.request.url} ${code} ${size}`);
+      }
+    }
+    const server = makeServer('127.0.0.1', 0, hello, { handlerClass: Logging });
+    await server.ready;
+    await exchange(server.serverPort, GET_AND_CLOSE);
+    await exchange(server.serverPort, 'GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n');
+    await server.shutdown();
+    assert.deepEqual(logged, ['/ 200 5', '/ 400 43']);
+  });
+
+  test('of the request handler may replace handle()', async () => {
+    class Teapot extends Quiet {
+      override async handle(): Promise<void> {
+        this.response.writeHead(418, "I'm a teapot", { 'Content-Length': 0, Connection: 'close' }).end();
+      }
+    }
+    await withServer(hello, async ({ port }) => {
+      assert.match(await exchange(port, GET), /^HTTP\/1\.1 418 I'm a teapot\r\n/);
+    }, { handlerClass: Teapot });
+  });
+
+  test("of the request handler gives errors to logMessage, unless it takes them itself", () => {
+    const messages: string[] = [];
+    class Logging extends WSGIRequestHandler {
+      override logMessage(message: string): void {
+        messages.push(message);
+      }
+    }
+    new Logging({} as never, {} as never, {} as never).logError('it is broken');
+    assert.deepEqual(messages, ['it is broken']);
   });
 
   test('of the request handler that fails itself costs one connection', async () => {
