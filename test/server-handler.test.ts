@@ -200,6 +200,17 @@ describe('a hook that is overridden', () => {
     assert.equal((await answer(Hooked)).raw, page('hello', 'X-Clean: yes\r\n'));
   });
 
+  test('cleanupHeaders, with a header that cannot be sent: nothing is, and it is reported', async () => {
+    class Hooked extends ServerHandler {
+      override cleanupHeaders(): void {
+        this.headers.set('No Name', 'yes');
+      }
+    }
+    const { raw, errors } = await answer(Hooked);
+    assert.equal(raw, '');
+    assert.match(errors, /Header name must be a valid HTTP token/);
+  });
+
   test('sendPreamble', async () => {
     class Hooked extends ServerHandler {
       override sendPreamble(): void {}

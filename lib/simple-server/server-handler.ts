@@ -111,8 +111,9 @@ export class ServerHandler extends SimpleHandler {
 
   override _abort(): void {
     this.logRequest();
-    // What has been sent should arrive, be it the head alone.
-    this.response.flushHeaders();
+    // What has been sent should arrive, be it the head alone. Where Node refused the
+    // head there is none, and it would make one up.
+    if (this.response.headersSent) this.response.flushHeaders();
     this.response.destroy();
   }
 
