@@ -3,6 +3,7 @@
 //
 // Mirrors wsgiref.simple_server.ServerHandler.
 
+import cluster from 'node:cluster';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
 import { SimpleHandler, formatDateTime } from '../handlers.ts';
@@ -41,7 +42,7 @@ export class ServerHandler extends SimpleHandler {
     stderr: ErrorStream,
     environ: WSGIEnvironment,
   ) {
-    super(stdin, response, stderr, environ, false, false);
+    super(stdin, response, stderr, environ, false, cluster.isWorker);
     this.request = request;
     this.response = response;
   }
@@ -56,8 +57,10 @@ export class ServerHandler extends SimpleHandler {
     this.sendPreamble();
     for (const [name, value] of this.headers) this.head.push(name, value);
     const status = this.status ?? '';
-    this.response.sendDate = false;
-    this.response.writeHead(Number(status.slice(0, 3)), status.slice(4), this.head);
+    const { response } = this;
+    response.sendDate = false;
+    const head = response.getHeaderNames().length > 0 ? this.addHead() : this.head;
+    response.writeHead(Number(status.slice(0, 3)), status.slice(4), head);
   }
 
   /** Begins the head with Date and Server. Unlike Python: Node writes the first line. */
@@ -131,6 +134,21 @@ export class ServerHandler extends SimpleHandler {
   override isDisconnect(error: unknown): boolean {
     const { errored } = this.request;
     return super.isDisconnect(error) || (errored !== null && isCausedBy(error, errored));
+  }
+
+  // A middleware before this application may have set headers. Ours replace them, but
+  // for those of which each has its own. Left to itself, Node replaces these as well,
+  // and Node 20 sends one alone where we have several of a name.
+  private addHead(): [] {
+    const pairs: Array<[name: string, value: string]> = [];
+    for (let index = 0; index < this.head.length; index += 2) {
+      pairs.push([this.head[index] ?? '', this.head[index + 1] ?? '']);
+    }
+    for (const [name] of pairs) {
+      if (!/^(?:set-cookie|vary)$/i.test(name)) this.response.removeHeader(name);
+    }
+    for (const [name, value] of pairs) this.response.appendHeader(name, value);
+    return [];
   }
 
   private logRequest(): void {
