@@ -4,6 +4,7 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
+import { checkApplication } from './handlers/checks.ts';
 import { formatException } from './handlers/exception.ts';
 import { StreamInput } from './io.ts';
 import { percentDecode } from './latin1.ts';
@@ -17,6 +18,12 @@ interface MountedRequest extends IncomingMessage {
   originalUrl?: string;
 }
 
+/** How a listener behaves. */
+export interface NodeListenerOptions {
+  /** Whether each request is a line on standard error, as the simple server's is. Default false. */
+  logRequests?: boolean;
+}
+
 /**
  * A request listener that asks `app`:
  *
@@ -24,14 +31,18 @@ interface MountedRequest extends IncomingMessage {
  *     express().use('/mounted', toNodeListener(app));
  *
  * Under a mount path, `SCRIPT_NAME` is that path. Requests are not logged: that is
- * the surrounding server's affair.
+ * the surrounding server's affair. Headers and cookies that a middleware before it has
+ * set go out with the application's own. Throws a TypeError if `app` is no function.
  */
 export function toNodeListener(
   app: WSGIApplication,
+  options: NodeListenerOptions = {},
 ): (request: IncomingMessage, response: ServerResponse) => void {
+  checkApplication(app);
   return (request, response) => {
     const server = { baseEnviron: baseEnviron(request), getApp: () => app };
     const handler = new ListenerHandler(request, response, server);
+    handler.logs = options.logRequests ?? false;
     handler.handle().catch((error: unknown) => {
       process.stderr.write(formatException(error));
       response.destroy();
@@ -40,7 +51,11 @@ export function toNodeListener(
 }
 
 class ListenerHandler extends WSGIRequestHandler {
-  override logRequest(): void {}
+  logs = false;
+
+  override logRequest(code: string, size: number): void {
+    if (this.logs) super.logRequest(code, size);
+  }
 
   override getEnviron(): WSGIEnvironment {
     const environ = super.getEnviron();

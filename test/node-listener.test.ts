@@ -1,13 +1,16 @@
 // The application as a listener of Node's own servers.
 
 import assert from 'node:assert/strict';
+import cluster from 'node:cluster';
 import { once } from 'node:events';
 import { type IncomingMessage, type RequestListener, type ServerResponse, createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 
 import { type WSGIApplication, toNodeListener } from '../lib/index.ts';
 import { bytes, text } from './support/bytes.ts';
+import { run } from './support/command.ts';
 
 const mirror: WSGIApplication = async (environ, start) => {
   const body = text(await environ['wsgi.input'].read());
@@ -28,7 +31,25 @@ async function serving(listener: RequestListener, use: (url: string, port: numbe
   }
 }
 
-describe('toNodeListener', () => {
+const self = fileURLToPath(import.meta.url);
+
+/** This file as a program: a process that starts a worker, asks it once and prints the answer. */
+async function clustered(): Promise<void> {
+  if (cluster.isWorker) {
+    createServer(toNodeListener((environ, start) => {
+      start('200 OK', [['Content-Type', 'text/plain']]);
+      return [bytes(`wsgi.multiprocess: ${environ['wsgi.multiprocess']}`)];
+    })).listen(0, '127.0.0.1');
+    return;
+  }
+  const worker = cluster.fork();
+  const [{ port }] = (await once(worker, 'listening')) as [AddressInfo];
+  process.stdout.write(await (await fetch(`http://127.0.0.1:${port}/`)).text());
+  worker.process.kill();
+}
+
+if (process.env['TSGIREF_TEST_CLUSTER'] !== undefined) await clustered();
+else describe('toNodeListener', () => {
   test('serves under http.createServer', async () => {
     await serving(toNodeListener(mirror), async (url, port) => {
       const response = await fetch(`${url}/a?b`, { method: 'POST', body: 'hello' });
@@ -52,6 +73,46 @@ describe('toNodeListener', () => {
       assert.equal(seen['PATH_INFO'], '/x');
       assert.equal(seen['REQUEST_URI'], '/moun%74/x?y');
     });
+  });
+
+  test('adds its headers and cookies to those of a middleware', async () => {
+    const listener = toNodeListener((_, start) => {
+      start('200 OK', [['Set-Cookie', 'b=2'], ['Set-Cookie', 'c=3'], ['Vary', 'Cookie'], ['X-Both', 'application']]);
+      return [];
+    });
+    const behind = (request: IncomingMessage, response: ServerResponse): void => {
+      response.setHeader('Set-Cookie', 'a=1');
+      response.setHeader('Vary', 'Origin');
+      response.setHeader('X-Both', 'middleware');
+      response.setHeader('X-First', 'middleware');
+      listener(request, response);
+    };
+    await serving(behind, async (url) => {
+      const { headers } = await fetch(url);
+      assert.deepEqual(headers.getSetCookie(), ['a=1', 'b=2', 'c=3']);
+      assert.equal(headers.get('vary'), 'Origin, Cookie');
+      assert.equal(headers.get('x-both'), 'application');
+      assert.equal(headers.get('x-first'), 'middleware');
+      assert.equal(headers.get('content-length'), '0');
+    });
+  });
+
+  for (const [options, lines] of [[undefined, 0], [{ logRequests: true }, 1]] as const) {
+    test(`logs ${lines} lines for a request with ${JSON.stringify(options)}`, async (t) => {
+      const written = t.mock.method(process.stderr, 'write', () => true);
+      await serving(toNodeListener(mirror, options), async (url) => void (await (await fetch(`${url}/x`)).text()));
+      const logged = written.mock.calls.map((call) => String(call.arguments[0]));
+      assert.equal(logged.filter((line) => /"GET \/x HTTP\/1\.1" 200 /.test(line)).length, lines);
+    });
+  }
+
+  test('tells the workers of node:cluster that they are several', async () => {
+    const { stdout, stderr } = await run([self], { cwd: '.', env: { ...process.env, TSGIREF_TEST_CLUSTER: '1' } });
+    assert.equal(stdout, 'wsgi.multiprocess: true', stderr);
+  });
+
+  test('takes nothing but an application', () => {
+    assert.throws(() => toNodeListener(undefined as never), /^TypeError: an application is a function \(environ, startResponse\), not undefined$/);
   });
 
   test('says so when the body has been read before it', async () => {
