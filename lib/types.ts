@@ -56,6 +56,10 @@ export interface WSGIEnvironment {
   REMOTE_ADDR?: string;
   /** Name of the client; `''`, since no name is ever looked up. */
   REMOTE_HOST?: string;
+  /** Name under which the client has logged in, where something has checked it. */
+  REMOTE_USER?: string;
+  /** How it has logged in, such as `Basic`. */
+  AUTH_TYPE?: string;
   /** The request target exactly as the client sent it. */
   REQUEST_URI?: string;
   /** `on` when the connection is encrypted. */

@@ -33,6 +33,7 @@ const app: WSGIApplication = async (environ, startResponse) => {
   const seen = {
     path: environ.PATH_INFO,
     script: environ.SCRIPT_NAME,
+    query: environ.QUERY_STRING,
     proxy: environ['HTTP_PROXY'] ?? 'none',
     home: (environ as unknown as Record<string, string>)['HOME'] ?? 'none',
     once: environ['wsgi.run_once'],
@@ -70,6 +71,11 @@ function tests(): void {
       assert.equal(seen['once'], true);
       assert.equal(seen['processes'], true);
       assert.equal(seen['home'], '/home/cgi', 'the process environment is in environ');
+    });
+
+    test('fills in the path and the query where the server left out what is empty', async () => {
+      const seen = body((await cgi({})).stdout);
+      assert.deepEqual([seen['script'], seen['path'], seen['query']], ['', '', '']);
     });
 
     test('reads no further than CONTENT_LENGTH', async () => {

@@ -32,7 +32,7 @@ export class BaseCGIHandler extends SimpleHandler {
  * A CGI program: `await new CGIHandler().run(app)` is all of it.
  *
  * Under CGI, a request header `Proxy` becomes `HTTP_PROXY`, which many an HTTP
- * client takes for its configuration; Unlike Python: it is not passed on.
+ * client takes for its configuration. Unlike Python: it is not passed on.
  */
 export class CGIHandler extends BaseCGIHandler {
   override wsgiRunOnce: boolean = true;
@@ -83,8 +83,15 @@ export function readEnviron(): Record<string, string> {
   return environ;
 }
 
+// A server may leave out what is empty (RFC 3875, section 4.1), but an application may
+// rely on these. Unlike Python: they are filled in.
 function cgiEnviron(): Record<string, string> {
-  const environ = readEnviron();
+  const environ: Record<string, string> = {
+    SCRIPT_NAME: '',
+    PATH_INFO: '',
+    QUERY_STRING: '',
+    ...readEnviron(),
+  };
   delete environ['HTTP_PROXY'];
   return environ;
 }
