@@ -2,8 +2,10 @@
 // its commands are run there, in order, with what they print compared.
 
 import assert from 'node:assert/strict';
-import { type SpawnSyncReturns, spawnSync } from 'node:child_process';
-import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { type ChildProcess, type SpawnSyncReturns, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
@@ -17,18 +19,22 @@ interface Block {
   language: string;
   text: string;
   line: number;
+  /** The paragraph above it. */
+  above: string;
 }
 
 const blocks: Block[] = [...readme.matchAll(/^```(\w*)\n([\s\S]*?)^```$/gm)].map((match) => ({
   language: match[1] ?? '',
   text: match[2] ?? '',
   line: readme.slice(0, match.index).split('\n').length,
+  above: readme.slice(0, match.index).trimEnd().split('\n').at(-1) ?? '',
 }));
 
-const programs = blocks.filter(({ language }) => language === 'ts');
+const programs = blocks.filter(({ language }) => language === 'ts' || language === 'js');
 const sessions = blocks.filter(({ language }) => language === 'console');
+const others = blocks.filter((block) => !programs.includes(block) && !sessions.includes(block));
 
-const fileName = (program: Block): string | undefined => /^\/\/ (\S+\.ts)\n/.exec(program.text)?.[1];
+const fileName = (program: Block): string => /^\/\/ (\S+\.[tj]s)\n/.exec(program.text)?.[1] ?? '';
 
 function has(program: string): boolean {
   return spawnSync(program, ['--version']).error === undefined;
@@ -36,35 +42,86 @@ function has(program: string): boolean {
 
 const stripsTypes = Boolean(Reflect.get(process.features, 'typescript'));
 
+/** A port below those that systems hand out by themselves, so that nobody else takes it. */
+async function findFreePort(): Promise<number> {
+  while (true) {
+    const server = createServer().listen(20_000 + Math.floor(Math.random() * 10_000), '127.0.0.1');
+    const [event] = await Promise.race([
+      once(server, 'listening').then(() => ['listening']),
+      once(server, 'error').then(() => ['error']),
+    ]);
+    if (event === 'error') continue;
+    const { port } = server.address() as { port: number };
+    await new Promise((resolve) => server.close(resolve));
+    return port;
+  }
+}
+
+/** A server that a program of the README is, once it has said that it serves. */
+class ProgramServing {
+  private readonly child: ChildProcess;
+  readonly banner: string;
+
+  private constructor(child: ChildProcess, banner: string) {
+    this.child = child;
+    this.banner = banner;
+  }
+
+  static async start(args: string[], cwd: string): Promise<ProgramServing> {
+    const child = spawn(process.execPath, args, { cwd, stdio: ['ignore', 'pipe', 'inherit'] });
+    const [line] = (await once(child.stdout, 'data')) as [Buffer];
+    return new ProgramServing(child, line.toString().trimEnd());
+  }
+
+  async stop(): Promise<void> {
+    if (this.child.exitCode !== null) return;
+    this.child.kill('SIGKILL');
+    await once(this.child, 'exit');
+  }
+}
+
 describe('README.md', () => {
   const folder = makeFolder({});
-  let serving: Serving | undefined;
+  // The ports that the README names, and those that stand for them here.
+  const ports = new Map<string, string>();
+  const serving = new Map<string, Serving | ProgramServing>();
 
-  before(() => {
+  const withOurPorts = (text: string): string => text.replace(/\b[89]000\b/g, (port) => ports.get(port) ?? port);
+  const withItsPorts = (text: string): string =>
+    [...ports].reduce((replaced, [its, ours]) => replaced.replaceAll(ours, its), text);
+
+  before(async () => {
+    for (const port of ['8000', '9000']) ports.set(port, String(await findFreePort()));
     writeFileSync(join(folder.path, 'package.json'), '{ "type": "module" }');
-    for (const program of programs) writeFileSync(join(folder.path, fileName(program) ?? ''), program.text);
+    for (const program of programs) {
+      writeFileSync(join(folder.path, fileName(program)), withOurPorts(program.text));
+    }
     mkdirSync(join(folder.path, 'node_modules'));
     symlinkSync(ROOT, join(folder.path, 'node_modules/tsgiref'), 'junction');
     symlinkSync(join(ROOT, 'node_modules/@types'), join(folder.path, 'node_modules/@types'), 'junction');
   });
 
   after(async () => {
-    await serving?.stop('SIGKILL');
+    for (const server of serving.values()) await server.stop();
     folder.remove();
   });
 
-  test('has programs and sessions, and nothing else that looks like code', () => {
-    assert.ok(programs.length >= 5 && sessions.length >= 3, 'blocks were found');
+  test('has programs and sessions, and says of all else that looks like code why it is not run', () => {
+    assert.ok(programs.length >= 20 && sessions.length >= 30, 'blocks were found');
     for (const program of programs) assert.ok(fileName(program), `line ${program.line} names its file`);
-    const others = blocks.filter(({ language }) => !['ts', 'console', 'text'].includes(language));
-    assert.deepEqual(others, []);
+    const names = programs.map(fileName);
+    assert.deepEqual(names, [...new Set(names)], 'each file is there once');
+    for (const { language, text, above, line } of others) {
+      const isDrawing = language === 'text' && text.includes('─▶');
+      assert.ok(isDrawing || above.startsWith('*Not run by this project'), `line ${line}`);
+    }
   });
 
   test('has programs that type-check', () => {
     const compiler = join(ROOT, 'node_modules/typescript/bin/tsc');
     const options = ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2022', '--types', 'node'];
     options.push('--erasableSyntaxOnly', '--verbatimModuleSyntax', '--allowImportingTsExtensions');
-    const files = programs.map((program) => fileName(program) ?? '');
+    const files = programs.map(fileName).filter((name) => name.endsWith('.ts'));
     const { stdout } = spawnSync(process.execPath, [compiler, ...options, ...files], {
       cwd: folder.path,
       encoding: 'utf8',
@@ -75,42 +132,42 @@ describe('README.md', () => {
   for (const session of sessions) {
     const [, command = '', expected = ''] = /^\$ (.*)\n([\s\S]*)$/.exec(session.text) ?? [];
     test(`line ${session.line}: ${command}`, async (context) => {
-      if (command.startsWith('npx tsgiref ') && !command.includes('--request')) {
-        await serving?.stop();
-        serving = await Serving.start(command.split(' ').slice(2), { cwd: folder.path });
-        const banner = serving.banner.replace(/:\d+\//, ':8000/');
-        assert.equal(`${banner}\n`, expected);
+      if (process.platform === 'win32') return context.skip('the commands are for a POSIX shell');
+      const startsServer = expected.startsWith('Serving ');
+      const [port = '8000'] = /\b[89]000\b/.exec(command + expected) ?? [];
+      if (startsServer) {
+        await serving.get(port)?.stop();
+        serving.delete(port);
+      }
+      if (/\bnode .*\.ts/.test(command) && !stripsTypes) return context.skip('this Node does not strip types');
+      if (startsServer) {
+        const server = await startServer(command, port);
+        serving.set(port, server);
+        assert.equal(`${withItsPorts(server.banner)}\n`, expected);
         return;
       }
-      const program = /\bcurl\b/.test(command) ? 'curl' : 'node';
-      if (!has(program)) return context.skip(`there is no ${program} on this machine`);
-      if (/\bnode \S+\.ts/.test(command) && !stripsTypes) return context.skip('this Node does not strip types');
-      if (process.platform === 'win32') return context.skip('the commands are for a POSIX shell');
+      const isCurl = /\bcurl\b/.test(command);
+      if (isCurl && !has('curl')) return context.skip('there is no curl on this machine');
+      if (isCurl && !serving.has(port)) return context.skip('its server could not be started');
       const printed = runInShell(command).stdout.replace(/(file:\/\/)?\S*tsgiref-test-\w+\//g, '');
-      assert.equal(normalize(printed), normalize(expected));
+      assert.equal(normalize(withItsPorts(printed)), normalize(expected));
     });
+  }
+
+  async function startServer(command: string, port: string): Promise<Serving | ProgramServing> {
+    const [program, ...args] = withOurPorts(command).split(' ');
+    if (program === 'node') return ProgramServing.start(args, folder.path);
+    return Serving.start([...args.slice(1), '--port', ports.get(port) ?? ''], { cwd: folder.path });
   }
 
   function runInShell(command: string): SpawnSyncReturns<string> {
-    const port = new URL(serving?.url ?? 'http://127.0.0.1:1/').port;
-    const here = command.replaceAll(':8000/', `:${port}/`).replace(/\bcurl\b/, 'curl --silent --max-time 10');
-    const path = `${join(process.execPath, '..')}:${process.env['PATH']}`;
-    const env = { PATH: path };
-    const built = here.replace(/^npx tsgiref /, `node '${COMMAND}' `);
-    const both = built.includes('2>') ? built : `${built} 2>&1`;
+    const here = withOurPorts(command)
+      .replace(/\bcurl\b/, 'curl --silent --show-error --max-time 10')
+      .replace(/\bnpx tsgiref /, `node '${COMMAND}' `);
+    const both = here.includes('2>') ? here : `${here} 2>&1`;
+    const env = { PATH: `${join(process.execPath, '..')}:${process.env['PATH']}` };
     return spawnSync('sh', ['-c', both], { cwd: folder.path, encoding: 'utf8', env, timeout: 20_000 });
   }
-
-  test('has a test among its programs that passes', (context) => {
-    if (!stripsTypes) return context.skip('this Node does not strip types');
-    const { status, stdout } = spawnSync(process.execPath, ['--test', 'hello.test.ts'], {
-      cwd: folder.path,
-      encoding: 'utf8',
-      // The runner marks its children so that they report in its own form.
-      env: { ...process.env, NODE_TEST_CONTEXT: undefined },
-    });
-    assert.equal(status, 0, stdout);
-  });
 
   test('has every rule of the validator in its table, as the validator has it', () => {
     const kinds = { error: 'error', warning: 'warning', off: 'option' };
@@ -126,16 +183,32 @@ describe('README.md', () => {
     for (const option of Object.keys(OPTIONS)) assert.ok(named.has(option), `--${option}`);
   });
 
-  test('names every value that the package exports, and no other', () => {
-    const table = /\| module \| holds[\s\S]*?\n\n/.exec(readme)?.[0] ?? '';
-    const named = [...table.matchAll(/`([A-Za-z]+)`/g)].map((match) => match[1] ?? '');
-    assert.ok(named.length > 20, 'the table was found');
-    for (const name of Object.keys(everything)) assert.ok(named.includes(name), `${name} is in the table`);
-    const types = readFileSync(join(ROOT, 'lib/types.ts'), 'utf8');
-    for (const name of named) {
-      const known = name in everything || new RegExp(`export (type|interface) ${name}\\b`).test(types);
-      assert.ok(known || name === 'io', `${name} is exported`);
+  const reference = readme.slice(readme.indexOf('\n### Names\n'), readme.indexOf('\n### Environ\n'));
+  const firstCells = (table: string): string[] =>
+    [...table.matchAll(/^\| (.*?) \|/gm)].flatMap(([, cell = '']) =>
+      [...cell.matchAll(/`([^`]+)`/g)].map((match) => match[1] ?? ''),
+    );
+
+  test('names what each module exports, and nothing else', async () => {
+    const tables = [...reference.matchAll(/^\| `tsgiref\/([a-z-]+)` \|.*\n\|[-|]+\n([\s\S]*?)\n\n/gm)];
+    assert.equal(tables.length, 7);
+    for (const [, module = '', table = ''] of tables) {
+      const source = readFileSync(join(ROOT, `lib/${module}.ts`), 'utf8');
+      const types = module === 'types' ? [...source.matchAll(/^export (?:type|interface) (\w+)/gm)] : [];
+      const values = Object.keys(await import(`../lib/${module}.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`));
+      const exported = [...types.map((match) => match[1]), ...values];
+      assert.deepEqual(firstCells(table).sort(), exported.sort(), module);
     }
+    for (const name of Object.keys(everything)) assert.ok(reference.includes(`\`${name}\``), `${name} is in a table`);
+  });
+
+  test('names every key of environ that its type has, and no other', () => {
+    const table = /\n### Environ\n[\s\S]*?\n\n\|([\s\S]*?)\n\n/.exec(readme)?.[1] ?? '';
+    const source = readFileSync(join(ROOT, 'lib/types.ts'), 'utf8');
+    const [, members = ''] = /interface WSGIEnvironment \{([\s\S]*?)\n\}/.exec(source) ?? [];
+    const keys = [...members.matchAll(/^  '?([A-Z][A-Z_]+|wsgi\.\w+)'?\??:/gm)].map((match) => match[1] ?? '');
+    assert.ok(keys.length > 20, 'the keys were found');
+    assert.deepEqual(firstCells(table).sort(), [...keys, 'HTTP_…'].sort());
   });
 
   test('has links that lead somewhere', () => {
@@ -146,6 +219,16 @@ describe('README.md', () => {
     assert.ok(anchors.length > 0);
     for (const anchor of anchors) assert.ok(headings.includes(anchor), `#${anchor} is a heading`);
   });
+
+  test('names files that exist', () => {
+    const files = [...readme.matchAll(/`((?:lib|test)\/[\w./-]+|[\w-]+\/)`/g)].map((match) => match[1] ?? '');
+    assert.ok(files.length > 5);
+    for (const file of files) {
+      if (file === 'dist/') continue;
+      const path = /^(lib|test)\//.test(file) ? file : `lib/${file}`;
+      assert.ok(existsSync(join(ROOT, path)), path);
+    }
+  });
 });
 
 // What differs from one run to the next, or from one Node to the next.
@@ -154,5 +237,8 @@ function normalize(text: string): string {
     .replaceAll('\r\n', '\n')
     .replace(/^#1 +\d+\.\d ms/gm, '#1 … ms')
     .replace(/^Date: .*$/gm, 'Date: …')
+    .replace(/dur=\d+$/gm, 'dur=…')
+    .replace(/^[#ℹ] pass/gm, 'ℹ pass')
+    .replace(/^curl: \(18\) .*$/gm, 'curl: (18) …')
     .replace(/Node\.js\/[\d.]+/g, 'Node.js/…');
 }
