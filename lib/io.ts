@@ -144,7 +144,8 @@ export class StreamInput implements InputStream {
   }
 
   readline(size?: number): Promise<Uint8Array> {
-    return this.take('readline', size, true);
+    const line = size === undefined ? this.lineAtHand() : undefined;
+    return line === undefined ? this.take('readline', size, true) : Promise.resolve(line);
   }
 
   /**
@@ -165,7 +166,7 @@ export class StreamInput implements InputStream {
   }
 
   [Symbol.asyncIterator](): AsyncIterator<Uint8Array> {
-    return iterateLines(this);
+    return { next: () => this.nextLine() };
   }
 
   // Gathers pieces of chunks up to `size` bytes, the first LF if `line`, or the end.
@@ -202,6 +203,27 @@ export class StreamInput implements InputStream {
     const taken = newline === -1 ? piece : piece.subarray(0, newline + 1);
     this.offset += taken.length;
     return taken;
+  }
+
+  // Most lines are whole in the chunk at hand, and need not be waited for.
+  private nextLine(): Promise<IteratorResult<Uint8Array>> {
+    const value = this.lineAtHand();
+    return value === undefined ? this.waitForLine() : Promise.resolve({ done: false, value });
+  }
+
+  private async waitForLine(): Promise<IteratorResult<Uint8Array>> {
+    const value = await this.readline();
+    return value.length === 0 ? { done: true, value: undefined } : { done: false, value };
+  }
+
+  private lineAtHand(): Uint8Array | undefined {
+    if (this.reading) return undefined;
+    const start = this.offset;
+    const newline = this.chunk.indexOf(LF, start);
+    if (newline === -1) return undefined;
+    this.offset = newline + 1;
+    const { buffer, byteOffset } = this.chunk;
+    return new Uint8Array(buffer, byteOffset + start, newline + 1 - start);
   }
 
   // Fetches the next chunk that is not empty; false at the end.

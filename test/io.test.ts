@@ -195,6 +195,18 @@ describe('StreamInput', () => {
     assert.equal(text(await input.read()), 'bc');
   });
 
+  test('refuses a line, too, that is asked for while an earlier read waits', async () => {
+    const input = new StreamInput(source('one\ntwo\n', 'three\n'));
+    const lines = input[Symbol.asyncIterator]();
+    assert.equal(text((await lines.next()).value), 'one\n');
+    let waits = true;
+    const rest = input.read().finally(() => (waits = false));
+    const outcomes: Array<Promise<unknown>> = [];
+    for (; waits; await undefined) outcomes.push(lines.next().catch((error: Error) => error.message));
+    assert.equal(text(await rest), 'two\nthree\n', 'nothing is lost to it');
+    assert.match(String(await outcomes[0]), /^wsgi\.input\.readline\(\) was called while an earlier read still waits/);
+  });
+
   test('gives a line of 100 MiB', async () => {
     const mebibyte = new Uint8Array(1024 * 1024).fill(0x61);
     async function* long(): AsyncGenerator<Uint8Array> {
