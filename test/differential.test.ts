@@ -17,6 +17,7 @@ import {
   shiftPathInfo,
 } from '../lib/index.ts';
 import { percentDecode } from '../lib/latin1.ts';
+import { SEED, makeChance } from './support/random.ts';
 
 // Reads {question: [input, …]} and writes {question: [answer, …]}.
 const PYTHON = String.raw`
@@ -62,32 +63,7 @@ questions = json.load(sys.stdin)
 json.dump({name: [ask[name](i) for i in inputs] for name, inputs in questions.items()}, sys.stdout)
 `;
 
-// A generator of its own, so that every run asks the same (mulberry32).
-let state = 0x5eed;
-function random(): number {
-  state = (state + 0x6d2b79f5) | 0;
-  let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-  mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-  return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-}
-
-function below(limit: number): number {
-  return Math.floor(random() * limit);
-}
-
-function pick<T>(from: readonly [T, ...T[]]): T {
-  return from[below(from.length)] ?? from[0];
-}
-
-function times<T>(count: number, make: () => T): T[] {
-  return Array.from({ length: count }, make);
-}
-
-/** Up to `most` characters from U+0000 to U+00FF, or those of them that `allowed` matches. */
-function latin1(most: number, allowed = /[^]/): string {
-  const characters = times(below(most + 1), () => String.fromCharCode(below(0x100)));
-  return characters.filter((character) => allowed.test(character)).join('');
-}
+const { random, below, pick, times, latin1 } = makeChance(SEED);
 
 type Operation = [method: string, args: Array<string | null | Record<string, string | null>>];
 
@@ -209,7 +185,7 @@ function compare<Name extends keyof typeof questions>(
   assert.equal(theirs[name].length, questions[name].length);
   for (const [index, input] of questions[name].slice(0, count).entries()) {
     const ours: unknown = JSON.parse(JSON.stringify(answer(structuredClone(input)), nullIfUndefined));
-    assert.deepEqual({ input, answer: ours }, { input, answer: theirs[name][index] });
+    assert.deepEqual({ seed: SEED, input, answer: ours }, { seed: SEED, input, answer: theirs[name][index] });
   }
 }
 
@@ -228,7 +204,8 @@ function fromJson(input: Environ): Partial<WSGIEnvironment> {
 }
 
 describe('as in Python', { skip: missing }, () => {
-  test('Headers, after any series of operations', () => {
+  test('Headers, after any series of operations', (context) => {
+    context.diagnostic(`seed ${SEED}`);
     compare('headers', (operations) => {
       const headers = new Headers();
       const answers = operations.map(([method, args]) => Reflect.get(headers, method).apply(headers, args));

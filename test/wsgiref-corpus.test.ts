@@ -9,6 +9,7 @@ import { after, before, describe, test } from 'node:test';
 import type { WSGIApplication, WSGIServer } from '../lib/index.ts';
 import { WSGIRequestHandler, makeServer } from '../lib/index.ts';
 import { bytes } from './support/bytes.ts';
+import { type Chance, eachRound } from './support/random.ts';
 import { exchange } from './support/wire.ts';
 
 const hasPython = spawnSync('python3', ['-c', 'import wsgiref.simple_server']).status === 0;
@@ -209,6 +210,24 @@ const corpus: Array<[title: string, request: string]> = [
   ['forty headers', get('/', ...Array.from({ length: 40 }, (_, index) => `X-${index}: v`))],
 ];
 
+// Any request that both should read alike: one slash at the beginning, and no header
+// that the list below has.
+function randomRequest({ below, happens, latin1, pick, times }: Chance): string {
+  const segment = (): string => pick(['a', '..', '.', '', '%2f', '%e9', '%C3%A9', '%25', '%', '%zz', '%00', '+', ';x=1', '~']);
+  const path = `/${times(below(6), segment).join(pick(['/', '', '/']))}`.replace(/^\/\/+/, '/');
+  const query = happens(0.5) ? `?${times(below(4), () => pick(['a=b', '&', '?', '%20', '/', '%', '=']))}` : '';
+  const name = (): string => pick(['X-A', 'x-a', 'X-B', 'Accept', 'accept-language', 'User-Agent', "X!#$%&'*+.^`|~", 'Via']);
+  // To Python, U+0085 and U+00A0 are blanks, and the former ends a line.
+  const value = (): string => latin1(8, /[\t\x20-\x7e\x80-\x84\x86-\x9f\xa1-\xff]/).trim();
+  const headers = times(below(8), () => `${name()}:${pick(['', ' ', '  ', '\t'])}${value()}${pick(['', ' '])}`);
+  const body = latin1(50);
+  const hasBody = happens(0.4);
+  if (hasBody) headers.splice(below(headers.length + 1), 0, `Content-Length: ${body.length}`);
+  if (hasBody && happens(0.5)) headers.push(`content-type: ${pick(['a/b', 'text/html; charset=utf-8'])}`);
+  const line = `${hasBody ? pick(['POST', 'PUT', 'PATCH']) : pick(['GET', 'DELETE', 'OPTIONS'])} ${path}${query} HTTP/1.0`;
+  return [line, ...headers, '', hasBody ? body : ''].join('\r\n');
+}
+
 // What must differ: the variable, its value here and in Python, and the reason.
 const differences: Array<[request: string, key: string, ours: string | undefined, python: string | undefined, reason: string]> = [
   [get('/', 'Cookie: a=1', 'Cookie: b=2'), 'HTTP_COOKIE', 'a=1; b=2', 'a=1,b=2', 'a comma is part of a cookie'],
@@ -265,20 +284,24 @@ describe('beside wsgiref', { skip: hasPython ? false : 'there is no python3 here
     await ours.shutdown();
   });
 
-  for (const [title, request] of corpus) {
-    test(title, async () => {
-      const theirs = parse(await exchange(pythonPort, Buffer.from(request, 'latin1')));
-      const mine = parse(await exchange(ours.serverPort, Buffer.from(request, 'latin1')));
-      assert.equal(mine.status, theirs.status);
-      assert.equal(mine.body, theirs.body);
-      assert.deepEqual(mine.headers, theirs.headers);
+  async function assertSame(request: string): Promise<void> {
+    const theirs = parse(await exchange(pythonPort, Buffer.from(request, 'latin1')));
+    const mine = parse(await exchange(ours.serverPort, Buffer.from(request, 'latin1')));
+    assert.equal(mine.status, theirs.status);
+    assert.equal(mine.body, theirs.body);
+    assert.deepEqual(mine.headers, theirs.headers);
 
-      const [seen, expected] = [comparable(mine.environ), comparable(theirs.environ)];
-      // Python has a default type where the client sent none.
-      if (seen['CONTENT_TYPE'] === undefined && expected['CONTENT_TYPE'] === 'text/plain') delete expected['CONTENT_TYPE'];
-      assert.deepEqual(seen, expected);
-    });
+    const [seen, expected] = [comparable(mine.environ), comparable(theirs.environ)];
+    // Python has a default type where the client sent none.
+    if (seen['CONTENT_TYPE'] === undefined && expected['CONTENT_TYPE'] === 'text/plain') delete expected['CONTENT_TYPE'];
+    assert.deepEqual(seen, expected);
   }
+
+  for (const [title, request] of corpus) test(title, () => assertSame(request));
+
+  test('requests made by chance', async (context) => {
+    await eachRound(context, 100, async (chance) => assertSame(randomRequest(chance)));
+  });
 
   for (const [request, key, mine, theirs, reason] of differences) {
     test(`${key} differs: ${reason}`, async () => {

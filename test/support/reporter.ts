@@ -43,6 +43,8 @@ class FileReport implements Counts {
   failed = 0;
   skipped = 0;
   milliseconds = 0;
+  // Where its chance began, if it said so.
+  seed = '';
   broken = false;
   output = '';
   readonly path: string;
@@ -60,6 +62,7 @@ class FileReport implements Counts {
     const tests = this.passed + this.failed + this.skipped;
     let text = `${this.broken ? 'FAIL' : 'ok  '} ${this.path} (${tests} tests, ${this.failed} failed`;
     if (this.skipped > 0) text += `, ${this.skipped} skipped`;
+    if (this.seed !== '') text += `, ${this.seed}`;
     text += `, ${Math.round(this.milliseconds)} ms)\n`;
     if (!this.broken) return text;
     for (const failure of this.failures) text += `\n${failure}\n`;
@@ -114,6 +117,7 @@ function record(file: FileReport, type: string, data: TestEvent['data']): void {
       break;
     case 'test:diagnostic':
       // Errors after a test's end are reported in no other way.
+      if (/^seed \d+$/.test(data.message ?? '')) file.seed = data.message ?? '';
       if (/^(Error|Warning):/.test(data.message ?? '')) file.output += `${data.message}\n`;
       break;
     case 'test:start':
