@@ -33,9 +33,14 @@ const headerKeyShape = server.warning('http-key-shape', 'RFC 3875 §4.1.18',
   'A request header is named HTTP_ and its name in capitals, with _ for each dash.',
   'Name it like HTTP_USER_AGENT.');
 
+const queryShape = server.warning('query-string-shape', 'RFC 3986 §3.4',
+  'QUERY_STRING is what follows the ?, still percent-encoded, up to any #.',
+  'Cut the target at the first ? and pass on the rest as it is.');
+
 // Decoded paths may hold any byte.
 const FROM_HEAD = /^(?:HTTP_|CONTENT_|QUERY_STRING$|REQUEST_METHOD$|SERVER_PROTOCOL$)/;
-const HEADER_KEY = /^HTTP_[A-Z0-9_]+$/;
+// A token, with what becomes of its dashes and small letters left out.
+const HEADER_KEY = /^HTTP_[A-Z0-9_!#$%&'*+.^`|~]+$/;
 const NOT_A_BYTE = /[^\x00-\xff]/u;
 const BREAKS_LINES = /[\x00\r\n]/;
 
@@ -130,10 +135,7 @@ const BY_NAME: Table = [
       (protocol) => !/^HTTP\/[0-9](?:\.[0-9])?$/.test(protocol)),
   ]],
   ['QUERY_STRING', [
-    check(server.warning('query-string-shape', 'RFC 3986 §3.4',
-      'QUERY_STRING is what follows the ?, still percent-encoded, up to any #.',
-      'Cut the target at the first ? and pass on the rest as it is.'),
-      (query) => /^\?|#|[^\x20-\x7e]/.test(query)),
+    check(queryShape, (query) => /#|[^\x20-\x7e]/.test(query)),
   ]],
   ['SCRIPT_NAME', [
     check(server.error('script-name-not-root', ENVIRON,
@@ -295,6 +297,12 @@ function checkAgreement(exchange: Exchange, environ: Record<string, unknown>): v
   }
   if (environ['CONTENT_LENGTH'] && environ['HTTP_TRANSFER_ENCODING']) {
     exchange.fault(codingWithLength, 'passed both CONTENT_LENGTH and HTTP_TRANSFER_ENCODING');
+  }
+  // The client may have sent two question marks, and then the second is the query's.
+  const query = environ['QUERY_STRING'];
+  const wasSentSo = String(environ['REQUEST_URI']).includes('??');
+  if (typeof query === 'string' && query.startsWith('?') && !wasSentSo) {
+    exchange.fault(queryShape, `set QUERY_STRING to ${quote(query)}`);
   }
   const https = environ['HTTPS'];
   const scheme = environ['wsgi.url_scheme'];

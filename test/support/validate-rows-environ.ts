@@ -129,6 +129,12 @@ export const ENVIRON_ROWS: Row[] = [
     set('QUERY_STRING', '?a=1'),
     set('QUERY_STRING', 'a=?&b=%20'),
   ),
+  row(
+    'query-string-shape',
+    /"a#b"/,
+    set('QUERY_STRING', 'a#b'),
+    set('QUERY_STRING', '?a', { REQUEST_URI: '/??a' }),
+  ),
   row('script-name-slash', /"app"/, set('SCRIPT_NAME', 'app'), set('SCRIPT_NAME', '/app')),
   row(
     'script-name-not-root',
@@ -208,6 +214,12 @@ export const ENVIRON_ROWS: Row[] = [
     /"HTTP_User-Agent"/,
     set('HTTP_User-Agent', 'x'),
     set('HTTP_USER_AGENT', 'x'),
+  ),
+  row(
+    'http-key-shape',
+    /"HTTP_User_Agent"/,
+    set('HTTP_User_Agent', 'x'),
+    set("HTTP_X!#$%&'*+^`|~1", 'x'),
   ),
   row('http-host-syntax', /"a b"/, set('HTTP_HOST', 'a b'), set('HTTP_HOST', '[::1]:80')),
   row(
