@@ -343,6 +343,31 @@ describe('shutdown', () => {
     });
   });
 
+  test('lets all requests in a row on one connection finish, and closes with the last', async () => {
+    const [called, release] = [deferred(), deferred()];
+    let calls = 0;
+    const waiting: WSGIApplication = async (_environ, startResponse) => {
+      calls += 1;
+      if (calls === 3) called.resolve();
+      await release.promise;
+      startResponse('200 OK', []);
+      return [bytes('done')];
+    };
+    await withServer(waiting, async ({ server, port }) => {
+      const client = await RawClient.connect(port);
+      client.send(GET.repeat(3));
+      await called.promise;
+      const closed = server.shutdown();
+      release.resolve();
+      const responses = (await client.rest()).split(/(?=HTTP\/1\.1 200 OK\r\n)/);
+      assert.deepEqual(
+        responses.map((response) => [/^Connection: (.*)\r$/m.exec(response)?.[1], response.endsWith('\r\n\r\ndone')]),
+        [['keep-alive', true], ['keep-alive', true], ['close', true]],
+      );
+      await closed;
+    });
+  });
+
   test('before it is bound is a shutdown, too', async () => {
     const server = makeServer('127.0.0.1', 0, hello);
     await server.shutdown();

@@ -213,7 +213,7 @@ export class WSGIServer extends Server {
     const served = this.whenServed.shift();
     response.once('close', () => {
       this.inFlight.delete(response);
-      if (this.stopping) request.socket.destroySoon();
+      if (this.stopping && !this.isBusy(request.socket)) request.socket.destroySoon();
       served?.();
     });
     this.requestsLeft -= 1;
@@ -251,7 +251,10 @@ export class WSGIServer extends Server {
       return;
     }
     if (this.listening) this.close();
-    for (const response of this.inFlight) response.shouldKeepAlive = false;
+    // Of several in a row on one connection, the last says that it closes.
+    const last = new Map<Socket, ServerResponse>();
+    for (const response of this.inFlight) last.set(response.req.socket, response);
+    for (const response of last.values()) response.shouldKeepAlive = false;
     // Node alone would wait for connections that have not sent a byte.
     for (const socket of this.sockets) {
       if (isOver(socket)) socket.destroy();
