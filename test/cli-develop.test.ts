@@ -57,7 +57,7 @@ async function serving(args: string[], use: (server: Serving, folder: string) =>
     try {
       await use(server, folder.path);
     } finally {
-      await server.stop('SIGKILL');
+      await server.stop();
     }
   } finally {
     folder.remove();
@@ -236,7 +236,7 @@ describe('other ways to run it', () => {
         await exchange(Number(port), 'GET / HTTP/1.1\r\nHost: x\r\n\r\n');
         assert.equal(await server.stop('SIGINT'), 0);
       } finally {
-        await server.stop('SIGKILL');
+        await server.stop();
       }
     } finally {
       folder.remove();

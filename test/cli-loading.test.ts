@@ -50,7 +50,7 @@ async function answer(
     await server.printed(/"GET \/ HTTP/);
     return { text, stderr: server.stderr };
   } finally {
-    await server.stop('SIGKILL');
+    await server.stop();
   }
 }
 

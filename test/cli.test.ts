@@ -55,7 +55,7 @@ async function serving(
     try {
       await use(server);
     } finally {
-      await server.stop('SIGKILL');
+      await server.stop();
     }
   } finally {
     folder.remove();

@@ -13,7 +13,7 @@ import { type ResponseBody, type ResponseHeaders, type Status, type WSGIApplicat
 import { bytes } from './support/bytes.ts';
 import { type Chance, eachRound } from './support/random.ts';
 import { type StrictResponse, readResponses } from './support/strict.ts';
-import { exchange } from './support/wire.ts';
+import { connectionsLeft, exchange } from './support/wire.ts';
 
 const SHAPES = ['array', 'set', 'generator', 'async generator', 'readable', 'web stream', 'written', 'all generator'] as const;
 
@@ -284,7 +284,6 @@ describe('applications made by chance', () => {
       await assertClosed(fate);
       assert.equal(errors.getValue(), '', JSON.stringify({ shape: plan.shape }));
     });
-    const open = await new Promise((resolve) => server.getConnections((_error, count) => resolve(count)));
-    assert.equal(open, 0, 'no connection is left');
+    assert.equal(await connectionsLeft(server), 0, 'no connection is left');
   });
 });

@@ -13,6 +13,7 @@ import { type WSGIApplication, WSGIRequestHandler, type WSGIServer, StringIO, ma
 import { bytes } from './support/bytes.ts';
 import { type Chance, eachRound, makeChance } from './support/random.ts';
 import { readResponses } from './support/strict.ts';
+import { connectionsLeft } from './support/wire.ts';
 
 const latin1 = (data: Uint8Array): string => Buffer.from(data).toString('latin1');
 
@@ -238,7 +239,6 @@ describe('requests made by chance', () => {
       for (const { status } of responses.slice(methods.length)) assert.ok(status >= 400, String(status));
       await assertSound();
     });
-    const count = await new Promise((resolve) => server.getConnections((_error, open) => resolve(open)));
-    assert.equal(count, 0, 'no connection is left');
+    assert.equal(await connectionsLeft(server), 0, 'no connection is left');
   });
 });

@@ -27,6 +27,7 @@ export class SimpleHandler extends BaseHandler {
   stderr: ErrorStream;
   baseEnv: Readonly<Record<string, unknown>>;
   private pending: PendingWrites | undefined = undefined;
+  private underWay: Sent = undefined;
 
   constructor(
     stdin: InputStream,
@@ -62,14 +63,22 @@ export class SimpleHandler extends BaseHandler {
       this.pending ??= new PendingWrites(this.stdout);
       return this.pending.write(data);
     }
-    const taken = this.stdout.write(data);
-    if (taken instanceof Promise) return taken.then((count) => this.writeRest(data, count));
-    return this.writeRest(data, taken);
+    // A sink that takes its time may take a part, and the rest comes before the next.
+    const { underWay } = this;
+    const sent = underWay ? underWay.then(() => this.writeWhole(data)) : this.writeWhole(data);
+    this.underWay = sent;
+    return sent;
   }
 
   override _flush(): Sent {
     const flushed = this.stdout.flush?.();
     return flushed instanceof Promise ? flushed.then(() => undefined) : undefined;
+  }
+
+  private writeWhole(data: Uint8Array): Sent {
+    const taken = this.stdout.write(data);
+    if (taken instanceof Promise) return taken.then((count) => this.writeRest(data, count));
+    return this.writeRest(data, taken);
   }
 
   // A write that takes a part only is an old fault of raw streams: Python goes on
@@ -81,7 +90,7 @@ export class SimpleHandler extends BaseHandler {
       `stdout.write() took ${taken} of ${data.length} bytes; it should take all`,
       'DeprecationWarning',
     );
-    return this._write(data.subarray(taken));
+    return this.writeWhole(data.subarray(taken));
   }
 }
 

@@ -25,6 +25,12 @@ export function makeFolder(files: Record<string, string>): { path: string; remov
   return { path, remove: () => rmSync(path, { recursive: true, force: true }) };
 }
 
+// What a child runs counts in the coverage, too, whatever else it is not to see.
+function childEnv(env: NodeJS.ProcessEnv = process.env): NodeJS.ProcessEnv {
+  const { NODE_V8_COVERAGE } = process.env;
+  return NODE_V8_COVERAGE === undefined ? env : { ...env, NODE_V8_COVERAGE };
+}
+
 export interface Ended {
   status: number | null;
   stdout: string;
@@ -38,7 +44,7 @@ export async function run(
 ): Promise<Ended> {
   const child = spawn(process.execPath, args, {
     cwd: options.cwd,
-    env: options.env ?? process.env,
+    env: childEnv(options.env),
     stdio: 'pipe',
   });
   child.stdin.end(options.input ?? '');
@@ -66,7 +72,7 @@ export class Serving {
     args: readonly string[],
     { cwd, env = process.env, command = COMMAND }: { cwd: string; env?: NodeJS.ProcessEnv; command?: string },
   ): Promise<Serving> {
-    const child = spawn(process.execPath, [command, '--port', '0', ...args], { cwd, env, stdio: 'pipe' });
+    const child = spawn(process.execPath, [command, '--port', '0', ...args], { cwd, env: childEnv(env), stdio: 'pipe' });
     const output = collect(child);
     while (!/^Serving .*\n/m.test(output().stderr)) {
       const event = await Promise.race([

@@ -177,6 +177,15 @@ export async function exchange(port: number, request: string | Uint8Array): Prom
   return client.send(request).rest();
 }
 
+/** How many connections a server still has when it has had the time to notice their ends. */
+export async function connectionsLeft(server: WSGIServer): Promise<number> {
+  for (let left = 1000; ; left -= 1) {
+    const count = await new Promise<number>((resolve) => server.getConnections((_error, open) => resolve(open)));
+    if (count === 0 || left === 0) return count;
+    await new Promise(setImmediate);
+  }
+}
+
 /** A response without the lines that differ from run to run. */
 export function withoutDate(response: string): string {
   return response
