@@ -507,6 +507,9 @@ describe('an application that fails', () => {
     ['an object', { a: 1 }, /^Thrown, though it is no Error: an object\n/],
     ['a frozen error', frozen, /^Error: frozen\n/],
     ['an error whose stack cannot be read', new Hostile('hostile'), /^Error: hostile\n/],
+    ['an error made of several', new AggregateError([new TypeError('one'), 'two'], 'both'),
+      /^AggregateError: both\n[\s\S]*\nOne of its errors: TypeError: one\n[\s\S]*\nOne of its errors: Thrown, though it is no Error: "two"\n/],
+    ['one whose parts cannot be read', Object.assign(new AggregateError([], 'odd'), { errors: 5 }), /^AggregateError: odd\n/],
     ['an error with a cause', new Error('outer', { cause: new TypeError('inner') }), /^Error: outer\n[\s\S]*\nCaused by: TypeError: inner\n/],
     ['an error that is its own cause', circular, /^Error: circular\n/],
   ];

@@ -2,11 +2,13 @@
 
 import { describe } from '../describe.ts';
 
-// A chain of causes may run in a circle.
+// A chain of causes may run in a circle, and an AggregateError have thousands of parts.
 const LONGEST_CHAIN = 10;
+const MOST_PARTS = 10;
 
 /**
- * The trace of a caught value and of its causes, ending in a line break. `limit`
+ * The trace of a caught value, of its causes and of the errors it was made of (as
+ * Promise.any() makes one of all that failed), ending in a line break. `limit`
  * is how many calls to show of each; all, if it is undefined. Never throws, not
  * even for an error whose own getters do.
  */
@@ -15,6 +17,9 @@ export function formatException(error: unknown, limit?: number): string {
   let current = error;
   for (let depth = 0; depth < LONGEST_CHAIN; depth += 1) {
     text += `${depth === 0 ? '' : 'Caused by: '}${shortenTrace(traceOf(current), limit)}\n`;
+    for (const part of partsOf(current)) {
+      text += `One of its errors: ${shortenTrace(traceOf(part), limit)}\n`;
+    }
     const cause = property(current, 'cause');
     if (cause === undefined) break;
     current = cause;
@@ -39,6 +44,15 @@ export function property(value: unknown, name: string): unknown {
     return Reflect.get(value, name);
   } catch {
     return undefined;
+  }
+}
+
+function partsOf(error: unknown): readonly unknown[] {
+  if (property(error, 'name') !== 'AggregateError') return [];
+  try {
+    return Array.from(property(error, 'errors') as Iterable<unknown>).slice(0, MOST_PARTS);
+  } catch {
+    return [];
   }
 }
 
