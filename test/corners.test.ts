@@ -5,6 +5,7 @@ import { createServer } from 'node:http';
 import { type AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
 import { describe, test } from 'node:test';
+import { runInNewContext } from 'node:vm';
 
 import {
   BytesIO,
@@ -16,6 +17,7 @@ import {
   type WSGIEnvironment,
   WSGIServer,
   errorPage,
+  fromFetch,
   makeServer,
   setupTestingDefaults,
   testClient,
@@ -339,5 +341,145 @@ describe('validator', () => {
     for (const chunk of returned) assert.fail(String(chunk));
     returned.close();
     assert.deepEqual(seen, ['of the input', 'of the errors']);
+  });
+
+  /** What is reported of an application under the test client, warnings included. */
+  async function reported(app: WSGIApplication, request: RequestInit = {}): Promise<string> {
+    const warnings: string[] = [];
+    const validated = validator(app, { onWarning: (warning) => warnings.push(String(warning)), strict: true });
+    const client = testClient(validated, { validate: false });
+    const failure = await client.fetch('/', request).then(
+      (response) => response.text().catch((error: unknown) => String(error)),
+      (error: unknown) => String(error),
+    );
+    return [failure, ...warnings].join('\n');
+  }
+
+  for (const [what, body, hint] of [
+    ['a Response', new Response('x'), 'Return its own body, or [await it.bytes()].'],
+    ['an ArrayBuffer', [new ArrayBuffer(1)], 'Wrap it: new Uint8Array(buffer).'],
+    ['a function', () => [], 'Call it: what is returned is a function.'],
+  ] as const) {
+    test(`knows what was meant by ${what}`, async () => {
+      assert.ok((await reported(answering(() => body as never))).includes(hint));
+    });
+  }
+
+  for (const [what, headers, rule] of [
+    ['two Locations', [['Location', '/a'], ['Location', '/b']], 'header-singleton-dup'],
+    ['a Content-Type of a 304', [plain], 'content-type-on-204-304'],
+    ['a Date of its own form', [['Date', 'today']], 'date-format'],
+  ] as const) {
+    test(`knows ${what} for a mistake`, async () => {
+      const status = what.includes('304') ? '304 Not Modified' : '302 Found';
+      const told = await reported((_environ, startResponse) => {
+        startResponse(status, headers.map(([name, value]) => [name, value]));
+        return [];
+      });
+      assert.ok(told.includes(rule), told);
+    });
+  }
+
+  test('finds nothing wrong with a Date as it should be', async () => {
+    const told = await reported((_environ, startResponse) => {
+      startResponse('200 OK', [plain, ['Date', 'Sun, 06 Nov 1994 08:49:37 GMT']]);
+      return [bytes('fine')];
+    });
+    assert.equal(told, 'fine');
+  });
+
+  test('knows a class that is given as an application', () => {
+    assert.throws(() => validator(class App {} as never), /a class, which cannot be called/);
+  });
+
+  test('goes on when it was told to pass a mistake over, whatever it then meets', async () => {
+    const off = (...rules: string[]): { severity: Record<string, 'off'> } => ({
+      severity: Object.fromEntries(rules.map((rule) => [rule, 'off'])),
+    });
+    const { startResponse } = server();
+    const unseen = validator(answering(() => []), off('environ-plain'));
+    assert.deepEqual(await unseen('no environ' as never, startResponse), []);
+
+    const lines = testClient(validator(using(({ 'wsgi.errors': errors }) => {
+      (errors.writelines as (...args: unknown[]) => void)(['one\n'], 'more');
+    }), off('errors-writelines-str')), { validate: false });
+    await lines.fetch('/').catch(() => {});
+  });
+
+  test('tells a stopped body that it is over, as often as it is asked', async () => {
+    for (const isAsync of [false, true]) {
+      const { environ, startResponse } = server();
+      const chunks = isAsync
+        ? (async function* () { yield bytes('a'); })()
+        : (function* () { yield bytes('a'); })();
+      const returned = (await validator(answering(() => chunks))(environ, startResponse)) as ResponseBody;
+      const iterator = (isAsync
+        ? (returned as AsyncIterable<Uint8Array>)[Symbol.asyncIterator]()
+        : (returned as Iterable<Uint8Array>)[Symbol.iterator]()) as AsyncGenerator<Uint8Array>;
+      await iterator.next();
+      await iterator.return(undefined);
+      assert.deepEqual(await iterator.return('again' as never), { done: true, value: 'again' });
+      assert.deepEqual(await iterator.next(), { done: true, value: undefined });
+      await returned.close?.();
+    }
+  });
+
+  test('reports a chunk that is none even if the application then fails to stop', async () => {
+    for (const stop of [() => { throw new Error('stop'); }, () => Promise.reject(new Error('stop'))]) {
+      const chunks = { next: () => ({ done: false, value: 'text' }), return: stop };
+      const told = await reported(answering(() => ({ [Symbol.iterator]: () => chunks }) as never));
+      assert.match(told, /yielded "text"/);
+    }
+  });
+
+  test('lets lines of the body be left in the middle', async () => {
+    const { fetch } = testClient(using(async ({ 'wsgi.input': input }) => {
+      for await (const line of input) return text(line);
+      return '';
+    }));
+    assert.equal(await (await fetch('/', { method: 'POST', body: 'one\ntwo\n' })).text(), '"one\\n"');
+  });
+
+  test('takes an object of another realm for plain, and one made without a prototype', async () => {
+    for (const foreign of [runInNewContext('({})') as object, Object.create(null) as object]) {
+      const { environ, startResponse } = server();
+      const returned = await validator(answering(() => [bytes('a')]))(Object.assign(foreign, environ), startResponse);
+      for (const chunk of returned as Iterable<Uint8Array>) assert.equal(text(chunk), 'a');
+      await returned.close?.();
+    }
+  });
+});
+
+describe('fromFetch', () => {
+  test('asks for a URL also where the Host and the name are none', async () => {
+    const environ: Partial<WSGIEnvironment> = { SERVER_NAME: '[', HTTP_HOST: '[', PATH_INFO: '/path' };
+    const { sent } = await handle(fromFetch((request) => new Response(request.url)), environ);
+    assert.match(sent, /\r\n\r\nhttp:\/\/localhost\//);
+  });
+
+  test('reads a body from a stream that has no read1', async () => {
+    const input = new BytesIO(bytes('body'));
+    const environ: Partial<WSGIEnvironment> = { REQUEST_METHOD: 'POST', CONTENT_LENGTH: '4' };
+    setupTestingDefaults(environ);
+    const stdout = new BytesIO();
+    const handler = new SimpleHandler(input, stdout, new StringIO(), environ);
+    await handler.run(fromFetch(async (request) => new Response(await request.text())));
+    assert.match(text(stdout.getValue()), /\r\n\r\nbody$/);
+  });
+});
+
+describe('cookies of a test client', () => {
+  test('pass over what is no cookie', async () => {
+    const client = testClient((environ, startResponse) => {
+      startResponse('200 OK', [plain, ['Set-Cookie', 'nonsense'], ['Set-Cookie', 'a=b']]);
+      return [bytes(environ['HTTP_COOKIE'] ?? 'none')];
+    }, { cookies: true });
+    assert.equal(await (await client.fetch('/')).text(), 'none');
+    assert.equal(await (await client.fetch('/')).text(), 'a=b');
+  });
+
+  test('a POST without a body has the length 0', async () => {
+    const { fetch } = testClient(using(({ CONTENT_LENGTH }) => CONTENT_LENGTH));
+    assert.equal(await (await fetch('/', { method: 'POST' })).text(), '"0"');
   });
 });
