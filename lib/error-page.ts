@@ -10,6 +10,7 @@ import { renderText } from './error-page/text.ts';
 import { BodyReader } from './handlers/body.ts';
 import { checkChunk } from './handlers/checks.ts';
 import { formatException, property } from './handlers/exception.ts';
+import { asyncIteratorOf } from './handlers/iterate.ts';
 import type {
   ResponseBody,
   ResponseHeaders,
@@ -83,7 +84,7 @@ class Exchange {
       return passOn(body, this.answer(error));
     }
     if (Symbol.asyncIterator in body) {
-      const begin = body[Symbol.asyncIterator].bind(body);
+      const begin = (): AsyncIterator<Uint8Array> => asyncIteratorOf(body);
       return passOn(body, { [Symbol.asyncIterator]: () => this.guardAsync(begin) });
     }
     const begin = body[Symbol.iterator].bind(body);

@@ -1,10 +1,12 @@
 // What is rarely reached: found by asking the coverage what no other test had run.
 
 import assert from 'node:assert/strict';
+import { getEventListeners } from 'node:events';
 import { createServer } from 'node:http';
 import { type AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
 import { describe, test } from 'node:test';
+import { setImmediate as turn } from 'node:timers/promises';
 import { runInNewContext } from 'node:vm';
 
 import {
@@ -26,7 +28,8 @@ import {
   trace,
   validator,
 } from '../lib/index.ts';
-import { bytes, text } from './support/bytes.ts';
+import { bytes, deferred, text } from './support/bytes.ts';
+import { RawClient, withServer } from './support/wire.ts';
 
 const plain: [string, string] = ['Content-Type', 'text/plain'];
 
@@ -233,6 +236,21 @@ describe('toFetch', () => {
   test('knows the port of https', async () => {
     const handler = toFetch(using(({ SERVER_PORT, HTTPS }) => [SERVER_PORT, HTTPS]));
     assert.equal(await (await handler(new Request('https://secure.example/'))).text(), '["443","on"]');
+  });
+});
+
+describe('a signal', () => {
+  test('is let go of when the response is over, however often it is used', async () => {
+    const { signal } = new AbortController();
+    const { fetch } = testClient(answering(() => [bytes('x')]));
+    const request = { signal, headers: new globalThis.Headers(), method: 'GET', url: 'http://test/', body: null };
+    for (let count = 0; count < 3; count += 1) {
+      await (await toFetch(answering(() => [bytes('x')]))(request as unknown as Request)).text();
+      await (await fetch('/', { signal })).text();
+    }
+    // A promise or two may still be on their way.
+    for (let left = 100; left > 0 && getEventListeners(signal, 'abort').length > 0; left -= 1) await turn();
+    assert.equal(getEventListeners(signal, 'abort').length, 0);
   });
 });
 
@@ -482,4 +500,31 @@ describe('cookies of a test client', () => {
     const { fetch } = testClient(using(({ CONTENT_LENGTH }) => CONTENT_LENGTH));
     assert.equal(await (await fetch('/', { method: 'POST' })).text(), '"0"');
   });
+});
+
+describe('a web stream that waits for its next chunk', () => {
+  const layers: Array<[title: string, wrap: (app: WSGIApplication) => WSGIApplication]> = [
+    ['alone', (app) => app],
+    ['in the validator', (app) => validator(app)],
+    ['in the error page', (app) => errorPage(app)],
+    ['in the trace', (app) => trace(app, { write: () => {} })],
+  ];
+  for (const [title, wrap] of layers) {
+    test(`is cancelled when the client leaves, ${title}`, async () => {
+      const cancelled = deferred();
+      const stream = (): ReadableStream<Uint8Array> =>
+        new ReadableStream({
+          start: (controller) => controller.enqueue(bytes('first')),
+          pull: () => new Promise(() => {}),
+          cancel: () => cancelled.resolve(),
+        });
+      await withServer(wrap(answering(stream)), async ({ port, errors }) => {
+        const client = await RawClient.connect(port);
+        await client.send('GET / HTTP/1.1\r\nHost: test\r\n\r\n').until((heard) => heard.includes('first'));
+        client.socket.destroy();
+        await cancelled.promise;
+        assert.equal(errors.getValue(), '');
+      });
+    });
+  }
 });

@@ -3,6 +3,7 @@
 
 import { describe } from '../describe.ts';
 import type { ResponseBody } from '../types.ts';
+import { asyncIteratorOf } from './iterate.ts';
 
 type Step = IteratorResult<Uint8Array>;
 type ChunkIterator = Iterator<Uint8Array> | AsyncIterator<Uint8Array>;
@@ -32,7 +33,7 @@ export class BodyReader {
   next(): Step | Promise<Step> {
     try {
       if (Symbol.asyncIterator in this.body) {
-        this.iterator ??= this.body[Symbol.asyncIterator]();
+        this.iterator ??= asyncIteratorOf(this.body);
         return this.settle(this.iterator.next());
       }
       this.iterator ??= this.body[Symbol.iterator]();

@@ -1,6 +1,7 @@
 // The body in a trace: whatever the server does with it is passed through, and
 // drawn where it is part of the interface.
 
+import { asyncIteratorOf } from '../handlers/iterate.ts';
 import type { ResponseBody } from '../types.ts';
 import { type Printer, showBytes } from './printer.ts';
 
@@ -11,6 +12,7 @@ import { type Printer, showBytes } from './printer.ts';
 export function traceBody(body: ResponseBody, printer: Printer): ResponseBody {
   const isBody = Symbol.asyncIterator in body || Symbol.iterator in body;
   if (!isBody || ArrayBuffer.isView(body)) return body;
+  const chunks = body as AsyncIterable<Uint8Array>;
   return new Proxy(body, {
     get: (_, key) => {
       const member: unknown = Reflect.get(body, key, body);
@@ -19,7 +21,7 @@ export function traceBody(body: ResponseBody, printer: Printer): ResponseBody {
       if (key === 'constructor') return member;
       // Bound, since a class may keep its state in private fields.
       const call = member.bind(body) as () => never;
-      if (key === Symbol.asyncIterator) return () => traceAsync(call(), printer);
+      if (key === Symbol.asyncIterator) return () => traceAsync(asyncIteratorOf(chunks), printer);
       if (key === Symbol.iterator) return () => traceSync(call(), printer);
       return key === 'close' ? traceClose(call, printer) : call;
     },

@@ -3,6 +3,7 @@
 // one; iterating it hands out the body's own chunks, each looked at on its way.
 
 import { describe } from '../describe.ts';
+import { asyncIteratorOf } from '../handlers/iterate.ts';
 import { callClose, watchForDrop } from './close.ts';
 import type { Exchange } from './exchange.ts';
 import { isFileResult } from './file-wrapper.ts';
@@ -202,7 +203,7 @@ class AsyncBody extends Body {
     const pass = this.#pass;
     pass.begin();
     const body = this.#body as AsyncIterable<unknown>;
-    return new AsyncChunks(pass, checkIterator(pass.exchange, body[Symbol.asyncIterator]()));
+    return new AsyncChunks(pass, checkIterator(pass.exchange, asyncIteratorOf(body)));
   }
 }
 
