@@ -77,9 +77,14 @@ export class WSGIServer extends Server {
     this.requestsLeft = limits.maxRequests ?? Infinity;
     if (limits.maxConnections !== undefined) this.maxConnections = limits.maxConnections;
 
+    // One listener for all: a connection may lie idle for long, in great numbers.
+    const forget = (socket: Socket): void => this.forget(socket);
+    const onClose = function (this: Socket): void {
+      forget(this);
+    };
     this.on('connection', (socket: Socket) => {
       this.sockets.add(socket);
-      socket.once('close', () => this.forget(socket));
+      socket.on('close', onClose);
     });
     // Node would answer Expect itself, before anything is known of the rest.
     for (const event of ['request', 'checkContinue', 'checkExpectation']) {
