@@ -167,14 +167,12 @@ function check(part: 'name' | 'value', text: string, forbidden: RegExp): string 
   if (typeof text !== 'string') {
     throw new TypeError(`a header ${part} is a string, not ${describe(text)}; use String(…)`);
   }
-  const found = forbidden.exec(text);
-  if (found !== null) {
-    throw new RangeError(
-      `the header ${part} ${quote(text)} contains ${codePoint(found[0])}: ` +
-        'control characters and characters above U+00FF are not allowed',
-    );
-  }
-  return text;
+  if (!forbidden.test(text)) return text;
+  const [found = ''] = forbidden.exec(text) ?? [];
+  throw new RangeError(
+    `the header ${part} ${quote(text)} contains ${codePoint(found)}: ` +
+      'control characters and characters above U+00FF are not allowed',
+  );
 }
 
 function formatParam(key: string, param: string | null): string {

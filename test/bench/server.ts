@@ -17,8 +17,9 @@ export interface Memory {
 // Connections that lie idle in a case must not be closed for it, and both say so.
 const IDLE = 600_000;
 
+// As the command is with --quiet: the bare server has no access log.
 class Quiet extends WSGIRequestHandler {
-  override logMessage(): void {}
+  override logRequest(): void {}
 }
 
 async function listen(kind: string, name: string): Promise<number> {
