@@ -502,6 +502,35 @@ describe('cookies of a test client', () => {
   });
 });
 
+describe('a client that closes its side of the connection', () => {
+  test('has left: an application that waits learns of it, and nothing more is sent', async () => {
+    const [called, closed] = [deferred(), deferred()];
+    async function* waiting(): AsyncGenerator<Uint8Array> {
+      called.resolve();
+      await closed.promise;
+      yield bytes('too late');
+    }
+    const app = answering(() => Object.assign(waiting(), { close: () => closed.resolve() }));
+    await withServer(app, async ({ port, errors }) => {
+      const client = await RawClient.connect(port);
+      client.send('GET / HTTP/1.1\r\nHost: test\r\n\r\n');
+      await called.promise;
+      client.socket.end();
+      assert.equal(await client.rest(), '');
+      await closed.promise;
+      assert.equal(errors.getValue(), '');
+    });
+  });
+
+  test('is answered what was ready when it did', async () => {
+    await withServer(answering(() => [bytes('ready')]), async ({ port }) => {
+      const client = await RawClient.connect(port);
+      client.socket.end('GET / HTTP/1.1\r\nHost: test\r\n\r\n');
+      assert.match(await client.rest(), /\r\n\r\nready$/);
+    });
+  });
+});
+
 describe('a web stream that waits for its next chunk', () => {
   const layers: Array<[title: string, wrap: (app: WSGIApplication) => WSGIApplication]> = [
     ['alone', (app) => app],
