@@ -2,11 +2,11 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { describe, test } from 'node:test';
 
-import { ROOT } from './support/command.ts';
+import { COMMAND, ROOT } from './support/command.ts';
 
 // A module may import those above it, and its own parts.
 const ORDER = [
@@ -27,6 +27,10 @@ function imports(file: string): string[] {
     (match) => match[1] ?? match[2] ?? '',
   );
 }
+
+test('the build leaves a command that can be run', { skip: process.platform === 'win32' }, () => {
+  assert.ok(statSync(COMMAND).mode & 0o111, `${COMMAND} is executable: npx marks it only once`);
+});
 
 describe('lib', () => {
   assert.ok(files.length > 15, 'the files were found');
