@@ -120,7 +120,7 @@ describe('around the application stand', () => {
       await serving(['app.mjs', '--host', '0.0.0.0', ...(debug ? ['--debug'] : [])], async (server) => {
         const url = server.url.replace('0.0.0.0', '127.0.0.1');
         assert.equal(/on purpose/.test(await (await fetch(`${url}throw`)).text()), debug);
-        assert.match(server.stderr, /\n {2}http:\/\/127\.0\.0\.1:\d+\/\n[\s\S]*Whoever reaches this machine reaches it/);
+        assert.match(server.stderr, /\n {2}http:\/\/127\.0\.0\.1:\d+\/\n[\s\S]*Anyone who can reach this machine can use it/);
       });
     }
   });

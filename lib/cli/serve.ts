@@ -43,7 +43,8 @@ function banner(name: string, url: string, { host }: Settings, port: number): st
   if (isLoopback(host)) return line;
   const addresses = isEveryInterface(host) ? reachable().map((each) => urlOf(each, port)) : [];
   const list = addresses.map((each) => `  ${each}\n`).join('');
-  return `${line}${list}Whoever reaches this machine reaches it: it is made for development.\n`;
+  const warning = 'Anyone who can reach this machine can use it; it is made for development.\n';
+  return line + list + warning;
 }
 
 function isEveryInterface(host: string): boolean {
