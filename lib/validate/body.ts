@@ -31,7 +31,7 @@ const closeCallable = application.error('close-callable', DETAILS,
 // ---- How it is iterated
 
 const asyncFirst = server.error('body-each-or-call', 'tsgiref/types, ResponseBody',
-  'Where a body has both kinds of iterator, the asynchronous one is used.',
+  'If a body has both kinds of iterator, the asynchronous one is used.',
   'Look for Symbol.asyncIterator first.');
 
 const otherMembers = server.warning('body-attr-access', DETAILS,

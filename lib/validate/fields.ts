@@ -21,7 +21,7 @@ const lengthForbidden = application.error('content-length-on-1xx-204', 'RFC 9110
 // ---- Once only
 
 const once = application.error('header-singleton-dup', 'RFC 9110 §5.3',
-  'A header whose value is no list stands there once.', 'Keep one.');
+  'A header whose value is not a list appears only once.', 'Keep one.');
 
 const SINGLE = new Set([
   'content-type', 'location', 'etag', 'date', 'last-modified', 'expires', 'age', 'retry-after',

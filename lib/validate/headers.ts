@@ -103,7 +103,7 @@ const VALUE_CHECKS: ReadonlyArray<Check<string>> = [
     (value) => /[^\x00-\xff]/u.test(value)),
 
   check(application.warning('header-value-ows', 'RFC 9110 §5.5',
-    'No blank stands at either end of a header\'s value: it is no part of it.', 'Trim it.'),
+    'A header value does not begin or end with a space or tab.', 'Trim it.'),
     (value) => /^[ \t]|[ \t]$/.test(value)),
 ];
 

@@ -49,7 +49,7 @@ const CHECKS: ReadonlyArray<Check<string>> = [
 
   // It announces a final response, and only the server can send both.
   check(application.error('status-1xx', 'RFC 9110 §15.2',
-    'An application answers with a final status: a 1xx is none.',
+    'An application answers with a final status, and a 1xx is not one.',
     'Answer with 200 or above; 100 Continue is sent by the server.'),
     (status) => /^1[0-9]{2}/.test(status)),
 
@@ -66,7 +66,7 @@ const CHECKS: ReadonlyArray<Check<string>> = [
     (status) => /^[0-9]{3} *$/.test(status) && status.length > 3),
 
   check(application.warning('status-trail-ws', START_RESPONSE,
-    'The space before the reason is the only one, and none stands behind it.', 'Trim it.'),
+    'There is one space before the reason, and none after it.', 'Trim it.'),
     (status) => /^[0-9]{3} {2,}\S/.test(status) || /\S +$/.test(status.slice(3))),
 ];
 
