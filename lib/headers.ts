@@ -8,7 +8,6 @@
 
 import { codePoint, describe, quote } from './describe.ts';
 import { encodeLatin1 } from './latin1.ts';
-import type { ResponseHeaders } from './types.ts';
 
 // A line break in a header would let whoever supplied the text write headers,
 // or a whole response, of their own; a character above U+00FF is no byte.
@@ -17,6 +16,9 @@ import type { ResponseHeaders } from './types.ts';
 //   field-value = the same, but HTAB is allowed            (RFC 9110 §5.5)
 const NOT_IN_NAME = /[\x00-\x1f\x7f]|[^\x00-\xff]/u;
 const NOT_IN_VALUE = /[\x00-\x08\x0a-\x1f\x7f]|[^\x00-\xff]/u;
+
+/** The list that `Headers` keeps: unlike `ResponseHeaders`, it can be changed. */
+export type HeaderList = Array<[name: string, value: string]>;
 
 /**
  * A list of response headers, in order. `headers` is kept, not copied: what is
@@ -27,9 +29,9 @@ const NOT_IN_VALUE = /[\x00-\x08\x0a-\x1f\x7f]|[^\x00-\xff]/u;
  * character above U+00FF, even when it only looks a name up.
  */
 export class Headers {
-  private readonly list: ResponseHeaders;
+  private readonly list: HeaderList;
 
-  constructor(headers: ResponseHeaders = []) {
+  constructor(headers: HeaderList = []) {
     if (!Array.isArray(headers)) {
       throw new TypeError(
         `Headers takes an array of [name, value] pairs, not ${describe(headers)}`,
@@ -121,7 +123,7 @@ export class Headers {
   }
 
   /** All headers, in order, as a new array of pairs. */
-  entries(): ResponseHeaders {
+  entries(): HeaderList {
     return [...this.list];
   }
 

@@ -1,7 +1,7 @@
 // Everything but the command, under one name.
 
 export type * from './types.ts';
-export { Headers } from './headers.ts';
+export { type HeaderList, Headers } from './headers.ts';
 export * from './util.ts';
 export * from './io.ts';
 export * from './handlers.ts';

@@ -10,15 +10,31 @@
 /**
  * An application: any function of these two positional arguments. A plain
  * function, an `async` function, a generator and an async generator all fit.
+ * The server may call it many times, also while an earlier call still waits.
+ * (PEP 3333, "The Application/Framework Side")
  *
- * It calls `startResponse` once, before its first non-empty chunk, and returns
- * (or yields) the body. It may be called many times, also while an earlier
- * call still waits. (PEP 3333, "The Application/Framework Side")
+ * @example
+ * const app: WSGIApplication = (environ, startResponse) => {
+ *   startResponse('200 OK', [['Content-Type', 'text/plain']]);
+ *   return [new TextEncoder().encode(`Hello from ${environ.PATH_INFO}\n`)];
+ * };
  */
-export type WSGIApplication = (
-  environ: WSGIEnvironment,
-  startResponse: StartResponse,
-) => ResponseBody | Promise<ResponseBody>;
+export interface WSGIApplication {
+  /**
+   * Answers one request.
+   *
+   * @param environ - The request: a plain object of its own for each request,
+   *   which the application may change.
+   * @param startResponse - Begins the response. The application calls it once,
+   *   before its first non-empty chunk.
+   * @returns The body: an iterable or async iterable of chunks of bytes, or a
+   *   promise of one. An empty array is a body without content.
+   * @throws Anything. The server reports the error on `wsgi.errors`. If nothing
+   *   has been sent yet, the client gets a 500; otherwise the server cuts the
+   *   connection.
+   */
+  (environ: WSGIEnvironment, startResponse: StartResponse): ResponseBody | Promise<ResponseBody>;
+}
 
 /**
  * What the server knows of the request: CGI variables, request headers as
@@ -90,27 +106,61 @@ export interface WSGIEnvironment {
   [extension: `${string}.${string}`]: unknown;
 }
 
-/** Three digits, one space, a reason: `200 OK`. (PEP 3333, "The start_response() Callable") */
-export type Status = `${number} ${string}`;
-
-/** Header names and values in the order in which they are sent; a name may repeat. */
-export type ResponseHeaders = Array<[name: string, value: string]>;
+/**
+ * Three digits, one space and a reason: `200 OK`. Any string compiles, since a
+ * status is often a variable; `startResponse` checks it when it is called.
+ * (PEP 3333, "The start_response() Callable")
+ */
+export type Status = string;
 
 /**
- * Begins the response. Nothing is sent yet: status and headers wait for the
- * first non-empty chunk, so that an application which fails before it can still
- * call again, with the caught value as `error`, and answer something else.
- *
- * Throws when an argument breaks the rules, on a second call without `error`,
- * and, with `error`, that very error if the head has already been sent.
+ * Header names and values in the order in which they are sent; a name may repeat.
+ * The server copies the list and never changes it, so a list may be a constant
+ * that every request uses, with or without `as const`.
  */
-export type StartResponse = (status: Status, headers: ResponseHeaders, error?: unknown) => Write;
+export type ResponseHeaders = ReadonlyArray<readonly [name: string, value: string]>;
 
-/**
- * Sends a chunk before the returned body's own: an older way, for applications
- * that must push. Awaiting the result waits until the client keeps up.
- */
-export type Write = (data: Uint8Array) => void | Promise<void>;
+/** What a server passes to an application to begin the response with. */
+export interface StartResponse {
+  /**
+   * Begins the response. Sends nothing yet: status and headers wait for the first
+   * non-empty chunk of the body. An application that fails before that chunk can
+   * call again, with the error that it has caught, and answer something else.
+   * (PEP 3333, "The start_response() Callable")
+   *
+   * @param status - Three digits, one space and a reason: `'404 Not Found'`.
+   * @param headers - `[name, value]` pairs of strings, in the order in which they
+   *   are sent: `[['Content-Type', 'text/plain']]`.
+   * @param error - The error that the application has caught, only when this call
+   *   replaces an earlier one.
+   * @returns A function that sends a chunk at once. New applications ignore it and
+   *   return or yield their chunks.
+   * @throws TypeError or RangeError if the status or a header breaks the rules.
+   * @throws Error on a second call without `error`, and after the response's end.
+   * @throws `error` itself if status and headers have already been sent. The
+   *   application must let it pass.
+   *
+   * @example
+   * startResponse('200 OK', [['Content-Type', 'text/html; charset=utf-8']]);
+   */
+  (status: Status, headers: ResponseHeaders, error?: unknown): Write;
+}
+
+/** What `startResponse` returns. */
+export interface Write {
+  /**
+   * Sends one chunk before those of the returned body: an older way, for
+   * applications that must push. (PEP 3333, "The write() Callable")
+   *
+   * @param data - The chunk. The first one that is not empty sends status and
+   *   headers first.
+   * @returns Nothing, or a promise that resolves when the client keeps up. Await
+   *   it before the next chunk.
+   * @throws TypeError if `data` is not a Uint8Array, and an error after the
+   *   response's end or when the client has left.
+   */
+  (data: Uint8Array): void | Promise<void>;
+}
 
 /**
  * The body: chunks of bytes, one at a time. Where an object has both kinds of
@@ -122,17 +172,43 @@ export type ResponseBody = (Iterable<Uint8Array> | AsyncIterable<Uint8Array>) & 
 };
 
 /**
- * The request's body, as bytes. Each call waits for the one before it to
- * settle. At the end every method gives something empty.
+ * Bytes that no other thread can change, which the platform asks for:
+ * `new Response(bytes)` compiles.
+ */
+export type Bytes = Uint8Array<ArrayBuffer>;
+
+/**
+ * The request's body, as bytes. Await each call before the next. At the end of
+ * the body, every method gives an empty result. Iterating gives the lines.
  * (PEP 3333, "Input and Error Streams")
  */
-export interface InputStream extends AsyncIterable<Uint8Array> {
-  /** Exactly `size` bytes, or fewer where the body ends; without `size`, all that is left. */
-  read(size?: number): Promise<Uint8Array>;
-  /** One line with its LF, or at most `size` bytes of it. */
-  readline(size?: number): Promise<Uint8Array>;
-  /** All lines that are left, or as many as it takes to reach `hint` bytes. */
-  readlines(hint?: number): Promise<Uint8Array[]>;
+export interface InputStream extends AsyncIterable<Bytes> {
+  /**
+   * Reads bytes, and waits until all that was asked for is there.
+   *
+   * @param size - How many bytes; all that are left if it is not given or -1.
+   * @returns Exactly `size` bytes, or fewer where the body ends.
+   * @throws The promise rejects if the body breaks off before its Content-Length,
+   *   and with a TypeError if `size` is not a whole number of bytes.
+   */
+  read(size?: number): Promise<Bytes>;
+  /**
+   * Reads one line.
+   *
+   * @param size - The most bytes to read, if it is given.
+   * @returns The line with its LF, the first `size` bytes of it, or the last line,
+   *   which may have no LF.
+   * @throws As `read` does.
+   */
+  readline(size?: number): Promise<Bytes>;
+  /**
+   * Reads lines.
+   *
+   * @param hint - Stop after the line that reaches this many bytes in total; read
+   *   all lines if it is not given.
+   * @throws As `read` does.
+   */
+  readlines(hint?: number): Promise<Bytes[]>;
 }
 
 /** A text stream for reports; takes any string. Lines end in LF. */

@@ -41,7 +41,7 @@ async function open(app: WSGIApplication, given: Partial<WSGIEnvironment> = {}):
   const body = await app(environ, (newStatus, newHeaders) => {
     assert.equal(status, '', 'startResponse is called once');
     status = newStatus;
-    headers = new Headers(newHeaders);
+    headers = new Headers(newHeaders.map(([name, value]) => [name, value]));
     return () => {};
   });
   return {

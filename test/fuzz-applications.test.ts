@@ -9,7 +9,7 @@ import { ReadableStream } from 'node:stream/web';
 import { after, before, describe, test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 
-import { type ResponseBody, type ResponseHeaders, type Status, type WSGIApplication, WSGIRequestHandler, type WSGIServer, StringIO, makeServer, validator } from '../lib/index.ts';
+import { type HeaderList, type ResponseBody, type Status, type WSGIApplication, WSGIRequestHandler, type WSGIServer, StringIO, makeServer, validator } from '../lib/index.ts';
 import { bytes } from './support/bytes.ts';
 import { type Chance, eachRound } from './support/random.ts';
 import { type StrictResponse, readResponses } from './support/strict.ts';
@@ -103,7 +103,7 @@ function makeBody(plan: Plan, fate: Fate): ResponseBody {
 function makeApp(plan: Plan, fate: Fate): WSGIApplication {
   const { fault } = plan;
   const status = (fault === 'passes a bad status' ? '200\r\nX: y' : '200 OK') as Status;
-  const headers: ResponseHeaders = [['Content-Type', 'text/plain']];
+  const headers: HeaderList = [['Content-Type', 'text/plain']];
   if (fault === 'passes a bad header') headers.push(['X-Bad', 'a\nb']);
   const promised = total(plan) + (fault === 'promises more' ? 5 : fault === 'promises less' ? -1 : 0);
   if (plan.hasLength || promised !== total(plan)) headers.push(['Content-Length', String(promised)]);

@@ -10,6 +10,7 @@ import {
   BytesIO,
   type ErrorStream,
   FileWrapper,
+  type HeaderList,
   Headers,
   type ResponseBody,
   type ResponseHeaders,
@@ -413,7 +414,7 @@ test('the list of headers stays as the application made it', async () => {
 });
 
 test('what happens to the list of headers later does not reach the client', async () => {
-  const headers: ResponseHeaders = [['A', 'b']];
+  const headers: HeaderList = [['A', 'b']];
   const handler = await run((_, start) => {
     start('200 OK', headers);
     if (headers[0] !== undefined) headers[0][1] = 'evil\r\nX: y';

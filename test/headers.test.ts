@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 
-import { Headers, type ResponseHeaders } from '../lib/index.ts';
+import { type HeaderList, Headers } from '../lib/index.ts';
 import { text } from './support/bytes.ts';
 
 describe('Headers', () => {
@@ -56,7 +56,7 @@ describe('Headers', () => {
   });
 
   test('keeps the array that it is given', () => {
-    const list: ResponseHeaders = [['a', '1'], ['b', '2']];
+    const list: HeaderList = [['a', '1'], ['b', '2']];
     const headers = new Headers(list);
     headers.delete('a');
     headers.set('c', '3');

@@ -21,10 +21,6 @@ import { bytes } from './support/bytes.ts';
 
 // Everything in here is compiled and never called.
 function refused(environ: WSGIEnvironment, startResponse: StartResponse, wrap: FileWrapperFunction): unknown[] {
-  // @ts-expect-error a status has a reason
-  const noReason: Status = '200';
-  // @ts-expect-error a status begins with a number
-  const noNumber: Status = 'OK 200';
   // @ts-expect-error a status is a string
   startResponse(200, []);
   // @ts-expect-error the headers are not left out
@@ -37,6 +33,8 @@ function refused(environ: WSGIEnvironment, startResponse: StartResponse, wrap: F
   const numberValue: ResponseHeaders = [['Content-Length', 5]];
   // @ts-expect-error a header is a pair
   const triple: ResponseHeaders = [['a', 'b', 'c']];
+  // @ts-expect-error Headers change their list, so it cannot be a constant
+  new Headers(numberValue as ResponseHeaders);
   // @ts-expect-error our Headers hold strings, too
   new Headers([['a', 1]]);
 
@@ -73,11 +71,11 @@ function refused(environ: WSGIEnvironment, startResponse: StartResponse, wrap: F
   const body: Uint8Array = environ['wsgi.input'].read();
   // @ts-expect-error a wrapper takes a file
   wrap({});
-  return [noReason, noNumber, numberValue, triple, stringBody, stringsBody, bytesBody, bufferBody, promisesBody, nothing, three, worker, misspelt, host, type, extension, body];
+  return [numberValue, triple, stringBody, stringsBody, bytesBody, bufferBody, promisesBody, nothing, three, worker, misspelt, host, type, extension, body];
 }
 
 // Everything in here must compile.
-function accepted(environ: WSGIEnvironment, startResponse: StartResponse, wrap: FileWrapperFunction): unknown[] {
+async function accepted(environ: WSGIEnvironment, startResponse: StartResponse, wrap: FileWrapperFunction): Promise<unknown[]> {
   const plain: WSGIApplication = (_environ, start) => (start('200 OK', [['a', 'b']]), [bytes('x')]);
   const asynchronous: WSGIApplication = async (_environ, start) => (start('200 OK', []), [bytes('x')]);
   const generator: WSGIApplication = function* (_environ, start) { start('200 OK', []); yield bytes('x'); };
@@ -92,6 +90,18 @@ function accepted(environ: WSGIEnvironment, startResponse: StartResponse, wrap: 
     { *[Symbol.iterator]() { yield bytes('x'); }, close() {} },
     { async *[Symbol.asyncIterator]() { yield bytes('x'); }, async close() {} },
   ];
+  let status = '200 OK';
+  status = `${404} Not Found`;
+  const hoisted = [['Content-Type', 'text/plain'], ['X-Frame-Options', 'DENY']] as const;
+  const list: ResponseHeaders = hoisted;
+  startResponse(status, hoisted);
+  startResponse(status satisfies Status, [...list, ['Allow', 'GET']]);
+  // The arguments of a middleware's startResponse have types without being named.
+  const outer: StartResponse = (given, headers, error) => startResponse(given, [...headers, ['A', 'b']], error);
+  const input = environ['wsgi.input'];
+  const responses = [new Response(await input.read(1000)), new Response(await input.readline())];
+  for await (const line of input) responses.push(new Response(line));
+  const blob = new Blob(await input.readlines());
   const pathInfo: string = environ.PATH_INFO;
   const host: string | undefined = environ['HTTP_HOST'];
   environ['my.extension'] = { anything: true };
@@ -102,7 +112,7 @@ function accepted(environ: WSGIEnvironment, startResponse: StartResponse, wrap: 
     wrap(createReadStream('/dev/null')),
     wrap({ read: () => bytes('') }),
   ];
-  return [plain, asynchronous, generator, asyncGenerator, bodies, pathInfo, host, wrapped];
+  return [outer, responses, blob, plain, asynchronous, generator, asyncGenerator, bodies, pathInfo, host, wrapped];
 }
 
 test('the types refuse what they can, which the build has checked', () => {

@@ -5,7 +5,6 @@ import { describe } from '../describe.ts';
 import { percentDecode } from '../latin1.ts';
 import type {
   InputStream,
-  ResponseHeaders,
   StartResponse,
   WSGIApplication,
   WSGIEnvironment,
@@ -93,7 +92,7 @@ class FetchBody implements AsyncIterableIterator<Uint8Array> {
     if (this.finished) return void discard(response.body);
 
     const { status, statusText } = response;
-    const headers: ResponseHeaders = [];
+    const headers: Array<[name: string, value: string]> = [];
     for (const [name, value] of response.headers) {
       if (!isHopByHop(name)) headers.push([name, value]);
     }

@@ -1,6 +1,6 @@
 // `wsgi.input` and `wsgi.errors` in a trace: every call passes through, drawn.
 
-import type { ErrorStream, InputStream } from '../types.ts';
+import type { Bytes, ErrorStream, InputStream } from '../types.ts';
 import { type Printer, cut, oneLine, showBytes } from './printer.ts';
 
 /** An input stream that draws what is asked of it and what it gives. */
@@ -13,24 +13,24 @@ export class TracedInput implements InputStream {
     this.printer = printer;
   }
 
-  async read(...size: [size?: number]): Promise<Uint8Array> {
+  async read(...size: [size?: number]): Promise<Bytes> {
     this.printer.toServer(`wsgi.input.read(${size.join()})`);
     return this.give(await this.printer.attemptServer(() => this.inner.read(...size)));
   }
 
-  async readline(...size: [size?: number]): Promise<Uint8Array> {
+  async readline(...size: [size?: number]): Promise<Bytes> {
     this.printer.toServer(`wsgi.input.readline(${size.join()})`);
     return this.give(await this.printer.attemptServer(() => this.inner.readline(...size)));
   }
 
-  async readlines(...hint: [hint?: number]): Promise<Uint8Array[]> {
+  async readlines(...hint: [hint?: number]): Promise<Bytes[]> {
     this.printer.toServer(`wsgi.input.readlines(${hint.join()})`);
     const lines = await this.printer.attemptServer(() => this.inner.readlines(...hint));
     this.printer.toApplication(lines.length === 1 ? '1 line' : `${lines.length} lines`);
     return lines;
   }
 
-  [Symbol.asyncIterator](): AsyncIterator<Uint8Array> {
+  [Symbol.asyncIterator](): AsyncIterator<Bytes> {
     const lines = this.inner[Symbol.asyncIterator]();
     return {
       next: async () => {
@@ -43,7 +43,7 @@ export class TracedInput implements InputStream {
     };
   }
 
-  private give(data: Uint8Array): Uint8Array {
+  private give(data: Bytes): Bytes {
     this.printer.toApplication(data.length === 0 ? 'nothing: it has ended' : showBytes(data));
     return data;
   }

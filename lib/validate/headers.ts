@@ -2,6 +2,7 @@
 // pairs of strings, each fit to be sent as it is.
 
 import { codePoint, describe, quote } from '../describe.ts';
+import type { HeaderList } from '../headers.ts';
 import type { ResponseHeaders } from '../types.ts';
 import { isHopByHop } from '../util.ts';
 import type { Exchange } from './exchange.ts';
@@ -115,7 +116,7 @@ const TAB_RULE = VALUE_CHECKS[1];
  * what has been given no longer changes.
  */
 export function checkHeaders(exchange: Exchange, headers: unknown): ResponseHeaders {
-  const good: ResponseHeaders = [];
+  const good: HeaderList = [];
   if (!Array.isArray(headers)) {
     exchange.misuse(isList, `passed ${describe(headers)} as headers`);
     return good;
