@@ -2,6 +2,7 @@
 // as it happens, an arrow for each thing that is said.
 
 import { describe } from './describe.ts';
+import { maskText, maskValue } from './secrets.ts';
 import { traceBody, traceClose } from './trace/body.ts';
 import { Printer, type TraceOptions, cut, oneLine, showBytes } from './trace/printer.ts';
 import { TracedErrors, TracedInput } from './trace/streams.ts';
@@ -48,14 +49,14 @@ export function trace(app: WSGIApplication, options: TraceOptions = {}): WSGIApp
 
 // The keys that differ from one request to the next; the rest is the server's own.
 const REQUEST_KEYS = /^(HTTP_.*|PATH_INFO|SCRIPT_NAME|QUERY_STRING|CONTENT_TYPE|CONTENT_LENGTH)$/;
-const SECRET_KEYS = /AUTH|COOKIE|TOKEN|SECRET|PASSW|SESSION|KEY|SIGNATURE|HTTP_PROXY/;
 
 function drawRequest(environ: WSGIEnvironment, printer: Printer): void {
   const target = environ.REQUEST_URI ?? `${environ.SCRIPT_NAME}${environ.PATH_INFO}`;
-  printer.request(oneLine(`${environ.REQUEST_METHOD} ${target} ${environ.SERVER_PROTOCOL}`));
+  const line = `${environ.REQUEST_METHOD} ${maskText(target)} ${environ.SERVER_PROTOCOL}`;
+  printer.request(oneLine(line));
   for (const [key, value] of Object.entries(environ)) {
     if (!REQUEST_KEYS.test(key) || value === '') continue;
-    printer.serverNote(`${key} = ${SECRET_KEYS.test(key) ? '…' : `'${oneLine(String(value))}'`}`);
+    printer.serverNote(`${key} = '${oneLine(maskValue(key, String(value)))}'`);
   }
 }
 
@@ -66,12 +67,17 @@ function traceStart(startResponse: StartResponse, printer: Printer): StartRespon
     printer.toServer(`startResponse('${cut(oneLine(String(status)), 32)}', headers${third})`);
     if (Array.isArray(headers)) {
       for (const header of headers) {
-        const text = Array.isArray(header) ? header.map(String).join(': ') : describe(header);
-        printer.applicationNote(oneLine(text));
+        printer.applicationNote(oneLine(showHeader(header)));
       }
     }
     return traceWrite(printer.attemptServer(() => startResponse(...args)), printer);
   };
+}
+
+function showHeader(header: unknown): string {
+  if (!Array.isArray(header)) return describe(header);
+  const [name, ...values] = header.map(String);
+  return [name, ...values.map((value) => maskValue(name ?? '', value))].join(': ');
 }
 
 function traceWrite(write: Write, printer: Printer): Write {

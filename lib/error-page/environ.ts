@@ -1,7 +1,7 @@
 // The part of environ that may be shown, with its secrets masked.
 
 import { describe } from '../describe.ts';
-import { percentDecode } from '../latin1.ts';
+import { MASK, isSecret, maskText, maskValue } from '../secrets.ts';
 import type { WSGIEnvironment } from '../types.ts';
 import { decodePath } from '../util.ts';
 
@@ -17,7 +17,6 @@ export interface EnvironReport {
   server: Entry[];
 }
 
-const MASK = '••••••';
 const LONGEST = 500;
 
 // Under CGI, environ holds the process environment, too, where programs keep their
@@ -29,14 +28,6 @@ const OF_REQUEST = new RegExp(
 const OF_SERVER = new RegExp(
   '^(.*\\..*|SERVER_(NAME|PORT|PROTOCOL|SOFTWARE)|REMOTE_(ADDR|HOST|PORT|USER|IDENT)' +
     '|AUTH_TYPE|GATEWAY_INTERFACE|HTTPS)$',
-);
-
-// `HTTP_PROXY` is where programs keep their proxy, with its password; no server
-// that is to be trusted makes it of a request. (CVE-2016-1000110)
-const SECRET = new RegExp(
-  'auth|cookie|token|secret|passw|pwd|passphrase|session|sid$|credential|signature|jwt' +
-    '|csrf|xsrf|^HTTP_PROXY$|(^|[-_.])(key|code|sig|otp|pin)([-_.]|$)|(api|access|private)key',
-  'i',
 );
 
 /** The entries that may be shown, in alphabetical order. Never throws. */
@@ -56,7 +47,7 @@ function requestLine(environ: WSGIEnvironment): string {
   const path = [SCRIPT_NAME, PATH_INFO].map((part) => (typeof part === 'string' ? part : ''));
   const query = typeof QUERY_STRING === 'string' && QUERY_STRING ? `?${QUERY_STRING}` : '';
   const method = typeof REQUEST_METHOD === 'string' ? REQUEST_METHOD : 'request';
-  return shorten(`${method} ${decodePath(path.join('')) || '/'}${maskParameters(query)}`);
+  return shorten(`${method} ${decodePath(path.join('')) || '/'}${maskText(query)}`);
 }
 
 // A name with a dot is the interface's, unless the process brought it along.
@@ -65,31 +56,16 @@ function isOfProcess(environ: WSGIEnvironment, key: string): boolean {
 }
 
 function show(environ: WSGIEnvironment, key: string): string {
-  if (SECRET.test(key)) return MASK;
   try {
     const value: unknown = Reflect.get(environ, key);
-    if (typeof value === 'string') return maskParameters(maskUser(shorten(value)), key);
+    if (typeof value === 'string') return maskValue(key, shorten(value));
+    if (isSecret(key)) return MASK;
     if (typeof value === 'boolean' || typeof value === 'number') return String(value);
     if (key === 'wsgi.version' && Array.isArray(value)) return `[${value.join(', ')}]`;
     return describe(value);
   } catch {
     return 'cannot be read';
   }
-}
-
-// Of `https://ada:password@host`, the user.
-function maskUser(text: string): string {
-  return text.replace(/(\/\/)[^/\s?#@]+@/g, `$1${MASK}@`);
-}
-
-// Parameters of a query, wherever one stands: also in Referer and the like.
-function maskParameters(text: string, key = ''): string {
-  // Only in a query of its own does the first one stand behind nothing.
-  const start = key === 'QUERY_STRING' ? '(^|[&;])' : '([?&;])';
-  const wanted = new RegExp(`${start}([^=?&;]+)=([^&;#]*)`, 'g');
-  return text.replace(wanted, (whole, before: string, name: string) =>
-    SECRET.test(percentDecode(name)) ? `${before}${name}=${MASK}` : whole,
-  );
 }
 
 function shorten(text: string): string {

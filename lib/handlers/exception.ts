@@ -1,6 +1,7 @@
 // How a caught value is reported on `wsgi.errors`.
 
 import { describe } from '../describe.ts';
+import { escapeControls } from '../secrets.ts';
 
 // A chain of causes may run in a circle, and an AggregateError have thousands of parts.
 const LONGEST_CHAIN = 10;
@@ -10,7 +11,8 @@ const MOST_PARTS = 10;
  * The trace of a caught value, of its causes and of the errors it was made of (as
  * Promise.any() makes one of all that failed), ending in a line break. `limit`
  * is how many calls to show of each; all, if it is undefined. Never throws, not
- * even for an error whose own getters do.
+ * even for an error whose own getters do. Control characters are escaped: a message may
+ * hold what a client sent, and a terminal would act on it.
  */
 export function formatException(error: unknown, limit?: number): string {
   let text = '';
@@ -24,7 +26,7 @@ export function formatException(error: unknown, limit?: number): string {
     if (cause === undefined) break;
     current = cause;
   }
-  return text;
+  return escapeControls(text);
 }
 
 /** Whether `error` is `wanted`, or was caused by it. */

@@ -1,0 +1,74 @@
+// Which names hold secrets, and what is left of a text when they are masked.
+
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+
+import { StringIO, setupTestingDefaults, trace } from '../lib/index.ts';
+import { formatException } from '../lib/handlers/exception.ts';
+import { MASK, escapeControls, isSecret, maskQuery, maskText, maskValue } from '../lib/secrets.ts';
+
+describe('a name is secret', () => {
+  const secret = [
+    'Authorization', 'HTTP_AUTHORIZATION', 'Proxy-Authorization', 'HTTP_COOKIE', 'Set-Cookie', 'X-Auth',
+    'token', 'access_token', 'accessToken', 'X-API-Key', 'apikey', 'apiKey', 'key', 'privateKey', 'client_secret',
+    'session', 'PHPSESSID', 'JSESSIONID', 'sid', 'connect.sid', 'jwt', 'HTTP_X_JWT_ASSERTION', 'csrf_token', 'X-CSRF', 'XSRF-TOKEN',
+    'password', 'passwd', 'pwd', 'passphrase', 'HTTP_PROXY', 'X-Amz-Signature', 'otp', 'key_id',
+  ];
+  const open = [
+    'Host', 'HTTP_USER_AGENT', 'AUTH_TYPE', 'author', 'HTTP_KEEP_ALIVE', 'keyboard', 'monkey', 'keyword', 'REMOTE_USER',
+    'code', 'status', 'path', 'HTTP_PROXY_CONNECTION', 'passenger', 'side', 'HTTP_ACCEPT', 'shipping', 'compass',
+  ];
+  for (const name of secret) test(name, () => assert.equal(isSecret(name), true));
+  for (const name of open) test(`and ${name} is not`, () => assert.equal(isSecret(name), false));
+});
+
+describe('a text is masked', () => {
+  const rows: Array<[text: string, masked: string]> = [
+    ['/path?a=1&token=x&b=2', `/path?a=1&token=${MASK}&b=2`],
+    ['/?%74oken=x', `/?%74oken=${MASK}`],
+    ['/cb?code=x&state=1', `/cb?code=${MASK}&state=1`],
+    ['/;jsessionid=x?a=1', `/;jsessionid=${MASK}?a=1`],
+    ['postgres://ada:lovelace@db/x', `postgres://${MASK}@db/x`],
+    ['see https://a@b.example/?key=1#top and /?pin=2', `see https://${MASK}@b.example/?key=${MASK}#top and /?pin=${MASK}`],
+    ['nothing to hide', 'nothing to hide'],
+  ];
+  for (const [text, masked] of rows) test(text, () => assert.equal(maskText(text), masked));
+
+  test('in a query of its own, from its first parameter on', () => {
+    assert.equal(maskQuery('token=x&a=1'), `token=${MASK}&a=1`);
+    assert.equal(maskValue('QUERY_STRING', 'password=x'), `password=${MASK}`);
+  });
+
+  test('whole, if its name is secret', () => {
+    assert.equal(maskValue('Set-Cookie', 'a=b'), MASK);
+    assert.equal(maskValue('HTTP_COOKIE', ''), '');
+    assert.equal(maskValue('Location', '/?token=x'), `/?token=${MASK}`);
+  });
+});
+
+describe('a terminal gets no control character', () => {
+  test('of a text', () => {
+    assert.equal(escapeControls('a\tb\nc\x1b[2J\x07\r\x9b\u202e'), 'a\tb\nc\\x1b[2J\\x07\\x0d\\x9b\\u202e');
+  });
+
+  test('of a stack trace', () => {
+    assert.match(formatException(new Error('sent \x1b]0;title\x07')), /^Error: sent \\x1b\]0;title\\x07\n {4}at /);
+  });
+
+  test('nor a secret, of a trace: neither of the request nor of the response', async () => {
+    let drawn = '';
+    const app = trace(
+      (_environ, startResponse) => {
+        startResponse('302 Found', [['Set-Cookie', 'hide-1'], ['Location', '/?token=hide-2\x1b'], ['X-Seen', 'seen']]);
+        return [];
+      },
+      { write: (line) => (drawn += line) },
+    );
+    const environ = { HTTP_COOKIE: 'hide-3', HTTP_X_API_KEY: 'hide-4', QUERY_STRING: 'session=hide-5&a=seen', REQUEST_URI: '/\x1b?session=hide-6', 'wsgi.errors': new StringIO() };
+    setupTestingDefaults(environ);
+    await app(environ as never, () => () => {});
+    assert.doesNotMatch(drawn, /hide-|[\x00-\x09\x0b-\x1f]/);
+    assert.match(drawn, /HTTP_COOKIE = '••••••'/);
+    assert.match(drawn, /a=seen'[\s\S]*X-Seen: seen/);
+  });
+});
