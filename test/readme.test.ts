@@ -4,43 +4,33 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, type SpawnSyncReturns, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { pathToFileURL } from 'node:url';
 
 import { OPTIONS } from '../lib/cli/arguments.ts';
 import * as everything from '../lib/index.ts';
 import { COMMAND, ROOT, Serving, makeFolder } from './support/command.ts';
+import { readmeRows } from './support/readme-rows.ts';
+import { blocks, compilePrograms, fileName, programs, readme, writePrograms } from './support/readme.ts';
 
-const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
-
-interface Block {
-  language: string;
-  text: string;
-  line: number;
-  /** The paragraph above it. */
-  above: string;
-}
-
-const blocks: Block[] = [...readme.matchAll(/^```(\w*)\n([\s\S]*?)^```$/gm)].map((match) => ({
-  language: match[1] ?? '',
-  text: match[2] ?? '',
-  line: readme.slice(0, match.index).split('\n').length,
-  above: readme.slice(0, match.index).trimEnd().split('\n').at(-1) ?? '',
-}));
-
-const programs = blocks.filter(({ language }) => language === 'ts' || language === 'js');
 const sessions = blocks.filter(({ language }) => language === 'console');
-const others = blocks.filter((block) => !programs.includes(block) && !sessions.includes(block));
-
-const fileName = (program: Block): string => /^\/\/ (\S+\.[tj]s)\n/.exec(program.text)?.[1] ?? '';
+// The commands of these are run by .ci/run, in a fresh copy.
+const setups = blocks.filter(({ language }) => language === 'sh');
+const shown = blocks.filter((block) => ![...programs, ...sessions, ...setups].includes(block));
 
 function has(program: string): boolean {
   return spawnSync(program, ['--version']).error === undefined;
 }
 
 const stripsTypes = Boolean(Reflect.get(process.features, 'typescript'));
+
+// A Node that does not run TypeScript runs what the compiler has made of it.
+function forThisNode(command: string): string {
+  return stripsTypes ? command : command.replace(/\b(node .*?)([\w-]+(?:\.test)?)\.ts\b/, '$1built/$2.js');
+}
 
 /** A port below those that systems hand out by themselves, so that nobody else takes it. */
 async function findFreePort(): Promise<number> {
@@ -84,6 +74,7 @@ describe('README.md', () => {
   const folder = makeFolder({});
   // The ports that the README names, and those that stand for them here.
   const ports = new Map<string, string>();
+  let compilerOutput = '';
   const serving = new Map<string, Serving | ProgramServing>();
 
   const withOurPorts = (text: string): string => text.replace(/\b[89]000\b/g, (port) => ports.get(port) ?? port);
@@ -92,13 +83,8 @@ describe('README.md', () => {
 
   before(async () => {
     for (const port of ['8000', '9000']) ports.set(port, String(await findFreePort()));
-    writeFileSync(join(folder.path, 'package.json'), '{ "type": "module" }');
-    for (const program of programs) {
-      writeFileSync(join(folder.path, fileName(program)), withOurPorts(program.text));
-    }
-    mkdirSync(join(folder.path, 'node_modules'));
-    symlinkSync(ROOT, join(folder.path, 'node_modules/tsgiref'), 'junction');
-    symlinkSync(join(ROOT, 'node_modules/@types'), join(folder.path, 'node_modules/@types'), 'junction');
+    writePrograms(folder.path, withOurPorts);
+    compilerOutput = compilePrograms(folder.path);
   });
 
   after(async () => {
@@ -111,22 +97,37 @@ describe('README.md', () => {
     for (const program of programs) assert.ok(fileName(program), `line ${program.line} names its file`);
     const names = programs.map(fileName);
     assert.deepEqual(names, [...new Set(names)], 'each file is there once');
-    for (const { language, text, above, line } of others) {
+    for (const { language, text, above, line } of shown) {
       const isDrawing = language === 'text' && text.includes('─▶');
       assert.ok(isDrawing || above.startsWith('*Not run by this project'), `line ${line}`);
     }
   });
 
   test('has programs that type-check', () => {
-    const compiler = join(ROOT, 'node_modules/typescript/bin/tsc');
-    const options = ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2022', '--types', 'node'];
-    options.push('--erasableSyntaxOnly', '--verbatimModuleSyntax', '--allowImportingTsExtensions');
-    const files = programs.map(fileName).filter((name) => name.endsWith('.ts'));
-    const { stdout } = spawnSync(process.execPath, [compiler, ...options, ...files], {
-      cwd: folder.path,
-      encoding: 'utf8',
+    assert.equal(compilerOutput, '');
+  });
+
+  for (const { program, request, init, status, body, headers } of readmeRows) {
+    test(`${program} answers ${request} with ${status}`, async () => {
+      const module = await import(pathToFileURL(join(folder.path, `built/${program}.js`)).href);
+      const [, method = 'GET', target = request] = /^(?:([A-Z]+) )?(\S+)$/.exec(request) ?? [];
+      const client = everything.testClient(module.default);
+      const response = await client.fetch(target, { method, ...init });
+      assert.equal(response.status, status);
+      const text = await response.text();
+      if (typeof body === 'string') assert.equal(text, body);
+      if (body instanceof RegExp) assert.match(text, body);
+      for (const [name, expected] of Object.entries(headers ?? {})) {
+        const value = response.headers.get(name);
+        if (expected instanceof RegExp) assert.match(value ?? '', expected);
+        else assert.equal(value, expected);
+      }
     });
-    assert.equal(stdout, '');
+  }
+
+  test('has setup commands, which .ci/run runs', () => {
+    assert.equal(setups.length, 2);
+    assert.match(readFileSync(join(ROOT, '.ci/run'), 'utf8'), /\.ci\/first-steps/);
   });
 
   for (const session of sessions) {
@@ -139,7 +140,6 @@ describe('README.md', () => {
         await serving.get(port)?.stop();
         serving.delete(port);
       }
-      if (/\bnode .*\.ts/.test(command) && !stripsTypes) return context.skip('this Node does not strip types');
       if (startsServer) {
         const server = await startServer(command, port);
         serving.set(port, server);
@@ -155,13 +155,13 @@ describe('README.md', () => {
   }
 
   async function startServer(command: string, port: string): Promise<Serving | ProgramServing> {
-    const [program, ...args] = withOurPorts(command).split(' ');
+    const [program, ...args] = forThisNode(withOurPorts(command)).split(' ');
     if (program === 'node') return ProgramServing.start(args, folder.path);
     return Serving.start([...args.slice(1), '--port', ports.get(port) ?? ''], { cwd: folder.path });
   }
 
   function runInShell(command: string): SpawnSyncReturns<string> {
-    const here = withOurPorts(command)
+    const here = forThisNode(withOurPorts(command))
       .replace(/\bcurl\b/, 'curl --silent --show-error --max-time 10')
       .replace(/\bnpx tsgiref /, `node '${COMMAND}' `);
     const both = here.includes('2>') ? here : `${here} 2>&1`;
@@ -221,20 +221,32 @@ describe('README.md', () => {
   });
 
   test('names files that exist', () => {
-    const files = [...readme.matchAll(/`((?:lib|test)\/[\w./-]+|[\w-]+\/)`/g)].map((match) => match[1] ?? '');
-    assert.ok(files.length > 5);
-    for (const file of files) {
-      if (file === 'dist/') continue;
-      const path = /^(lib|test)\//.test(file) ? file : `lib/${file}`;
-      assert.ok(existsSync(join(ROOT, path)), path);
-    }
+    const files = [...readme.matchAll(/`((?:lib|test)\/[\w./-]+)`|\]\((lib\/[^)]*)\)/g)].map((match) => match[1] ?? match[2] ?? '');
+    assert.ok(files.length > 1);
+    for (const file of files) assert.ok(existsSync(join(ROOT, file)), file);
   });
+});
+
+test('lib/README.md names files that exist', () => {
+  const text = readFileSync(join(ROOT, 'lib/README.md'), 'utf8');
+  const files = [...text.matchAll(/`((?:test\/)?[\w-]+(?:\/[\w-]+)*(?:\/|\.ts))`/g)].map((match) => match[1] ?? '');
+  assert.ok(files.length > 20);
+  for (const file of files) {
+    if (file === 'dist/') continue;
+    assert.ok(existsSync(join(ROOT, file.startsWith('test/') ? file : `lib/${file}`)), file);
+  }
+  for (const entry of readdirSync(join(ROOT, 'lib'), { withFileTypes: true })) {
+    const name = entry.isDirectory() ? `${entry.name}/` : entry.name;
+    assert.ok(name === 'README.md' || files.includes(name), `${name} is on the map`);
+  }
 });
 
 // What differs from one run to the next, or from one Node to the next.
 function normalize(text: string): string {
   return text
     .replaceAll('\r\n', '\n')
+    // A response need not end in a line end; a terminal shows the same.
+    .replace(/(?<=.)$/, '\n')
     .replace(/^#1 +\d+\.\d ms/gm, '#1 … ms')
     .replace(/^Date: .*$/gm, 'Date: …')
     .replace(/dur=\d+$/gm, 'dur=…')
