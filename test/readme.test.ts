@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, type SpawnSyncReturns, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -14,7 +14,7 @@ import { OPTIONS } from '../lib/cli/arguments.ts';
 import * as everything from '../lib/index.ts';
 import { COMMAND, ROOT, Serving, makeFolder } from './support/command.ts';
 import { readmeRows } from './support/readme-rows.ts';
-import { blocks, compilePrograms, fileName, programs, readme, writePrograms } from './support/readme.ts';
+import { COMPILER, blocks, compilePrograms, fileName, programs, readme, writePrograms } from './support/readme.ts';
 
 const sessions = blocks.filter(({ language }) => language === 'console');
 // The commands of these are run by .ci/run, in a fresh copy.
@@ -85,6 +85,13 @@ describe('README.md', () => {
     for (const port of ['8000', '9000']) ports.set(port, String(await findFreePort()));
     writePrograms(folder.path, withOurPorts);
     compilerOutput = compilePrograms(folder.path);
+    // The compiled programs find the same files beside them.
+    for (const name of ['public', 'public-not']) {
+      mkdirSync(join(folder.path, 'built', name));
+      writeFileSync(join(folder.path, 'built', name, 'index.html'), '<h1>Hello</h1>\n');
+    }
+    // Windows lets only administrators make links.
+    if (process.platform !== 'win32') symlinkSync('../../hello.ts', join(folder.path, 'built/public/link.js'));
   });
 
   after(async () => {
@@ -109,9 +116,9 @@ describe('README.md', () => {
 
   for (const { program, request, init, status, body, headers } of readmeRows) {
     test(`${program} answers ${request} with ${status}`, async () => {
-      const module = await import(pathToFileURL(join(folder.path, `built/${program}.js`)).href);
+      const app = await load(program);
       const [, method = 'GET', target = request] = /^(?:([A-Z]+) )?(\S+)$/.exec(request) ?? [];
-      const client = everything.testClient(module.default);
+      const client = everything.testClient(app);
       const response = await client.fetch(target, { method, ...init });
       assert.equal(response.status, status);
       const text = await response.text();
@@ -124,6 +131,48 @@ describe('README.md', () => {
       }
     });
   }
+
+  test('events are sent one by one, until the client leaves', async () => {
+    const { fetch } = everything.testClient(await load('events'));
+    const response = await fetch('/');
+    const chunks = (response.body as ReadableStream<Uint8Array>).getReader();
+    const { value } = await chunks.read();
+    assert.match(new TextDecoder().decode(value), /^id: 1\ndata: .*Z\n\n$/);
+    await chunks.cancel();
+  });
+
+  test('a session goes on with its cookie, and not with one that was changed', async () => {
+    const app = await load('session');
+    const { fetch } = everything.testClient(app, { cookies: true });
+    assert.equal(await (await fetch('/')).text(), 'Visit 1\n');
+    const [cookie = ''] = (await fetch('/')).headers.getSetCookie();
+    assert.equal(await (await fetch('/')).text(), 'Visit 3\n');
+
+    const [, text = '', signature = ''] = /^session=(.*)\.(.*?);/.exec(cookie) ?? [];
+    const forged = Buffer.from('{"visits":99}').toString('base64url');
+    const ask = async (value: string): Promise<string> => {
+      const stranger = everything.testClient(app);
+      return (await stranger.fetch('/', { headers: { Cookie: `a=b; session=${value}` } })).text();
+    };
+    assert.equal(await ask(`${text}.${signature}`), 'Visit 3\n');
+    assert.equal(await ask(`${forged}.${signature}`), 'Visit 1\n');
+    assert.equal(await ask(`${text}.${signature.slice(1)}`), 'Visit 1\n');
+    assert.equal(await ask('nonsense'), 'Visit 1\n');
+  });
+
+  test('the log has a line for each request, and no more', async () => {
+    const client = everything.testClient(await load('log'));
+    await client.fetch('/a%0Ab');
+    assert.match(client.errors, /^\{"method":"GET","path":"\/a\\nb","status":"200 OK","milliseconds":\d+\}\n$/);
+  });
+
+  test('notes belong to the one who wrote them', async () => {
+    const { app } = await import(pathToFileURL(join(folder.path, 'built/notes.js')).href);
+    const ada = everything.testClient(app, { cookies: true });
+    const written = await ada.fetch('/', { method: 'POST', body: new URLSearchParams({ note: '<i>' }) });
+    assert.match(await written.text(), /<ul><li>&#60;i&#62;<\/li><\/ul>/);
+    assert.match(await (await everything.testClient(app).fetch('/')).text(), /<ul><\/ul>/);
+  });
 
   test('has setup commands, which .ci/run runs', () => {
     assert.equal(setups.length, 2);
@@ -154,6 +203,11 @@ describe('README.md', () => {
     });
   }
 
+  async function load(program: string): Promise<everything.WSGIApplication> {
+    const module = await import(pathToFileURL(join(folder.path, `built/${program}.js`)).href);
+    return module.default ?? module.app;
+  }
+
   async function startServer(command: string, port: string): Promise<Serving | ProgramServing> {
     const [program, ...args] = forThisNode(withOurPorts(command)).split(' ');
     if (program === 'node') return ProgramServing.start(args, folder.path);
@@ -163,7 +217,8 @@ describe('README.md', () => {
   function runInShell(command: string): SpawnSyncReturns<string> {
     const here = forThisNode(withOurPorts(command))
       .replace(/\bcurl\b/, 'curl --silent --show-error --max-time 10')
-      .replace(/\bnpx tsgiref /, `node '${COMMAND}' `);
+      .replace(/\bnpx tsgiref /, `node '${COMMAND}' `)
+      .replace(/\bnpx tsc /, `node '${COMPILER}' --project tsconfig.json `);
     const both = here.includes('2>') ? here : `${here} 2>&1`;
     const env = { PATH: `${join(process.execPath, '..')}:${process.env['PATH']}` };
     return spawnSync('sh', ['-c', both], { cwd: folder.path, encoding: 'utf8', env, timeout: 20_000 });

@@ -6,6 +6,9 @@ import { join } from 'node:path';
 
 import { ROOT } from './command.ts';
 
+/** The compiler that this project is built with. */
+export const COMPILER: string = join(ROOT, 'node_modules/typescript/bin/tsc');
+
 /** The text of README.md. */
 export const readme: string = readFileSync(join(ROOT, 'README.md'), 'utf8');
 
@@ -32,9 +35,25 @@ export const programs: Block[] = blocks.filter(({ language }) => language === 't
 /** The name that a program gives itself in its first line, or `''`. */
 export const fileName = (program: Block): string => /^\/\/ (\S+\.c?[tj]s)\n/.exec(program.text)?.[1] ?? '';
 
+// What the README's `tsc --init` makes, without its comments.
+const TSCONFIG = {
+  compilerOptions: {
+    module: 'nodenext',
+    target: 'es2022',
+    types: ['node'],
+    strict: true,
+    noUncheckedIndexedAccess: true,
+    exactOptionalPropertyTypes: true,
+    verbatimModuleSyntax: true,
+    noEmit: true,
+    allowImportingTsExtensions: true,
+  },
+};
+
 /** Stores every program in `folder`, changed by `change`, as a reader would. */
 export function writePrograms(folder: string, change: (text: string) => string): void {
   writeFileSync(join(folder, 'package.json'), '{ "type": "module" }');
+  writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify(TSCONFIG));
   for (const program of programs) writeFileSync(join(folder, fileName(program)), change(program.text));
   mkdirSync(join(folder, 'node_modules'));
   symlinkSync(ROOT, join(folder, 'node_modules/tsgiref'), 'junction');
@@ -43,10 +62,7 @@ export function writePrograms(folder: string, change: (text: string) => string):
 
 /** Checks the types of the programs in `folder`, and compiles them into `folder/built`. */
 export function compilePrograms(folder: string): string {
-  const compiler = join(ROOT, 'node_modules/typescript/bin/tsc');
-  const options = ['--strict', '--module', 'nodenext', '--target', 'es2022', '--types', 'node'];
-  options.push('--erasableSyntaxOnly', '--verbatimModuleSyntax', '--rewriteRelativeImportExtensions');
-  options.push('--allowJs', '--outDir', 'built');
-  const files = programs.map(fileName).filter((name) => name.endsWith('ts'));
-  return spawnSync(process.execPath, [compiler, ...options, ...files], { cwd: folder, encoding: 'utf8' }).stdout;
+  const options = ['--noEmit', 'false', '--rewriteRelativeImportExtensions', '--outDir', 'built'];
+  const args = [COMPILER, '--project', 'tsconfig.json', ...options];
+  return spawnSync(process.execPath, args, { cwd: folder, encoding: 'utf8' }).stdout;
 }
