@@ -1,5 +1,5 @@
-// How an error message shows the value it complains about: short, on one line,
-// and printable whatever the value is.
+// How an error message shows a wrong value: short, on one line, and printable for
+// every value.
 
 const LONGEST = 60;
 
@@ -27,12 +27,12 @@ export function describe(value: unknown): string {
   }
 }
 
-/** The string in quotes, control characters escaped, cut after 60 characters. */
+/** Puts a string in quotes, with control characters escaped, cut after 60 characters. */
 export function quote(text: string): string {
   return JSON.stringify(shorten(text)).replace(/[\x7f-\uffff]/g, escapeUnprintable);
 }
 
-/** The character's code point as `U+000A`. */
+/** Writes a character's code point as `U+000A`. */
 export function codePoint(character: string): string {
   const code = character.codePointAt(0) ?? 0;
   return `U+${code.toString(16).toUpperCase().padStart(4, '0')}`;
@@ -47,7 +47,7 @@ function describeObject(value: object): string {
       ? `an object of class ${shorten(name)}`
       : 'an object';
   } catch {
-    // A Proxy or a getter that throws: the message must still come out.
+    // A Proxy or a getter may throw; the message must still be written.
     return 'an object that cannot be inspected';
   }
 }
@@ -56,8 +56,8 @@ function shorten(text: string): string {
   return text.length <= LONGEST ? text : `${text.slice(0, LONGEST)}…`;
 }
 
-// Printable text of any language stays readable; what a terminal or a log
-// could act on, or cannot show, becomes an escape.
+// Printable text of any language stays readable. Characters that a terminal or a log
+// would act on, or cannot show, are escaped.
 function escapeUnprintable(character: string): string {
   if (/[\p{L}\p{M}\p{N}\p{P}\p{S}]/u.test(character)) return character;
   return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;

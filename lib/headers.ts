@@ -1,16 +1,16 @@
-// The response headers, as the handlers keep them: an ordered list of names and
-// values in which a name may repeat, read without regard to case.
+// The response headers, as the handlers store them: an ordered list of names and
+// values. A name may repeat, and upper and lower case do not matter in it.
 //
-// Node and browsers have a global `Headers`, too. It lower-cases names and joins
-// repeated lines; this one sends what it was given. Import it by name.
+// Node and browsers have a global `Headers`, too. The global one writes names in
+// lower case and joins repeated headers; this one keeps what it is given. Import it.
 //
 // Mirrors wsgiref.headers.
 
 import { codePoint, describe, quote } from './describe.ts';
 import { encodeLatin1 } from './latin1.ts';
 
-// A line break in a header would let whoever supplied the text write headers,
-// or a whole response, of their own; a character above U+00FF is no byte.
+// A text with a line break could add headers, or a whole response, of its author's
+// own. A character above U+00FF does not fit into a byte.
 //
 //   field-name  = no CTL (U+0000–001F, U+007F), nothing above U+00FF
 //   field-value = the same, but HTAB is allowed            (RFC 9110 §5.5)
@@ -21,16 +21,28 @@ const NOT_IN_VALUE = /[\x00-\x08\x0a-\x1f\x7f]|[^\x00-\xff]/u;
 export type HeaderList = Array<[name: string, value: string]>;
 
 /**
- * A list of response headers, in order. `headers` is kept, not copied: what is
- * changed here changes there.
+ * A list of response headers, in order.
  *
- * Every method throws a TypeError for a name or value that is not a string, and
- * a RangeError for one with a control character (TAB is allowed in values) or a
- * character above U+00FF, even when it only looks a name up.
+ * Every method that takes a name or a value throws a TypeError if it is not a
+ * string, and a RangeError if it contains a control character (TAB is allowed in
+ * values) or a character above U+00FF. Methods that only read throw, too.
+ *
+ * @example
+ * const headers = new Headers([['Content-Type', 'text/plain']]);
+ * headers.set('content-type', 'text/html');
+ * headers.addHeader('Content-Disposition', 'attachment', { filename: 'bud.gif' });
+ * headers.toString();
+ * // content-type: text/html
+ * // Content-Disposition: attachment; filename="bud.gif"
  */
 export class Headers {
   private readonly list: HeaderList;
 
+  /**
+   * @param headers - Pairs of a name and a value. The array itself is kept, not a
+   *   copy: methods that change the headers change it.
+   * @throws TypeError if `headers` is not an array of pairs.
+   */
   constructor(headers: HeaderList = []) {
     if (!Array.isArray(headers)) {
       throw new TypeError(
@@ -41,12 +53,16 @@ export class Headers {
     this.list = headers;
   }
 
-  /** How many headers there are, repeated ones counted each time. */
+  /** The number of headers. A name that repeats counts each time. */
   get size(): number {
     return this.list.length;
   }
 
-  /** The first value under `name`, else `fallback`. */
+  /**
+   * @param name - In any case.
+   * @param fallback - What to return if there is no such header.
+   * @returns The first value under `name`, else `fallback`.
+   */
   get(name: string): string | undefined;
   get<T>(name: string, fallback: T): string | T;
   get<T>(name: string, fallback?: T): string | T | undefined {
@@ -68,7 +84,7 @@ export class Headers {
     return this.get(name) !== undefined;
   }
 
-  /** Puts one header at the end, in place of all that have this name. */
+  /** Removes every header of this name and adds one at the end. */
   set(name: string, value: string): void {
     checkName(name);
     checkValue(value);
@@ -76,7 +92,7 @@ export class Headers {
     this.list.push([name, value]);
   }
 
-  /** Removes every header of this name; returns whether there was one. */
+  /** Removes every header of this name, and returns whether there was one. */
   delete(name: string): boolean {
     checkName(name);
     const kept = this.list.filter(([key]) => !isSameName(key, name));
@@ -85,7 +101,7 @@ export class Headers {
     return found;
   }
 
-  /** The first value under `name`; if there is none, adds `value` and returns it. */
+  /** Returns the first value under `name`. If there is none, adds `value` and returns it. */
   setDefault(name: string, value: string): string {
     const found = this.get(name);
     if (found !== undefined) return found;
@@ -94,13 +110,16 @@ export class Headers {
   }
 
   /**
-   * Adds one more header, with parameters. An underscore in a parameter's name
-   * becomes a dash; a parameter whose value is null or empty is its name alone.
+   * Adds a header at the end, with parameters. Other headers of the name remain.
    *
-   *     headers.addHeader('Content-Disposition', 'attachment', { filename: 'bud.gif' });
-   *     // Content-Disposition: attachment; filename="bud.gif"
+   * @param name - The header's name.
+   * @param value - The value before the parameters, or null for none.
+   * @param params - Names and values. An underscore in a name becomes a dash. If a
+   *   value is null or empty, only the name is written.
    *
-   * With `value` null, the parameters are the whole value.
+   * @example
+   * headers.addHeader('Content-Disposition', 'attachment', { filename: 'bud.gif' });
+   * // Content-Disposition: attachment; filename="bud.gif"
    */
   addHeader(
     name: string,
@@ -131,7 +150,7 @@ export class Headers {
     return this.entries().values();
   }
 
-  /** The headers as they stand in a response's head, with the empty line after them. */
+  /** The headers as a response carries them, with the empty line after them. */
   toString(): string {
     let text = '';
     for (const [name, value] of this.list) text += `${name}: ${value}\r\n`;
@@ -144,7 +163,7 @@ export class Headers {
   }
 }
 
-// Most names differ in length already, which is cheaper to see than their letters.
+// Most names differ in length, which is faster to compare than letters.
 function isSameName(one: string, other: string): boolean {
   return one.length === other.length && one.toLowerCase() === other.toLowerCase();
 }

@@ -1,5 +1,5 @@
-// The streams behind `wsgi.input` and `wsgi.errors`: in memory for tests, and
-// over whatever the platform delivers a request's body with.
+// The streams behind `wsgi.input` and `wsgi.errors`: in memory for tests, and over
+// any source of chunks for servers.
 //
 // Mirrors what wsgiref takes from Python's io.
 
@@ -9,12 +9,22 @@ import type { Bytes, ErrorStream, InputStream } from './types.ts';
 const LF = 0x0a;
 const NOTHING: Bytes = new Uint8Array(0);
 
-/** Bytes in memory, read and written at one position that starts at 0. */
+/**
+ * Bytes in memory, read and written at one position that starts at 0.
+ *
+ * @example
+ * const input = new BytesIO(new TextEncoder().encode('one\ntwo\n'));
+ * await input.readline(); // the bytes of 'one\n'
+ */
 export class BytesIO implements InputStream {
   private buffer: Bytes;
   private length: number;
   private position = 0;
 
+  /**
+   * @param initial - The bytes to begin with. They are copied.
+   * @throws TypeError if `initial` is not a Uint8Array.
+   */
   constructor(initial: Uint8Array = NOTHING) {
     this.buffer = new Uint8Array(checkBytes('BytesIO takes', initial));
     this.length = initial.length;
@@ -38,7 +48,13 @@ export class BytesIO implements InputStream {
     return iterateLines(this);
   }
 
-  /** Puts bytes at the position, over what is there; returns how many. */
+  /**
+   * Writes bytes at the position, over those that are there.
+   *
+   * @param data - The bytes to write.
+   * @returns How many bytes were written.
+   * @throws TypeError if `data` is not a Uint8Array.
+   */
   write(data: Uint8Array): number {
     const end = this.position + checkBytes('write() takes', data).length;
     this.reserve(end);
@@ -48,7 +64,7 @@ export class BytesIO implements InputStream {
     return data.length;
   }
 
-  /** A copy of all the bytes, wherever the position is. */
+  /** Returns a copy of all bytes, whatever the position is. */
   getValue(): Bytes {
     return this.buffer.slice(0, this.length);
   }
@@ -60,7 +76,7 @@ export class BytesIO implements InputStream {
     return taken;
   }
 
-  // Doubling keeps the cost of many small writes linear in their sum.
+  // Doubling makes the cost of many small writes proportional to their sum.
   private reserve(size: number): void {
     if (size <= this.buffer.length) return;
     const larger = new Uint8Array(Math.max(size, 2 * this.buffer.length));
@@ -87,13 +103,18 @@ export class StringIO implements ErrorStream {
 
   flush(): void {}
 
-  /** All the text so far. */
+  /** Returns all text that was written. */
   getValue(): string {
     return this.text;
   }
 }
 
-/** An error stream over anything that takes text, such as `process.stderr`. */
+/**
+ * An error stream over an object that takes text.
+ *
+ * @example
+ * environ['wsgi.errors'] = new ErrorOutput(process.stderr);
+ */
 export class ErrorOutput implements ErrorStream {
   private readonly sink: { write(text: string): unknown };
 
@@ -113,12 +134,11 @@ export class ErrorOutput implements ErrorStream {
 }
 
 /**
- * An input stream over any source of chunks, cut anywhere. Holds at most one
- * chunk, plus what one call asks for.
+ * An input stream over a source of chunks of any sizes. It stores at most one chunk
+ * and the bytes that one call asks for.
  *
- * `length` is the body's length in bytes, if it is known: no byte beyond it is
- * given out, and a source that ends before it makes the read reject, as does a
- * source that breaks. Each call must settle before the next is made.
+ * A read rejects if the source throws, if it ends before `length` bytes, and if an
+ * earlier read still waits.
  */
 export class StreamInput implements InputStream {
   private readonly source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
@@ -131,6 +151,14 @@ export class StreamInput implements InputStream {
   private ended = false;
   private failure: { error: unknown } | undefined = undefined;
 
+  /**
+   * @param source - Gives the chunks, such as a Node request or a web stream.
+   * @param length - The body's length in bytes, if it is known. Further bytes of the
+   *   source are not read.
+   *
+   * @example
+   * environ['wsgi.input'] = new StreamInput(request, Number(request.headers['content-length']));
+   */
   constructor(
     source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
     length: number = Infinity,
@@ -149,9 +177,11 @@ export class StreamInput implements InputStream {
   }
 
   /**
-   * What has arrived, at most `size` bytes of it; waits only if nothing has. For
-   * handing a body on while it comes. PEP 3333 has no such method, so an application
-   * must not count on it.
+   * Reads the bytes that have arrived, and waits only if there are none: for passing a
+   * body on while it arrives. PEP 3333 has no such method, so another server's input
+   * may not have it.
+   *
+   * @param size - The most bytes to read.
    */
   async read1(size?: number): Promise<Bytes> {
     const first = await this.take('read1', Math.min(1, checkSize('read1', size)), false);
@@ -193,8 +223,8 @@ export class StreamInput implements InputStream {
     }
   }
 
-  // Takes the next piece off the chunk at hand: a view of it, not a copy. Always
-  // a plain Uint8Array, since a Buffer's toString() differs from it.
+  // Takes the next piece of the current chunk: a view, not a copy. The result is a
+  // plain Uint8Array, since a Buffer's toString() differs.
   private cut(limit: number, line: boolean): Bytes {
     const { buffer, byteOffset, length } = this.chunk;
     const size = Math.min(limit, length - this.offset);
@@ -205,7 +235,7 @@ export class StreamInput implements InputStream {
     return taken;
   }
 
-  // Most lines are whole in the chunk at hand, and need not be waited for.
+  // Most lines are complete in the current chunk and need no waiting.
   private nextLine(): Promise<IteratorResult<Bytes>> {
     const value = this.lineAtHand();
     return value === undefined ? this.waitForLine() : Promise.resolve({ done: false, value });
@@ -226,7 +256,7 @@ export class StreamInput implements InputStream {
     return new Uint8Array(buffer, byteOffset + start, newline + 1 - start);
   }
 
-  // Fetches the next chunk that is not empty; false at the end.
+  // Fetches the next chunk that is not empty. Returns false at the end.
   private async pull(): Promise<boolean> {
     this.chunk = NOTHING;
     this.offset = 0;
@@ -247,7 +277,8 @@ export class StreamInput implements InputStream {
     return false;
   }
 
-  // An iterator that has thrown says afterwards that it is done; the body is not.
+  // An iterator that has thrown reports afterwards that it is done, as if the body
+  // were complete, so the error is stored and thrown again.
   private async askSource(): Promise<IteratorResult<Bytes>> {
     if (this.failure !== undefined) throw this.failure.error;
     try {
@@ -307,7 +338,7 @@ function checkSize(method: string, size: number | undefined): number {
   );
 }
 
-// What is no bytes would be read as zeros, or not at all, without a word.
+// Without this check, other values would silently be read as zeros or as nothing.
 function checkBytes(rule: string, data: Uint8Array): Uint8Array {
   if (data instanceof Uint8Array) return data;
   throw new TypeError(`${rule} bytes, a Uint8Array or Buffer, not ${describe(data)}`);
@@ -319,7 +350,7 @@ function checkText(text: string): string {
 }
 
 function writeEach(stream: ErrorStream, lines: Iterable<string>): void {
-  // A string is iterable too, letter by letter, which is never what was meant.
+  // A string is iterable too, but its letters are not the lines that were meant.
   if (typeof lines === 'string') {
     throw new TypeError(`writelines() takes several lines, not one string: use write()`);
   }

@@ -1,4 +1,4 @@
-// Small helpers over environ, for servers, middleware and tests.
+// Helpers over environ, for servers, middleware and tests, and files as bodies.
 //
 // Mirrors wsgiref.util.
 
@@ -7,7 +7,12 @@ import { BytesIO, StringIO } from './io.ts';
 import { encodeLatin1 } from './latin1.ts';
 import type { FileHandleLike, FileLike, WSGIEnvironment } from './types.ts';
 
-/** `https` if `HTTPS` is `yes`, `on` or `1`, else `http`. */
+/**
+ * Guesses the scheme of a request from the CGI variable `HTTPS`.
+ *
+ * @param environ - Only `HTTPS` is read.
+ * @returns `https` if `HTTPS` is `yes`, `on` or `1`, else `http`.
+ */
 export function guessScheme(environ: { HTTPS?: string }): 'http' | 'https' {
   return ['yes', 'on', '1'].includes(environ.HTTPS ?? '') ? 'https' : 'http';
 }
@@ -15,6 +20,9 @@ export function guessScheme(environ: { HTTPS?: string }): 'http' | 'https' {
 /**
  * The URL of the application itself: scheme, host and `SCRIPT_NAME`, without
  * path and query. (PEP 3333, "URL Reconstruction")
+ *
+ * @param environ - The request.
+ * @throws RangeError if `SCRIPT_NAME` contains a character above U+00FF.
  */
 export function applicationUri(environ: WSGIEnvironment): string {
   const scheme = environ['wsgi.url_scheme'];
@@ -22,7 +30,13 @@ export function applicationUri(environ: WSGIEnvironment): string {
   return `${scheme}://${authority(environ, scheme)}${path}`;
 }
 
-/** The URL of the request; without its query if `includeQuery` is false. */
+/**
+ * The URL of the request. (PEP 3333, "URL Reconstruction")
+ *
+ * @param environ - The request.
+ * @param includeQuery - Whether the query belongs to the result.
+ * @throws RangeError if the path contains a character above U+00FF.
+ */
 export function requestUri(environ: WSGIEnvironment, includeQuery = true): string {
   const path = percentEncode(environ.PATH_INFO ?? '', '/;=,');
   // Where there is no SCRIPT_NAME, applicationUri already ends in the slash.
@@ -32,13 +46,22 @@ export function requestUri(environ: WSGIEnvironment, includeQuery = true): strin
 }
 
 /**
- * Moves the first segment of `PATH_INFO` to the end of `SCRIPT_NAME` and returns
- * it: how one application hands a request on to another one below it. Changes
- * environ in place. Returns null when `PATH_INFO` is empty.
+ * Moves the first segment of `PATH_INFO` to the end of `SCRIPT_NAME`. An
+ * application does this before it passes a request to another application that
+ * is mounted below it.
  *
- * Empty segments and `.` are passed over; `..` takes a segment off `SCRIPT_NAME`.
+ * Empty segments and `.` are skipped; `..` removes a segment from `SCRIPT_NAME`.
  * A `PATH_INFO` of `/` alone returns `''` and leaves a slash at the end of
- * `SCRIPT_NAME`, so that `/x` and `/x/` can be told apart.
+ * `SCRIPT_NAME`, so that `/x` and `/x/` differ.
+ *
+ * @param environ - The request; both variables are changed.
+ * @returns The segment, or null if `PATH_INFO` is empty.
+ * @throws RangeError if `PATH_INFO` is not empty and does not begin with a slash.
+ *
+ * @example
+ * // SCRIPT_NAME '', PATH_INFO '/blog/2026'
+ * shiftPathInfo(environ); // 'blog'
+ * // SCRIPT_NAME '/blog', PATH_INFO '/2026'
  */
 export function shiftPathInfo(
   environ: Pick<WSGIEnvironment, 'SCRIPT_NAME' | 'PATH_INFO'>,
@@ -60,9 +83,16 @@ export function shiftPathInfo(
 }
 
 /**
- * Fills environ with what a server would have set, for tests. Keeps every value
- * that is already there, also an undefined one. The data is fake: no server and
- * no application should use this at work.
+ * Adds the variables that a server would have set, for tests. The values are
+ * invented, so no server should use this function.
+ *
+ * @param environ - Changed in place. Every key that it already has keeps its value,
+ *   even if the value is undefined.
+ *
+ * @example
+ * const environ = { PATH_INFO: '/test', SCRIPT_NAME: '' };
+ * setupTestingDefaults(environ);
+ * environ.REQUEST_METHOD; // 'GET'
  */
 export function setupTestingDefaults(
   environ: Partial<WSGIEnvironment>,
@@ -97,23 +127,31 @@ const HOP_BY_HOP = new Set([
   'proxy-authorization',
   'te',
   'trailer',
-  // Python's spelling of the line above; kept so that both are refused.
+  // Python's spelling of the line above, so that both are refused.
   'trailers',
   'transfer-encoding',
   'upgrade',
 ]);
 
 /**
- * Whether a header speaks only to the next hop, and so belongs to the server and
- * never to an application. Unlike Python: `Trailer` counts. (RFC 9110 §7.6.1)
+ * Whether a header concerns only the connection to the next machine on the way.
+ * Such headers belong to the server, and an application must not send them.
+ * Unlike Python: `Trailer` is one of them. (RFC 9110 §7.6.1)
+ *
+ * @param headerName - The name, in any case.
  */
 export function isHopByHop(headerName: string): boolean {
   return HOP_BY_HOP.has(headerName.toLowerCase());
 }
 
 /**
- * The text that a path in environ stands for: its bytes read as UTF-8, or, where
- * they are no UTF-8, as Latin-1.
+ * Decodes a path of environ into text. Each character of the path is one byte; the
+ * bytes are read as UTF-8, or as Latin-1 if they are not valid UTF-8.
+ *
+ * @param value - `PATH_INFO`, `SCRIPT_NAME`, or a part of them.
+ *
+ * @example
+ * decodePath('/\xc3\xbcber'); // '/über'
  */
 export function decodePath(value: string): string {
   try {
@@ -124,18 +162,24 @@ export function decodePath(value: string): string {
 }
 
 /**
- * A file as a body: reads blocks of `blockSize` bytes until the file ends. Has a
- * `close` if the file has one. Iterating does not close the file.
+ * A file as a body. Iterating reads one block after another until the file ends,
+ * and does not close the file; `close` does, and exists if the file can be closed.
  * (PEP 3333, "Optional Platform-Specific File Handling")
  */
 export class FileWrapper implements AsyncIterableIterator<Uint8Array> {
   readonly file: FileLike;
   readonly blockSize: number;
-  /** The file, if it is one that is open on the disk. */
+  /** The file, if it is a FileHandle, so that a server may send it in its own way. */
   readonly handle: FileHandleLike | undefined;
   declare close?: () => Promise<void>;
   private readonly blocks: AsyncIterator<Uint8Array>;
 
+  /**
+   * @param file - An object with `read(size)`, a FileHandle or a Node `Readable`.
+   * @param blockSize - The most bytes of a block, from 1.
+   * @throws TypeError if `file` is none of these, RangeError if `blockSize` is not a
+   *   whole number from 1.
+   */
   constructor(file: FileLike, blockSize = 8192) {
     if (!Number.isInteger(blockSize) || blockSize < 1) {
       throw new RangeError(
@@ -151,11 +195,12 @@ export class FileWrapper implements AsyncIterableIterator<Uint8Array> {
     if (close !== undefined) this.close = close;
   }
 
+  /** Reads the next block. */
   next(): Promise<IteratorResult<Uint8Array>> {
     return this.blocks.next();
   }
 
-  /** Stops reading, as a loop does that breaks off; leaves the closing to `close`. */
+  /** Stops reading, as a loop does on `break`. The file stays open until `close`. */
   async return(): Promise<IteratorResult<Uint8Array>> {
     await this.blocks.return?.();
     return { done: true, value: undefined };
@@ -167,10 +212,10 @@ export class FileWrapper implements AsyncIterableIterator<Uint8Array> {
 }
 
 function readBlocks(file: FileLike, blockSize: number): AsyncIterator<Uint8Array> {
-  // A path, which is easily given in a file's place, is no object to look into.
+  // A path is easily passed in place of a file, and `in` would throw for a string.
   if (typeof file === 'object' && file !== null) {
     if (isFileHandle(file)) return blocksOfHandle(file, blockSize);
-    // A Node Readable has a read() of another kind, which gives null while it waits.
+    // The read() of a Node Readable differs: it returns null while it waits.
     if ('read' in file && !('pipe' in file)) return blocksOfReader(file, blockSize);
     if (Symbol.asyncIterator in file) return file[Symbol.asyncIterator]();
   }
@@ -185,7 +230,7 @@ async function* blocksOfHandle(
   blockSize: number,
 ): AsyncGenerator<Uint8Array> {
   while (true) {
-    // A fresh block each time: the one before may still wait to be sent.
+    // A new block each time, since the one before may not have been sent yet.
     const block = new Uint8Array(blockSize);
     const { bytesRead } = await file.read(block, 0, blockSize, null);
     if (bytesRead === 0) return;
@@ -201,7 +246,7 @@ async function* blocksOfReader(
     const block = await file.read(blockSize);
     if (!(block instanceof Uint8Array)) {
       throw new TypeError(
-        `the file's read(size) gives bytes, none of them at the end, not ${describe(block)}`,
+        `the file's read(size) returns bytes, and no bytes at its end, not ${describe(block)}`,
       );
     }
     if (block.length === 0) return;
@@ -213,8 +258,8 @@ function isFileHandle(file: FileLike): file is FileHandleLike {
   return 'fd' in file && typeof file.fd === 'number' && 'read' in file && !('pipe' in file);
 }
 
-// A Node stream that nobody has begun to read holds its file open until it is
-// destroyed; most have no close() of their own.
+// A Node stream that has not been read keeps its file open until destroy() is
+// called; most streams have no close() of their own.
 function closer(file: FileLike & { destroy?: unknown }): (() => Promise<void>) | undefined {
   if (typeof file.close === 'function') return async () => void (await file.close?.());
   const { destroy } = file;
@@ -230,7 +275,7 @@ function authority(environ: WSGIEnvironment, scheme: string): string {
   return port === usual ? environ.SERVER_NAME : `${environ.SERVER_NAME}:${port}`;
 }
 
-// Keeps unreserved characters (RFC 3986 §2.3) and those in `safe`.
+// Encodes all but unreserved characters (RFC 3986 §2.3) and those in `safe`.
 function percentEncode(text: string, safe: string): string {
   let encoded = '';
   for (const byte of encodeLatin1(text)) {
@@ -248,6 +293,6 @@ function appendSegment(scriptName: string, name: string): string {
     else if (part !== '' && part !== '.') segments.push(part);
   }
   const path = segments.map((part) => `/${part}`).join('');
-  // The slash tells '/x/' from '/x' when there is nothing left to shift.
+  // The slash distinguishes '/x/' from '/x' when there is nothing left to shift.
   return name === '' ? `${path}/` : path;
 }

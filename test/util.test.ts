@@ -244,7 +244,7 @@ describe('FileWrapper', () => {
     for (const wrong of [null, undefined, 'text']) {
       await assert.rejects(
         collect(new FileWrapper({ read: () => wrong as never })),
-        /^TypeError: the file's read\(size\) gives bytes, none of them at the end, not (null|undefined|"text")$/,
+        /^TypeError: the file's read\(size\) returns bytes, and no bytes at its end, not (null|undefined|"text")$/,
       );
     }
   });
