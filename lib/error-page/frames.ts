@@ -58,9 +58,16 @@ function readFrame(line: string): Frame | undefined {
   return { call, file, line: Number(number), kind: isOwn(file) ? 'own' : 'library', source: [] };
 }
 
-// Built, and with source maps, our own calls stand in lib all the same.
-const HERE = fileURLToPath(new URL('..', import.meta.url));
-const OURS = [HERE, HERE.replace(/([\\/])dist[\\/]lib[\\/]$/, '$1lib$1')];
+// The folders of this package's own code: with source maps, built code is reported
+// under lib as well. A bundle in CommonJS has no import.meta.url, and no own folder.
+function findOwnFolders(): string[] {
+  const url: string | undefined = import.meta.url;
+  if (url === undefined) return [];
+  const here = fileURLToPath(new URL('..', url));
+  return [here, here.replace(/([\\/])dist[\\/]lib[\\/]$/, '$1lib$1')];
+}
+
+const OURS = findOwnFolders();
 
 function isOwn(file: string): boolean {
   if (file.startsWith('node:') || /[\\/]node_modules[\\/]/.test(file)) return false;

@@ -1,0 +1,43 @@
+// The package as its users get it.
+
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { test } from 'node:test';
+
+import type * as tsgiref from '../lib/index.ts';
+import { bytes } from './support/bytes.ts';
+import { ROOT, makeFolder } from './support/command.ts';
+import { COMPILER } from './support/readme.ts';
+
+// A bundler puts all modules into one CommonJS file, in which import.meta is an empty
+// object. Here the compiler makes a CommonJS file of each module.
+test('the package works as CommonJS, where import.meta is empty', async () => {
+  const folder = makeFolder({ 'package.json': '{ "type": "commonjs" }' });
+  try {
+    for (const file of readdirSync(join(ROOT, 'dist/lib'), { recursive: true, encoding: 'utf8' })) {
+      if (!file.endsWith('.js') || file.startsWith('cli')) continue;
+      const source = readFileSync(join(ROOT, 'dist/lib', file), 'utf8');
+      mkdirSync(dirname(join(folder.path, 'lib', file)), { recursive: true });
+      writeFileSync(join(folder.path, 'lib', file), source.replaceAll('import.meta', '({})'));
+    }
+    const options = ['--allowJs', '--noCheck', '--module', 'nodenext', '--target', 'es2022'];
+    options.push('--types', '', '--rootDir', 'lib', '--outDir', 'commonjs', 'lib/index.js');
+    execFileSync(process.execPath, [COMPILER, ...options], { cwd: folder.path });
+
+    const require = createRequire(join(folder.path, 'package.json'));
+    const { errorPage, testClient, trace } = require('./commonjs/index.js') as typeof tsgiref;
+    const app: tsgiref.WSGIApplication = (environ, startResponse) => {
+      if (environ.PATH_INFO === '/throw') throw new Error('meant to fail');
+      startResponse('200 OK', [['Content-Type', 'text/plain']]);
+      return [bytes('bundled')];
+    };
+    const { fetch } = testClient(errorPage(trace(app, { write: () => {} })));
+    assert.equal(await (await fetch('/')).text(), 'bundled');
+    assert.match(await (await fetch('/throw')).text(), /meant to fail/);
+  } finally {
+    folder.remove();
+  }
+});
