@@ -12,3 +12,4 @@ export * from './node.ts';
 export * from './testing.ts';
 export * from './trace.ts';
 export * from './error-page.ts';
+export * from './check.ts';

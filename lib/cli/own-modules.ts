@@ -16,6 +16,7 @@ export const PUBLIC_MODULES: readonly string[] = [
   'testing',
   'trace',
   'error-page',
+  'check',
 ];
 
 // This file's own ending tells whether the source or the built files run.

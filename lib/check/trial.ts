@@ -1,0 +1,346 @@
+// The bench of one check: the server under test, the application that it runs, and
+// the clients that talk to it. Everything here belongs to one check alone, so that a
+// late event cannot reach another.
+
+import { describe, quote } from '../describe.ts';
+import type {
+  InputStream, ResponseBody, ResponseHeaders, StartResponse, Status, WSGIApplication,
+  WSGIEnvironment,
+} from '../types.ts';
+import { type BodyOptions, type ObservedBody, type Step, observeBody } from './body.ts';
+import { Client } from './client.ts';
+import { Finding } from './definition.ts';
+import { Patience } from './patience.ts';
+import { type Response, valuesOf } from './response.ts';
+
+/** A server under test that runs. */
+export interface RunningServer {
+  /** Its address, such as `http://127.0.0.1:8000/`; a path in it is the mount point. */
+  url: string | URL;
+  /** Stops it; may return a promise. */
+  close(): unknown;
+}
+
+/** Starts the server under test with an application; may return a promise. */
+export type StartServer = (app: WSGIApplication) => RunningServer | Promise<RunningServer>;
+
+/** A request to send. Every string holds bytes as Latin-1 characters. */
+export interface RequestParts {
+  method?: string;
+  /** Default `/`. */
+  target?: string;
+  version?: string;
+  /** Whole lines, such as `Accept: text/html`, without their CRLF. */
+  headers?: readonly string[];
+  /** Sent with its Content-Length, unless `headers` already say how it is framed. */
+  body?: string;
+  /** False leaves out the Host header. */
+  host?: boolean;
+}
+
+/** One call of the application by the server. */
+export interface Call {
+  args: unknown[];
+  /** The object that was passed. */
+  environ: WSGIEnvironment;
+  /** A copy, made when the call began. */
+  given: Record<string, unknown>;
+}
+
+const LONGEST_END_MS = 300;
+
+/** The experiment of one check. */
+export class Trial {
+  readonly patience: Patience;
+  readonly clients: Client[] = [];
+  /** The calls of the application, in their order. */
+  readonly calls: Call[] = [];
+  /** What the application's side saw, in sentences. */
+  readonly seen: string[] = [];
+  /** Where the server listens, once it does. */
+  url: URL | undefined = undefined;
+
+  private readonly start: StartServer;
+  private readonly bodies: ObservedBody[] = [];
+  private running: RunningServer | undefined = undefined;
+  private app: WSGIApplication = respond([]);
+
+  constructor(start: StartServer, patience: Patience) {
+    this.start = start;
+    this.patience = patience;
+  }
+
+  /** Starts the server, if it is not running yet, and lets it run `app` from now on. */
+  async serve(app: WSGIApplication): Promise<URL> {
+    this.app = app;
+    if (this.url !== undefined) return this.url;
+    const starting = Promise.resolve().then(() => this.start(this.receive));
+    const running: unknown = await this.patience.within(
+      starting,
+      () => `did not start ${this.patience.inSeconds}`,
+    ).catch((error: unknown) => {
+      if (error instanceof Finding) throw error;
+      throw new Finding(`did not start: ${messageOf(error)}`);
+    });
+    this.running = checkRunning(running);
+    this.url = checkUrl(this.running.url);
+    return this.url;
+  }
+
+  /** Opens a connection; the server must have been started. */
+  async connect(): Promise<Client> {
+    if (this.url === undefined) throw new Error('serve() comes first');
+    const client = await Client.open(this.url, this.patience);
+    this.clients.push(client);
+    return client;
+  }
+
+  /** The bytes of a request to this server. */
+  format(request: RequestParts = {}): string {
+    const { method = 'GET', target = '/', version = 'HTTP/1.1', headers = [], body } = request;
+    const lines = [`${method} ${this.mounted(target)} ${version}`];
+    if (request.host ?? true) lines.push(`Host: ${this.url?.host}`);
+    lines.push(...headers);
+    const isFramed = headers.some((line) => /^(content-length|transfer-encoding)\s*:/i.test(line));
+    if (body !== undefined && !isFramed) lines.push(`Content-Length: ${body.length}`);
+    return `${lines.join('\r\n')}\r\n\r\n${body ?? ''}`;
+  }
+
+  /** A path of the application's as the server's path, below its mount point. */
+  mounted(target: string): string {
+    const mount = this.url?.pathname.replace(/\/$/, '') ?? '';
+    if (target.startsWith('/')) return mount + target;
+    return target.replace(/^http:\/\/[^/]*/, (origin) => origin + mount);
+  }
+
+  /** Sends a request on a connection of its own. */
+  async send(request: RequestParts = {}): Promise<Client> {
+    return (await this.connect()).send(this.format(request));
+  }
+
+  /** Lets the server run `app`, sends a request, and returns its complete response. */
+  async exchange(app: WSGIApplication, request: RequestParts = {}): Promise<Response> {
+    await this.serve(app);
+    const client = await this.send(request);
+    return client.response(request.method);
+  }
+
+  /**
+   * What environ was passed for a request.
+   *
+   * @throws Finding if the server answered without calling the application
+   */
+  async environ(request: RequestParts = {}): Promise<Record<string, unknown>> {
+    const before = this.calls.length;
+    const response = await this.exchange(respond(['ok']), request);
+    const call = this.calls[before];
+    if (call === undefined) throw new Finding(refused(response));
+    return call.given;
+  }
+
+  /**
+   * Runs `read` inside the application, with `wsgi.input`, and returns its result.
+   *
+   * @param request sent at once, unless `client` is given
+   * @throws Finding if `read` throws or does not end, or is never run
+   */
+  async inside<Value>(
+    read: (input: InputStream, environ: WSGIEnvironment) => Promise<Value>,
+    request: RequestParts = {},
+    send: (client: Client) => unknown = (client) => client.send(this.format(request)),
+  ): Promise<Value> {
+    let outcome: { value: Value } | { error: unknown } | undefined;
+    let isRunning = false;
+    await this.serve(async (environ, startResponse) => {
+      if (isRunning) return respond(['another request'])(environ, startResponse);
+      isRunning = true;
+      try {
+        outcome = { value: await read(environ['wsgi.input'], environ) };
+      } catch (error) {
+        outcome = { error };
+      }
+      this.patience.wake();
+      startResponse('200 OK', [['Content-Type', 'text/plain']]);
+      return [bytes('read')];
+    });
+    const client = await this.connect();
+    send(client);
+    const result = async (): Promise<Response | undefined> => {
+      const response = await client.nextResponse(request.method);
+      if (isRunning) await new Promise(() => {});
+      return response;
+    };
+    let answer: Response | undefined;
+    let failure: unknown;
+    result().then(
+      (response) => { answer = response; },
+      (error: unknown) => { failure = error; },
+    ).finally(() => this.patience.wake());
+    await this.patience.until(
+      () => outcome !== undefined || (!isRunning && (answer ?? failure) !== undefined),
+      () => isRunning
+        ? `left a read of wsgi.input waiting ${this.patience.inSeconds}`
+        : `did not call the application ${this.patience.inSeconds}`,
+    );
+    if (outcome === undefined) throw answer === undefined ? failure : new Refusal(answer);
+    if ('value' in outcome) return outcome.value;
+    throw new Finding(`let wsgi.input fail: ${messageOf(outcome.error)}`);
+  }
+
+  /** A body that records its use. */
+  body(steps: Iterable<Step>, options: BodyOptions = {}): ObservedBody {
+    const observed = observeBody(this.patience, steps, options);
+    this.bodies.push(observed);
+    return observed;
+  }
+
+  /** Waits until `isDone()`; otherwise the verdict is `complaint`, with the limit added. */
+  until(isDone: () => boolean, complaint: string): Promise<void> {
+    return this.patience.until(isDone, () => `${complaint} ${this.patience.inSeconds}`);
+  }
+
+  /** Waits as long as the server needs to do a thing that it must not do. */
+  quiet(): Promise<void> {
+    return this.patience.quiet();
+  }
+
+  /** A verdict if `actual` is not `expected`; `what` names it, as in `PATH_INFO`. */
+  same(what: string, actual: unknown, expected: unknown): string | undefined {
+    const [shown, wanted] = [show(actual), show(expected)];
+    return shown === wanted ? undefined : `gave ${shown} for ${what}; expected was ${wanted}`;
+  }
+
+  /** Closes all connections and the server; waits a while for it, not for ever. */
+  async end(): Promise<void> {
+    for (const client of this.clients) client.leave();
+    const closing = this.close().catch(() => {});
+    await new Patience(LONGEST_END_MS).within(closing, () => '').catch(() => {});
+  }
+
+  /** Closes the server; a second call does nothing. */
+  async close(): Promise<void> {
+    const { running } = this;
+    this.running = undefined;
+    if (running === undefined) return;
+    await this.patience.within(
+      Promise.resolve().then(() => running.close()),
+      () => `did not close ${this.patience.inSeconds}`,
+    );
+  }
+
+  /** What the application's side saw, as a report shows it. */
+  describeApplication(): string[] {
+    const calls = this.calls.map(({ given }, index) => {
+      const line = ['REQUEST_METHOD', 'SCRIPT_NAME', 'PATH_INFO', 'QUERY_STRING']
+        .map((key) => `${key}=${show(given[key])}`).join(' ');
+      return `call ${index + 1}: ${line}`;
+    });
+    const bodies = this.bodies.map(({ use }) => `the body: ${summarize(use.calls)}`);
+    return [...calls, ...this.seen, ...bodies];
+  }
+
+  // The application that the server is started with.
+  private readonly receive = (...args: unknown[]): ResponseBody | Promise<ResponseBody> => {
+    const environ = args[0] as WSGIEnvironment;
+    this.calls.push({ args, environ, given: { ...environ } });
+    this.patience.wake();
+    return this.app(environ, args[1] as StartResponse);
+  };
+}
+
+/** A request that was answered without the application. */
+export class Refusal extends Finding {
+  readonly response: Response;
+
+  constructor(response: Response) {
+    super(refused(response));
+    this.response = response;
+  }
+}
+
+/** An application that answers every request alike. */
+export function respond(
+  chunks: ReadonlyArray<string | Uint8Array>,
+  headers: ResponseHeaders = [['Content-Type', 'text/plain']],
+  status: Status = '200 OK',
+): WSGIApplication {
+  return (_environ, startResponse) => {
+    startResponse(status, headers.map(([name, value]) => [name, value]));
+    return chunks.map((chunk) => (typeof chunk === 'string' ? bytes(chunk) : chunk));
+  };
+}
+
+/** An application with a body of its own for each request. */
+export function respondWith(
+  makeBody: (environ: WSGIEnvironment) => ResponseBody | Promise<ResponseBody>,
+  headers: ResponseHeaders = [['Content-Type', 'text/plain']],
+  status: Status = '200 OK',
+): WSGIApplication {
+  return (environ, startResponse) => {
+    startResponse(status, headers.map(([name, value]) => [name, value]));
+    return makeBody(environ);
+  };
+}
+
+/** Text as Latin-1 bytes. */
+export function bytes(text: string): Uint8Array {
+  return new Uint8Array(Buffer.from(text, 'latin1'));
+}
+
+/** Latin-1 bytes as text; anything else described. */
+export function text(data: unknown): string {
+  return data instanceof Uint8Array ? Buffer.from(data).toString('latin1') : describe(data);
+}
+
+/** A value in a verdict: strings and lists in full, anything else by its kind. */
+export function show(value: unknown): string {
+  if (typeof value === 'string') return quote(value);
+  if (Array.isArray(value)) return `[${value.map(show).join(', ')}]`;
+  return value instanceof Uint8Array ? quote(text(value)) : describe(value);
+}
+
+/** What an error says, and of which class it is. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? `${error.name}: ${error.message}` : describe(error);
+}
+
+/** A header's values in a response, joined; undefined without any. */
+export function header(response: Response, name: string): string | undefined {
+  const values = valuesOf(response, name);
+  return values.length === 0 ? undefined : values.join(', ');
+}
+
+function refused({ code, reason }: Response): string {
+  return `answered ${code} ${reason} without calling the application`;
+}
+
+// A loop that calls `next` a thousand times is one entry.
+function summarize(calls: readonly string[]): string {
+  const runs: Array<{ call: string; count: number }> = [];
+  for (const call of calls) {
+    const last = runs.at(-1);
+    if (last?.call === call) last.count += 1;
+    else runs.push({ call, count: 1 });
+  }
+  if (runs.length === 0) return 'not touched';
+  return runs.map(({ call, count }) => (count > 1 ? `${call} × ${count}` : call)).join(', ');
+}
+
+function checkRunning(running: unknown): RunningServer {
+  const { url, close } = Object(running) as Partial<RunningServer>;
+  if (url === undefined || typeof close !== 'function') {
+    throw new Finding(`gave ${describe(running)} from start(app); expected was { url, close }`);
+  }
+  return running as RunningServer;
+}
+
+function checkUrl(url: string | URL): URL {
+  try {
+    const parsed = new URL(url);
+    if (/^https?:$/.test(parsed.protocol)) return parsed;
+  } catch {
+    // Reported below.
+  }
+  const wanted = 'one like http://127.0.0.1:8000/';
+  throw new Finding(`gave ${describe(url)} as its url; expected was ${wanted}`);
+}
