@@ -1,5 +1,5 @@
-// The applications to try, called as a server calls them: an environ, a
-// startResponse, and nothing between. The way to test one's own, too.
+// The example applications, called directly with an environ and a startResponse, as a
+// server calls them. Your own applications can be tested in the same way.
 
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
@@ -30,8 +30,8 @@ interface Answer {
 }
 
 /**
- * Calls an application; its body is not yet read, and status and headers are
- * those known when they are asked for.
+ * Calls an application without reading its body. Status and headers are read when
+ * the test asks for them.
  */
 async function open(app: WSGIApplication, given: Partial<WSGIEnvironment> = {}): Promise<Answer> {
   const environ = { QUERY_STRING: '', ...given };
@@ -90,7 +90,7 @@ test('hello says so', async () => {
   assert.equal(text, 'Hello world!\n');
 });
 
-test('home tells / from everything else', async () => {
+test('home distinguishes / from everything else', async () => {
   const rows: Array<[path: string, text: string, length: string]> = [
     ['/', 'Home Page', '9'],
     ['/other', 'A new page', '10'],
@@ -208,13 +208,13 @@ describe('rpc', () => {
     ['an id that is null', '{"jsonrpc":"2.0","method":"add","params":[],"id":null}', result(0, null)],
     ['a notification', '{"jsonrpc":"2.0","method":"add","params":[1]}', undefined],
     ['a notification that fails', '{"jsonrpc":"2.0","method":"none"}', undefined],
-    ['what is no JSON', '{"jsonrpc":"2.0","method":', failure(-32700, 'Parse error')],
+    ['text that is not JSON', '{"jsonrpc":"2.0","method":', failure(-32700, 'Parse error')],
     ['nothing', '', failure(-32700, 'Parse error')],
     ['a number', '1', failure(-32600, 'Invalid Request')],
     ['null', 'null', failure(-32600, 'Invalid Request')],
     ['another version', '{"jsonrpc":"1.0","method":"add","id":1}', failure(-32600, 'Invalid Request')],
-    ['a method that is no name', '{"jsonrpc":"2.0","method":1,"id":1}', failure(-32600, 'Invalid Request')],
-    ['parameters that are no list', '{"jsonrpc":"2.0","method":"add","params":"bar"}', failure(-32600, 'Invalid Request')],
+    ['a method that is not a name', '{"jsonrpc":"2.0","method":1,"id":1}', failure(-32600, 'Invalid Request')],
+    ['parameters that are not a list', '{"jsonrpc":"2.0","method":"add","params":"bar"}', failure(-32600, 'Invalid Request')],
     ['an id that is an object', '{"jsonrpc":"2.0","method":"add","id":{}}', failure(-32600, 'Invalid Request')],
     ['an unknown method', '{"jsonrpc":"2.0","method":"none","id":2}', failure(-32601, 'Method not found', 2)],
     ['a method of all objects', '{"jsonrpc":"2.0","method":"toString","id":2}', failure(-32601, 'Method not found', 2)],

@@ -1,4 +1,4 @@
-// The benchmark, run for moments: that it measures and prints, not what.
+// Runs the benchmark for a moment, to see that it measures and prints, not its figures.
 
 import assert from 'node:assert/strict';
 import { join } from 'node:path';

@@ -66,14 +66,14 @@ function tests(): void {
       assert.equal(status, 0);
     });
 
-    test('tells the application that it runs once, among other processes', async () => {
+    test('informs the application that it runs once, among other processes', async () => {
       const seen = body((await cgi({})).stdout);
       assert.equal(seen['once'], true);
       assert.equal(seen['processes'], true);
       assert.equal(seen['home'], '/home/cgi', 'the process environment is in environ');
     });
 
-    test('fills in the path and the query where the server left out what is empty', async () => {
+    test('adds the path and the query if the server has left out empty variables', async () => {
       const seen = body((await cgi({})).stdout);
       assert.deepEqual([seen['script'], seen['path'], seen['query']], ['', '', '']);
     });
@@ -131,7 +131,7 @@ function tests(): void {
       assert.match(stderr, /^Error: cut\n/);
     });
 
-    test('sends all that was written, though nobody awaited it', async () => {
+    test('sends everything that was written, even if it was not awaited', async () => {
       const { stdout, stderr } = await cgi({ PATH_INFO: '/push' });
       assert.equal(stdout.length, 'Status: 200 OK\r\n\r\n'.length + 100 * 65536);
       assert.equal(stderr, '');
@@ -161,7 +161,7 @@ function tests(): void {
       assert.equal(await iis('/app', '/app'), '');
     });
 
-    test('leaves a PATH_INFO that only begins alike', async () => {
+    test('keeps a PATH_INFO that only begins in the same way', async () => {
       assert.equal(await iis('/app', '/apple'), '/apple');
     });
   });
@@ -172,8 +172,8 @@ function tests(): void {
     delete process.env['TSGIREF_TEST_TEXT'];
   });
 
-  // As `python3 -m http.server --cgi`, but for giving up root's rights, with which
-  // the program may not be able to read its own file.
+  // Like `python3 -m http.server --cgi`, but without giving up root's rights, because
+  // the program may then be unable to read its own file.
   const program =
     'import http.server as h, os, sys\n' +
     'h.nobody_uid = os.getuid\n' +

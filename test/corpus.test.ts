@@ -1,5 +1,5 @@
-// One corpus of requests, and every way in: the test client, a socket, CGI, and the
-// bridges in a row. Whichever way is taken, the answer is the same.
+// One list of requests goes through every door: the test client, a socket, CGI, and a
+// chain of bridges. The answers must be equal.
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
@@ -68,7 +68,7 @@ const corpus: Asked[] = [
   ...['/chunks', '/later', '/write', '/cookies', '/empty', '/missing', '/replaced', '/fail'].map((target) => ({ method: 'GET', target, headers: [] as Array<[string, string]> })),
 ];
 
-// What a transport adds on its own account.
+// Headers that a transport adds.
 const ADDED = /^(date|server|connection|keep-alive|transfer-encoding|content-length):/;
 
 const answer = (status: number, headers: Iterable<[string, string]>, body: string): Answer => ({
@@ -129,7 +129,7 @@ function tests(): void {
       console.error = error;
     }
   };
-  // The platform's fetch takes whole URLs alone.
+  // The platform's fetch takes absolute URLs only.
   const whole = (fetch: (request: Request) => Promise<Response>) => (input: string, init: RequestInit) => fetch(new Request(new URL(input, 'http://testserver/'), init));
   const round = fromFetch(toFetch(app));
 

@@ -1,6 +1,6 @@
-// The base modules beside Python's own wsgiref: the same random inputs to both,
-// the same answers from both. One child answers all questions; where there is no
-// python3, there is nobody to ask.
+// The base modules compared with Python's own wsgiref: both get the same random inputs
+// and must give the same answers. One Python process answers all questions. Without
+// python3 on the machine, these tests are skipped.
 
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
@@ -89,7 +89,8 @@ function operation(): Operation {
   }
 }
 
-// Always one slash before and something behind it; see the differences below.
+// One slash at the beginning and at least one character after it; the differences
+// below cover other paths.
 function scriptName(): string {
   const rest = times(below(4), () => pick(['/a', '/b c', '/..', '/.', '/', '//', '/...', '/é']));
   return random() < 0.3 ? '' : pick(['/x', '/..', '/.', '/.x']) + rest.join('');
@@ -101,7 +102,7 @@ function pathInfo(): string {
 
 type Environ = Record<string, string | boolean | number[] | null>;
 
-/** Each key with a value from its list, or, as often, not at all. */
+/** Each key is missing half of the time; otherwise it has a value from its list. */
 function environ(values: Record<string, [string | null, ...Array<string | null>]>): Environ {
   const made: Environ = {};
   for (const [key, choices] of Object.entries(values)) {
@@ -144,7 +145,7 @@ const questions = {
   headers: times(300, () => times(below(25), operation)),
   shift: [
     ...times(1000, () => ({ SCRIPT_NAME: scriptName(), PATH_INFO: pathInfo() })),
-    // What differs on purpose; asserted by itself.
+    // Intended differences, each asserted below.
     { SCRIPT_NAME: '/', PATH_INFO: '/x' },
     { SCRIPT_NAME: '//a', PATH_INFO: '/x' },
   ],
@@ -174,7 +175,7 @@ function missingPython(): string | false {
   return false;
 }
 
-/** Asserts that Python answered each input as `answer` does; null stands for undefined. */
+/** Asserts that Python answered each input as `answer` does; null means undefined. */
 function compare<Name extends keyof typeof questions>(
   name: Name,
   answer: (input: (typeof questions)[Name][number]) => unknown,
@@ -239,7 +240,7 @@ describe('as in Python', { skip: missing }, () => {
       setupTestingDefaults(given);
       const answer: Record<string, unknown> = { ...given };
       for (const key of ['wsgi.input', 'wsgi.errors']) answer[key] = answer[key]?.constructor.name;
-      // Python's own are 0, which is what False is.
+      // Python's defaults are 0, which equals False.
       for (const [key, value] of Object.entries(answer)) if (value === false) answer[key] = 0;
       return answer;
     });

@@ -1,6 +1,6 @@
-// Applications made by chance: in every shape a body may have, right ones and ones with
-// a single fault, each asked over a socket. The right ones must arrive byte for byte;
-// whatever a faulty one does, its client must not take the answer for a whole one.
+// Random applications with bodies of every shape, correct ones and ones with a single
+// fault, each called over a socket. The response of a correct one must arrive byte for
+// byte. The client of a faulty one must be able to see that the response is incomplete.
 
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
@@ -44,7 +44,7 @@ interface Plan {
 
 const total = ({ chunks }: Plan): number => chunks.join('').length;
 
-/** What became of a body. */
+/** How a body ended. */
 interface Fate {
   given: number;
   closed: number;
@@ -61,7 +61,7 @@ function makePlan({ below, happens, latin1, pick, times }: Chance, fault?: Plan[
   return plan;
 }
 
-/** The chunks, and a note of whether `finally` ran. */
+/** The chunks, and whether `finally` ran. */
 function* produce({ chunks, fault, at }: Plan, fate: Fate): Generator<Uint8Array> {
   fate.begun += 1;
   try {
@@ -129,7 +129,7 @@ function makeApp(plan: Plan, fate: Fate): WSGIApplication {
   };
   if (plan.shape !== 'all generator') return begin;
 
-  // Everything at the first next(), also what must happen before the body.
+  // A generator does everything at the first next(), the call of startResponse included.
   return async function* (environ, startResponse) {
     const body = await begin(environ, startResponse);
     try {
@@ -148,14 +148,14 @@ function expectedOf(plan: Plan): { outcome: 'whole' | 'failed' | 'cut'; traces: 
   const last = chunks.filter((chunk) => chunk !== '').at(-1) ?? '';
   switch (fault) {
     case 'throws in close':
-      // In a generator that closes what is in it, this is an error of its own.
+      // In a generator that closes an inner body, this is an error of its own.
       if (shape !== 'all generator') return { outcome: 'whole', traces: 1 };
       if (total(plan) === 0) return { outcome: 'failed', traces: 1 };
       return { outcome: plan.hasLength ? 'whole' : 'cut', traces: 1 };
     case 'promises more':
       return { outcome: 'cut', traces: 1 };
     case 'promises less':
-      // What comes after the promised bytes is asked for only if it is in their chunk.
+      // The server asks for bytes beyond the promised length only if they share a chunk.
       return { outcome: 'whole', traces: shape === 'written' || last.length > 1 || total(plan) === 1 ? 1 : 0 };
     case 'throws in its body':
       if (isMadeBefore || before === 0) return { outcome: 'failed', traces: 1 };
@@ -203,7 +203,7 @@ describe('applications made by chance', () => {
   const newFate = (): Fate => ({ given: 0, closed: 0, begun: 0, finished: 0 });
 
   async function assertClosed(fate: Fate): Promise<void> {
-    // The client may hear the end before the application does.
+    // The client may see the end before the application does.
     for (let left = 1000; left > 0 && (fate.closed < fate.given || fate.finished < fate.begun); left -= 1) await turn();
     assert.equal(fate.closed, fate.given, 'close() ran once');
     assert.equal(fate.finished, fate.begun, 'finally ran once');

@@ -1,6 +1,5 @@
-// Requests made by chance: well-formed ones, which must be read as they were meant, and
-// ones with a few bytes spoilt, of which nobody can say what they mean, but much that
-// must never follow from them.
+// Random requests. Well-formed ones must be read as they were meant. The meaning of
+// ones with a few damaged bytes is unknown, but some results are never allowed.
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
@@ -33,7 +32,7 @@ function counted(chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Asyn
   };
 }
 
-// What it does with a request depends on the path alone, so that it is known before.
+// The response depends on the path alone, so that the test knows it in advance.
 const app: WSGIApplication = async (environ, startResponse) => {
   const input = environ['wsgi.input'];
   const kind = [...environ.PATH_INFO].reduce((sum, character) => sum + character.charCodeAt(0), 0) % 6;
@@ -107,7 +106,7 @@ function expectedAnswer(method: string, path: string, query: string, value: stri
   return [status, method === 'HEAD' ? '' : whole];
 }
 
-/** The same with a few bytes spoilt. */
+/** The same requests with a few damaged bytes. */
 function spoil({ below, latin1, pick, times }: Chance, sent: string): string {
   let spoilt = sent;
   for (let left = 1 + below(4); left > 0; left -= 1) {
@@ -127,7 +126,7 @@ function spoil({ below, latin1, pick, times }: Chance, sent: string): string {
   return spoilt;
 }
 
-/** What the server knows of one connection. */
+/** What the server has recorded for one connection. */
 interface Connection {
   socket: Socket;
   requests: IncomingMessage[];
@@ -169,7 +168,7 @@ describe('requests made by chance', () => {
     await server.serverClose();
   });
 
-  /** Sends it in pieces, and hears all that comes of it. */
+  /** Sends the requests in pieces, and reads the whole answer. */
   async function converse({ below, happens }: Chance, sent: string): Promise<{ heard: string; methods: string[] }> {
     const client = connect(server.serverPort, '127.0.0.1').setNoDelay(true).setEncoding('latin1');
     let heard = '';
@@ -187,7 +186,7 @@ describe('requests made by chance', () => {
       offset += size;
       await turn();
     }
-    // All that was sent has been read, and what is not answered waits for more.
+    // The server has read every byte; a request without an answer waits for more.
     while (!connection.socket.destroyed) {
       const isRead = connection.socket.bytesRead === sent.length;
       const isAnswered = connection.responses.every((response, index) => response.closed || !connection.requests[index]?.complete);
@@ -234,7 +233,7 @@ describe('requests made by chance', () => {
       const sent = spoil(chance, Array.from({ length: 1 + chance.below(2) }, () => wellFormed(chance, chance.happens(0.5)).bytes).join(''));
       const { heard, methods } = await converse(chance, sent);
       const responses = readResponses(heard, methods);
-      // One that no request stands behind is a refusal by the parser.
+      // A response without a request is a refusal by the parser.
       assert.ok(responses.length <= methods.length + 1, `${responses.length} answers to ${JSON.stringify(sent)}`);
       for (const { status } of responses.slice(methods.length)) assert.ok(status >= 400, String(status));
       await assertSound();

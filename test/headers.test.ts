@@ -1,4 +1,4 @@
-// Headers, as wsgiref's tests have them and as the newest CPython checks them.
+// Headers: the cases of wsgiref's tests, and the checks of the newest CPython.
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
@@ -19,7 +19,7 @@ describe('Headers', () => {
     assert.equal(headers.size, 3);
   });
 
-  test('gives undefined, or a default, for what is not there', () => {
+  test('returns undefined, or a default, for a missing header', () => {
     assert.equal(new Headers().get('none'), undefined);
     assert.equal(new Headers().get('none', 'default'), 'default');
     assert.equal(new Headers([['a', 'b']]).get('a', 'default'), 'b');
@@ -75,7 +75,7 @@ describe('Headers', () => {
   });
 
   // CPython: testExtras
-  test('is written as it stands in a response', () => {
+  test('is written as a response carries it', () => {
     assert.equal(String(new Headers()), '\r\n');
     const headers = new Headers([['A', 'b'], ['c', 'd é']]);
     assert.equal(String(headers), 'A: b\r\nc: d é\r\n\r\n');
@@ -130,7 +130,7 @@ describe('Headers refuse control characters', () => {
     });
   }
 
-  test('and characters that are no bytes', () => {
+  test('refuses characters that do not fit into a byte', () => {
     assert.doesNotThrow(() => new Headers([['x', 'é\xff']]));
     assert.throws(() => new Headers([['x', '€']]), /contains U\+20AC/);
     assert.throws(() => new Headers([['x', '😀']]), /contains U\+1F600/);

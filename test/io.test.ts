@@ -1,4 +1,4 @@
-// The streams: whatever way the source is cut, the reader sees the same bytes.
+// The streams: the reader gets the same bytes wherever the source is cut.
 
 import assert from 'node:assert/strict';
 import { Readable } from 'node:stream';
@@ -62,7 +62,7 @@ for (const [name, open] of streams) {
       assert.deepEqual(texts(await input.readlines(0)), ['\n', 'last']);
     });
 
-    test('iteration gives lines, may stop, and goes on where it stopped', async () => {
+    test('iteration gives lines, may stop, and continues where it stopped', async () => {
       const input = open(content);
       for await (const line of input) {
         assert.equal(text(line), 'one\r\n');
@@ -110,7 +110,7 @@ describe('StreamInput', () => {
       const parts = [''];
       [...content].forEach((character, index) => {
         parts[parts.length - 1] += character;
-        // An empty chunk stands in every second cut.
+        // Every second cut contains an empty chunk.
         if (cuts & (1 << index)) parts.push(...(index % 2 === 0 ? ['', ''] : ['']));
       });
       for (const first of calls) {
@@ -124,7 +124,7 @@ describe('StreamInput', () => {
     }
   });
 
-  test('refuses chunks that are no bytes, each time', async () => {
+  test('refuses chunks that are not bytes, each time', async () => {
     const input = new StreamInput(Readable.from(['text']));
     for (let attempt = 0; attempt < 2; attempt += 1) {
       await assert.rejects(
@@ -222,7 +222,7 @@ describe('StreamInput', () => {
 });
 
 describe('BytesIO', () => {
-  test('refuses what is no bytes', () => {
+  test('refuses values that are not bytes', () => {
     assert.throws(
       () => new BytesIO('text' as never),
       /^TypeError: BytesIO takes bytes, a Uint8Array or Buffer, not "text"$/,
@@ -269,7 +269,7 @@ describe('error streams', () => {
       assert.equal(read(), 'a€😀\nb\nc\n');
     });
 
-    test(`${name} refuses what is no text`, () => {
+    test(`${name} refuses values that are not text`, () => {
       const { stream } = open();
       assert.throws(() => stream.write(bytes('x') as never), /^TypeError: wsgi\.errors takes text, not a Uint8Array of 1 bytes$/);
       assert.throws(() => stream.writelines('text'), /^TypeError: writelines\(\) takes several lines, not one string: use write\(\)$/);

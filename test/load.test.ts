@@ -1,5 +1,5 @@
-// Many clients at once, good and bad: the good ones are served as if they were alone,
-// and of the bad ones nothing is left. `npm run soak` does it a million times.
+// Many clients at once, good and bad: each good one gets its own answer, and the bad
+// ones leave nothing open. `npm run soak` does this a million times.
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';

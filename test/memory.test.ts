@@ -1,5 +1,5 @@
-// Bodies pass through: what the server holds of a large one is a few chunks, however
-// much has gone by. test/soak/memory.ts tries the same at full size.
+// The server stores only a few chunks of a large body at a time. test/soak/memory.ts
+// tests the same with bodies of full size.
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
@@ -21,7 +21,7 @@ const MOST_HELD = SIZE / 4;
 setFlagsFromString('--expose-gc');
 const collectGarbage = runInNewContext('gc') as () => void;
 
-/** Bytes in buffers that somebody still holds; V8 frees the others beside its own work. */
+/** Bytes in buffers that are still in use, after a collection of garbage. */
 async function held(): Promise<number> {
   let least = Infinity;
   for (let round = 0; round < 10; round += 1) {
@@ -36,7 +36,7 @@ function* chunks(): Generator<Uint8Array> {
   for (let count = 0; count < SIZE / CHUNK; count += 1) yield new Uint8Array(CHUNK);
 }
 
-/** Exchanges one request over a connection of its own; gives the answer's length. */
+/** Sends one request over a new connection, and returns the response's length. */
 async function exchange(port: number, headers: Record<string, string>, body?: Iterable<Uint8Array>): Promise<number> {
   const method = body === undefined ? 'GET' : 'POST';
   const outgoing = request({ host: '127.0.0.1', port, method, headers, agent: false });

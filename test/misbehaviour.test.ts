@@ -34,7 +34,7 @@ async function misbehaving(app: WSGIApplication, use: (wire: Wire) => Promise<vo
     await use(wire);
     assert.equal((await converse(wire.port, NEXT))[0]?.body, 'next', 'the next request');
   });
-  // What a closed server and its clients leave behind goes in the next turns.
+  // A closed server and its clients release their last resources in the next turns.
   for (let turn = 0; turn < 50 && left().length > 0; turn += 1) await new Promise(setImmediate);
   assert.deepEqual(left(), [], 'nothing is left open');
 }
@@ -43,12 +43,12 @@ function left(): string[] {
   return process.getActiveResourcesInfo().filter((name) => /^(TCP|Timeout)/.test(name));
 }
 
-/** The first line of each trace; the lines of one below its first are indented. */
+/** The first line of each trace. Its other lines are indented. */
 function traces(wire: Wire): string[] {
   return wire.errors.getValue().split('\n').filter((line) => /^(?!Caused by)\S/.test(line));
 }
 
-/** A body that notes how it ends. */
+/** A body that records how it ends. */
 function noted<T extends object>(events: string[], body: T): T & { close(): void } {
   return Object.assign(body, { close: () => void events.push('close') });
 }
@@ -67,7 +67,7 @@ const throwing = (value: unknown): WSGIApplication => () => {
 interface Fault {
   title: string;
   app: WSGIApplication;
-  /** The first line of the one trace. */
+  /** The first line of the only trace. */
   trace: RegExp;
   /** What the client gets: the error page, or what was sent before the cut. */
   gets: 500 | { cutAfter: string } | { whole: string };
@@ -213,7 +213,7 @@ for (const [group, rows] of faults) {
     for (const { title, app, trace, gets } of rows) {
       test(title, async () => {
         await misbehaving(app, async (wire) => {
-          // After a 500 or a whole response the same connection goes on.
+          // After a 500 or a complete response the connection stays open.
           const answers = parseResponses(await exchange(wire.port, get('/') + NEXT), ['GET', 'GET']);
           checkAnswer(gets, answers[0]);
           const cut = typeof gets === 'object' && 'cutAfter' in gets;
@@ -425,7 +425,7 @@ interface Leaving {
   title: string;
   /** What the client sends; a GET by default. */
   send?: string;
-  /** Makes the application; `reached` tells that it is time for the client to leave. */
+  /** Makes the application; `reached` signals that the client should leave. */
   app: (events: string[], reached: () => void) => WSGIApplication;
   /** What the application's body must have seen, sorted. */
   events: string[];
@@ -621,7 +621,7 @@ for (const how of ['resets the connection', 'closes the connection']) {
           if (how.startsWith('resets')) client.socket.resetAndDestroy();
           else client.socket.destroy();
           await until(() => events.length >= expected.length);
-          // A second call would come in the turns that follow.
+          // A second call would happen in the following turns.
           for (let turn = 0; turn < 20; turn += 1) await new Promise(setImmediate);
           assert.deepEqual([...events].sort(), expected);
           assert.equal(wire.errors.getValue(), '');
@@ -633,7 +633,7 @@ for (const how of ['resets the connection', 'closes the connection']) {
       test(`in its head, behind ${JSON.stringify(part.slice(-6))}`, async () => {
         await misbehaving(boom, async (wire) => {
           const client = (await RawClient.connect(wire.port)).send(part);
-          // By the time that another is answered, the server has these bytes.
+          // When another request is answered, the server has received these bytes.
           await converse(wire.port, NEXT);
           if (how.startsWith('resets')) client.socket.resetAndDestroy();
           else client.socket.destroy();

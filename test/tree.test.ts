@@ -1,4 +1,4 @@
-// The shape of the tree: which module may know of which, and what is published.
+// The structure of the source: which module may import which, and what is published.
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
@@ -35,7 +35,7 @@ test('the build leaves a command that can be run', { skip: process.platform === 
 describe('lib', () => {
   assert.ok(files.length > 15, 'the files were found');
   for (const file of files) {
-    test(`${file} imports only what stands above it`, () => {
+    test(`${file} imports only from modules above it`, () => {
       const own = moduleOf(file);
       assert.ok(ORDER.includes(own), `${own} has a place in the order`);
       for (const specifier of imports(file)) {
@@ -50,7 +50,7 @@ describe('lib', () => {
       }
     });
 
-    test(`${file} says where it stands, and leaves no doubt behind`, () => {
+    test(`${file} begins with a comment and contains no open question`, () => {
       const source = readFileSync(join(LIB, file), 'utf8');
       assert.match(source, /^(#!.*\n)?\/\/ /);
       assert.doesNotMatch(source, /\b(TODO|FIXME|XXX)\b/);

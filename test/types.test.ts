@@ -27,7 +27,7 @@ function refused(environ: WSGIEnvironment, startResponse: StartResponse, wrap: F
   startResponse('200 OK');
   // @ts-expect-error the headers are an array of pairs
   startResponse('200 OK', { 'Content-Type': 'text/plain' });
-  // @ts-expect-error Node's global Headers are not ours, and neither is a list
+  // @ts-expect-error Node's global Headers differ from ours, and neither is a list
   startResponse('200 OK', new globalThis.Headers());
   // @ts-expect-error a value is a string
   const numberValue: ResponseHeaders = [['Content-Length', 5]];
@@ -42,7 +42,7 @@ function refused(environ: WSGIEnvironment, startResponse: StartResponse, wrap: F
   const stringBody: ResponseBody = 'text';
   // @ts-expect-error a body's chunks are not strings
   const stringsBody: ResponseBody = ['text'];
-  // @ts-expect-error bytes alone are no body: they go into an array
+  // @ts-expect-error bytes alone are not a body: they go into an array
   const bytesBody: ResponseBody = new Uint8Array(1);
   // @ts-expect-error nor is a Buffer
   const bufferBody: ResponseBody = Buffer.from('text');
@@ -52,7 +52,7 @@ function refused(environ: WSGIEnvironment, startResponse: StartResponse, wrap: F
   const nothing: WSGIApplication = () => undefined;
   // @ts-expect-error an application takes two arguments
   const three: WSGIApplication = (_environ: WSGIEnvironment, _start: StartResponse, _more: string) => [];
-  // @ts-expect-error an object with fetch is no application
+  // @ts-expect-error an object with fetch is not an application
   const worker: WSGIApplication = { fetch: () => new Response() };
   // @ts-expect-error write takes bytes
   startResponse('200 OK', [])('text');
@@ -63,9 +63,9 @@ function refused(environ: WSGIEnvironment, startResponse: StartResponse, wrap: F
   const host: string = environ['HTTP_HOST'];
   // @ts-expect-error so may the type of the body
   const type: string = environ.CONTENT_TYPE;
-  // @ts-expect-error what an extension holds is not known
+  // @ts-expect-error the type of an extension is unknown
   const extension: string = environ['my.extension'];
-  // @ts-expect-error the version is not to be written to
+  // @ts-expect-error the version is read-only
   environ['wsgi.version'][0] = 2;
   // @ts-expect-error reading gives a promise
   const body: Uint8Array = environ['wsgi.input'].read();

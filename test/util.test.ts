@@ -171,7 +171,7 @@ test('decodePath reads UTF-8, and Latin-1 where it is none', () => {
   assert.equal(decodePath('/cafÃ©'), '/café');
   assert.equal(decodePath('/caf\xe9'), '/café');
   assert.equal(decodePath('/plain'), '/plain');
-  assert.equal(decodePath('/€'), '/€', 'what is text already stays');
+  assert.equal(decodePath('/€'), '/€', 'text remains text');
 });
 
 describe('FileWrapper', () => {
@@ -202,7 +202,7 @@ describe('FileWrapper', () => {
     assert.equal(await joined(new FileWrapper({ read: () => bytes(parts.shift() ?? '') })), 'abc');
   });
 
-  test('takes a FileHandle, from where it stands', async () => {
+  test('reads a FileHandle from its current position', async () => {
     const handle = await open(file);
     await handle.read(new Uint8Array(3), 0, 3, null);
     const wrapper = new FileWrapper(handle, 1000);
@@ -234,7 +234,7 @@ describe('FileWrapper', () => {
     assert.equal(await joined(new FileWrapper(new Blob(['blob']).stream() as unknown as AsyncIterable<Uint8Array>)), 'blob');
   });
 
-  test('says what is wrong with a path, or with a read() that gives no bytes', async () => {
+  test('explains why a path, or a read() that returns something else than bytes, is wrong', async () => {
     for (const [wrong, shown] of [['/etc/motd', '"/etc/motd"'], [null, 'null'], [5, 'the number 5']]) {
       assert.throws(
         () => new FileWrapper(wrong as never),

@@ -1,5 +1,5 @@
-// The same bytes to Python's wsgiref and to this server: the same environ, and the
-// same answer, but for what the README lists as different.
+// Python's wsgiref and this server get the same bytes. Environ and response must be
+// equal, except for the differences that the README lists.
 
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
@@ -14,8 +14,8 @@ import { exchange } from './support/wire.ts';
 
 const hasPython = spawnSync('python3', ['-c', 'import wsgiref.simple_server']).status === 0;
 
-// The same application in both languages. It answers by its path, and says what it
-// saw in X-Environ.
+// The same application in both languages. Its path selects the response, and the header
+// X-Environ reports the environ.
 const PYTHON = `
 import json, sys
 from wsgiref.simple_server import make_server, WSGIRequestHandler
@@ -109,7 +109,7 @@ const app: WSGIApplication = async (environ, startResponse) => {
   }
 };
 
-// What differs on purpose, and the reason for each; see the README's table.
+// The intended differences, each with its reason; see the README's table.
 const DIFFERENT: Record<string, string> = {
   SERVER_PORT: 'each server has its own',
   SERVER_NAME: 'Python looks it up',
@@ -136,7 +136,7 @@ function parse(raw: string): Answer {
   return { status: statusLine.replace(/^HTTP\/1\.[01] /, ''), headers, body: rest.join('\r\n\r\n'), environ };
 }
 
-/** The variables that both must agree on. Python adds its process environment. */
+/** The variables that must be equal. Python adds its process environment. */
 function comparable(environ: Record<string, string>): Record<string, string> {
   const kept = Object.entries(environ).filter(([key]) => {
     if (key in DIFFERENT) return false;
@@ -181,7 +181,7 @@ const corpus: Array<[title: string, request: string]> = [
   ['a second startResponse', get('/twice')],
   ['a hop-by-hop header', get('/hop')],
   ['a status without a reason', get('/status')],
-  ['headers that are no list', get('/tuple')],
+  ['headers that are not a list', get('/tuple')],
   ['no startResponse', get('/nothing')],
   ['repeated response headers', get('/cookies')],
   ['an escaped question mark and hash', get('/a%3Fb%23c?d')],
@@ -210,14 +210,14 @@ const corpus: Array<[title: string, request: string]> = [
   ['forty headers', get('/', ...Array.from({ length: 40 }, (_, index) => `X-${index}: v`))],
 ];
 
-// Any request that both should read alike: one slash at the beginning, and no header
-// that the list below has.
+// Random requests that both should read in the same way: one slash at the beginning, and
+// no header of the list below.
 function randomRequest({ below, happens, latin1, pick, times }: Chance): string {
   const segment = (): string => pick(['a', '..', '.', '', '%2f', '%e9', '%C3%A9', '%25', '%', '%zz', '%00', '+', ';x=1', '~']);
   const path = `/${times(below(6), segment).join(pick(['/', '', '/']))}`.replace(/^\/\/+/, '/');
   const query = happens(0.5) ? `?${times(below(4), () => pick(['a=b', '&', '?', '%20', '/', '%', '=']))}` : '';
   const name = (): string => pick(['X-A', 'x-a', 'X-B', 'Accept', 'accept-language', 'User-Agent', "X!#$%&'*+.^`|~", 'Via']);
-  // To Python, U+0085 and U+00A0 are blanks, and the former ends a line.
+  // Python treats U+0085 and U+00A0 as blanks, and U+0085 as the end of a line.
   const value = (): string => latin1(8, /[\t\x20-\x7e\x80-\x84\x86-\x9f\xa1-\xff]/).trim();
   const headers = times(below(8), () => `${name()}:${pick(['', ' ', '  ', '\t'])}${value()}${pick(['', ' '])}`);
   const body = latin1(50);
@@ -228,7 +228,7 @@ function randomRequest({ below, happens, latin1, pick, times }: Chance): string 
   return [line, ...headers, '', hasBody ? body : ''].join('\r\n');
 }
 
-// What must differ: the variable, its value here and in Python, and the reason.
+// Required differences: the variable, its value here and in Python, and the reason.
 const differences: Array<[request: string, key: string, ours: string | undefined, python: string | undefined, reason: string]> = [
   [get('/', 'Cookie: a=1', 'Cookie: b=2'), 'HTTP_COOKIE', 'a=1; b=2', 'a=1,b=2', 'a comma is part of a cookie'],
   [get('/', 'X_A: 1'), 'HTTP_X_A', undefined, '1', 'a name with an underscore passes for another'],
@@ -237,12 +237,12 @@ const differences: Array<[request: string, key: string, ours: string | undefined
   [get('http://other/a'), 'PATH_INFO', '/a', 'http://other/a', 'an absolute target has a path'],
   [get('http://other/a', 'Host: x'), 'HTTP_HOST', 'other', 'x', 'an absolute target names the host'],
   [get('/'), 'CONTENT_TYPE', undefined, 'text/plain', 'what the client did not send is not there'],
-  [get('/a?b'), 'REQUEST_URI', '/a?b', undefined, 'the raw target is at hand here'],
-  [get('/'), 'HOME_OF_TEST', undefined, 'here', 'the process environment is nobody’s request'],
+  [get('/a?b'), 'REQUEST_URI', '/a?b', undefined, 'only this server passes the raw target on'],
+  [get('/'), 'HOME_OF_TEST', undefined, 'here', 'the process environment is not part of a request'],
   [get('/', 'Path-Info: x'), 'HTTP_PATH_INFO', 'x', undefined, 'HTTP_ keeps a header apart from the variable'],
 ];
 
-// What must differ in the answer to the same request.
+// Required differences in the response to the same request.
 const answers: Array<[request: string, ours: RegExp, python: RegExp, reason: string]> = [
   ['GET /two HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n',
     /^HTTP\/1\.1 200 OK\r\n[\s\S]*chunked\r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n$/,
@@ -257,7 +257,7 @@ const answers: Array<[request: string, ours: RegExp, python: RegExp, reason: str
   ['FOO / HTTP/1.0\r\n\r\n', /^HTTP\/1\.1 400 /, /^HTTP\/1\.0 200 /, 'Node knows a list of methods'],
 ];
 
-describe('beside wsgiref', { skip: hasPython ? false : 'there is no python3 here' }, () => {
+describe('compared with wsgiref', { skip: hasPython ? false : 'there is no python3 here' }, () => {
   let python: ChildProcess;
   let pythonPort = 0;
   let ours: WSGIServer;

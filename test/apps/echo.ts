@@ -15,7 +15,7 @@ const echo: WSGIApplication = async (environ, startResponse) => {
   return [new TextEncoder().encode(`${JSON.stringify(seen, null, 2)}\n`)];
 };
 
-// HTTP_USER_AGENT is user-agent again; the type and length of the body stand apart.
+// HTTP_USER_AGENT is user-agent again; the type and length of the body have keys without HTTP_.
 function readHeaders(environ: WSGIEnvironment): Record<string, string> {
   const headers: Record<string, string> = {};
   for (const [key, value] of Object.entries(environ)) {

@@ -1,4 +1,4 @@
-// A file, handed to the server to send as it knows best. This one sends itself.
+// A file that the server sends in its fastest way. This program sends itself.
 
 import { open } from 'node:fs/promises';
 import type { WSGIApplication } from 'tsgiref';
@@ -13,7 +13,7 @@ const file: WSGIApplication = async (environ, startResponse) => {
 
   const wrap = environ['wsgi.file_wrapper'];
   if (wrap !== undefined) return wrap(handle);
-  // A server need not offer a wrapper; a stream of the file does as well.
+  // A server need not offer a wrapper; a stream of the file will do.
   return handle.createReadStream();
 };
 

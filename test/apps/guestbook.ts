@@ -40,7 +40,7 @@ ${items}</ul>
 `;
 }
 
-// What a guest writes is text, and must not become markup.
+// A guest's entry is text and must not become markup.
 function escape(text: string): string {
   const entities: Record<string, string> = {
     '&': '&amp;',

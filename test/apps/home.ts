@@ -1,4 +1,4 @@
-// Two pages, told apart by PATH_INFO.
+// Two pages, chosen by PATH_INFO.
 
 import type { WSGIApplication } from 'tsgiref';
 

@@ -1,5 +1,5 @@
 // JSON-RPC 2.0 over POST (https://www.jsonrpc.org/specification): the methods are
-// plain functions, and every mistake of the caller's has its own answer.
+// plain functions, and each mistake of a caller has its own answer.
 
 import type { StartResponse, Status, WSGIApplication } from 'tsgiref';
 
@@ -26,7 +26,7 @@ const rpc: WSGIApplication = async (environ, startResponse) => {
   }
   const body = new TextDecoder().decode(await environ['wsgi.input'].read());
   const answer = answerText(body);
-  // Notifications want no answer, not even of success.
+  // A notification gets no answer, not even for success.
   if (answer === undefined) return send(startResponse, '204 No Content');
   return send(startResponse, '200 OK', answer);
 };

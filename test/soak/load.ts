@@ -1,4 +1,4 @@
-// A long load: REQUESTS (a million unless told), made by a hundred clients at a time, good
+// A long load: REQUESTS (a million by default), made by a hundred clients at a time, good
 // and bad, with a look at the server at each tenth of the way.
 //
 //     node dist/test/soak/load.js [REQUESTS]

@@ -1,5 +1,6 @@
-// `npm run soak`: the long forms of what the tests try shortly. ROUNDS is how often
-// chance is tried (TSGIREF_ROUNDS, 5000 unless told). It ends non-zero if any part fails.
+// `npm run soak`: long runs of the tests with random values, load and large bodies.
+// TSGIREF_ROUNDS is the number of random rounds (5000 by default). The exit status is not
+// zero if any part fails.
 
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';

@@ -1,9 +1,9 @@
-// Large bodies in little memory: sends and fetches SIZE MiB (1024 unless told) and
+// Large bodies in little memory: sends and fetches SIZE MiB (1024 by default) and
 // reports by how much the server's resident memory grew at its highest.
 //
 //     node test/soak/memory.ts [SIZE [LIMIT]]
 //
-// Exit status 1 if any transfer took LIMIT MiB (100 unless told) or more. The server
+// Exit status 1 if any transfer took LIMIT MiB (100 by default) or more. The server
 // is a process of its own, so that the client's memory does not count.
 
 import { type ChildProcess, fork } from 'node:child_process';
@@ -71,7 +71,7 @@ async function serve(): Promise<void> {
   process.once('disconnect', () => void server.serverClose());
 }
 
-/** Sends `body` if there is one; gives the answer's length and its beginning. */
+/** Sends `body` if there is one, and returns the response's length and its beginning. */
 async function transfer(
   port: number,
   path: string,
@@ -96,7 +96,7 @@ async function peak(port: number): Promise<number> {
   return Number((await transfer(port, '/peak')).beginning);
 }
 
-/** Moves so many bytes; resolves with how many have arrived. */
+/** Transfers this many bytes; resolves with the number that has arrived. */
 type Transfer = (port: number, size: number) => Promise<number>;
 
 const download =
@@ -117,13 +117,13 @@ const TRANSFERS: Array<[title: string, run: Transfer]> = [
   ['download, file', download('/file')],
 ];
 
-/** How much one transfer of `size` bytes made a fresh server grow, in MiB. */
+/** How much a new server's memory grows by one transfer of `size` bytes, in MiB. */
 async function growth(run: Transfer, size: number): Promise<number> {
   const env = { ...process.env, TSGIREF_SOAK: 'serve' };
   const child: ChildProcess = fork(fileURLToPath(import.meta.url), { env });
   try {
     const [port] = (await once(child, 'message')) as [number];
-    // What the first requests load is not what a long body costs.
+    // The first requests load code, which is not part of a long body's cost.
     await run(port, MIB);
     const before = await peak(port);
     const moved = await run(port, size);

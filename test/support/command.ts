@@ -25,7 +25,7 @@ export function makeFolder(files: Record<string, string>): { path: string; remov
   return { path, remove: () => rmSync(path, { recursive: true, force: true }) };
 }
 
-// What a child runs counts in the coverage, too, whatever else it is not to see.
+// The child's code counts in the coverage, even if the child gets no other variable.
 function childEnv(env: NodeJS.ProcessEnv = process.env): NodeJS.ProcessEnv {
   const { NODE_V8_COVERAGE } = process.env;
   return NODE_V8_COVERAGE === undefined ? env : { ...env, NODE_V8_COVERAGE };

@@ -1,5 +1,5 @@
-// The server under load, in a process of its own so that its memory, its descriptors
-// and its delays can be told from those of its clients. Its parent asks by messages.
+// The server under load. A process of its own separates its memory, its descriptors and
+// its delays from those of the clients. The parent asks for figures by messages.
 
 import { readdirSync } from 'node:fs';
 import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
@@ -9,7 +9,7 @@ import { runInNewContext } from 'node:vm';
 
 import { type ResponseBody, type WSGIApplication, WSGIRequestHandler, StringIO, makeServer } from '../../lib/index.ts';
 
-/** What the server knows of itself. */
+/** Figures of the server. */
 export interface Sample {
   /** Calls of the application. */
   calls: number;
@@ -20,11 +20,11 @@ export interface Sample {
   /** Bytes, after a collection of garbage. */
   heap: number;
   resident: number;
-  /** Open descriptors; 0 where the system does not say. */
+  /** Open descriptors; 0 if the system does not report them. */
   descriptors: number;
   /** The 99th percentile of the event loop's delay since the last sample, in milliseconds. */
   delay: number;
-  /** Traces that were not meant to be, and unhandled rejections. */
+  /** Unexpected traces and unhandled rejections. */
   troubles: string[];
 }
 

@@ -1,7 +1,7 @@
-// Chance that can be repeated: what a seed gave once it gives again.
+// Random values that can be repeated: the same seed gives the same values.
 //
-// TSGIREF_SEED sets the seed of a run, TSGIREF_ROUNDS how much is tried. Round N of a
-// run has the seed SEED + N, so that one that failed is repeated alone by
+// TSGIREF_SEED sets the seed of a run, TSGIREF_ROUNDS the number of rounds. Round N of a
+// run has the seed SEED + N, so this repeats a single round that has failed:
 //
 //     TSGIREF_SEED=… TSGIREF_ROUNDS=1 node --test dist/test/….test.js
 
@@ -37,16 +37,16 @@ export interface Chance {
   random(): number;
   /** A whole number from 0 to below `limit`. */
   below(limit: number): number;
-  /** True so often, of 1. */
+  /** True with this probability, from 0 to 1. */
   happens(probability: number): boolean;
   pick<T>(from: readonly [T, ...T[]]): T;
-  /** As many as `count`, each made anew. */
+  /** An array of `count` values, each made by a call. */
   times<T>(count: number, make: () => T): T[];
   /** Up to `most` characters from U+0000 to U+00FF, or those of them that `allowed` matches. */
   latin1(most: number, allowed?: RegExp): string;
 }
 
-/** Chance that begins at `seed` (mulberry32). */
+/** Random values from `seed` (mulberry32). */
 export function makeChance(seed: number): Chance {
   let state = seed | 0;
   const random = (): number => {

@@ -1,11 +1,11 @@
-// What comes out of a connection, read as strictly as RFC 9112 allows: whoever
-// sends a byte that does not belong there fails the test that reads it.
+// Reads the bytes of a connection as strictly as RFC 9112 allows: a byte that does not
+// belong to a response fails the test.
 
 import { RawClient } from './wire.ts';
 
 export { type Wire, RawClient, exchange, withServer, withoutDate } from './wire.ts';
 
-/** One response, as it stood on the wire. */
+/** One response, as it was sent. */
 export interface StrictResponse {
   version: string;
   status: string;
@@ -35,7 +35,7 @@ export function parseResponses(raw: string, methods: readonly string[]): StrictR
   let rest = raw;
   while (rest !== '') {
     const method = waiting[0];
-    if (method === undefined) throw new Error(`bytes that nobody asked for: ${show(rest)}`);
+    if (method === undefined) throw new Error(`bytes without a request: ${show(rest)}`);
     const { response, after } = parseResponse(rest, method);
     responses.push(response);
     rest = after;
@@ -45,7 +45,7 @@ export function parseResponses(raw: string, methods: readonly string[]): StrictR
   return responses;
 }
 
-/** Sends bytes on a connection of their own; gives what came, to its end. */
+/** Sends bytes on a connection of their own; returns everything up to its end. */
 export async function converse(
   port: number,
   bytes: string,
@@ -55,12 +55,12 @@ export async function converse(
   return parseResponses(await client.send(bytes).rest(), methods);
 }
 
-/** The value under `name`; throws if it stands there twice. */
+/** The value under `name`; throws if there are two. */
 export function field(response: StrictResponse, name: string): string | undefined {
   const values = response.headers
     .filter(([key]) => key.toLowerCase() === name.toLowerCase())
     .map(([, value]) => value);
-  if (values.length > 1) throw new Error(`${name} stands there ${values.length} times`);
+  if (values.length > 1) throw new Error(`${name} is there ${values.length} times`);
   return values[0];
 }
 

@@ -1,9 +1,9 @@
 // How `npm test` reports: one line for each test file, every failure in full,
 // and a last line `N passed, N failed, N skipped` that a script can read.
 //
-// Only leaves are counted: a test with subtests, a suite and a file are counted
-// themselves only when they fail for a reason of their own. What a file prints
-// is shown only if the file fails.
+// Only leaves are counted: a test with subtests, a suite and a file count only if
+// they fail for a reason of their own. The output of a file is shown only if the file
+// fails.
 
 import { basename, relative, resolve } from 'node:path';
 import { inspect } from 'node:util';
@@ -37,13 +37,13 @@ interface Counts {
   skipped: number;
 }
 
-/** What is known of one test file so far. */
+/** The results of one test file so far. */
 class FileReport implements Counts {
   passed = 0;
   failed = 0;
   skipped = 0;
   milliseconds = 0;
-  // Where its chance began, if it said so.
+  // The seed of its random numbers, if it has reported one.
   seed = '';
   broken = false;
   output = '';
@@ -80,7 +80,7 @@ export default async function* reporter(events: AsyncIterable<TestEvent>): Async
     if (path === undefined) continue;
     const file = reportOf(files, resolve(path));
     if (type === 'test:pass' || type === 'test:fail') {
-      // Results come file after file, so another file's means that this one is done.
+      // Results arrive file after file, so a result of another file completes this one.
       if (current !== undefined && current !== file) yield finish(current, files, total);
       current = file;
     }
@@ -101,7 +101,7 @@ function reportOf(files: Map<string, FileReport>, path: string): FileReport {
 
 function finish(file: FileReport, files: Map<string, FileReport>, total: Counts): string {
   for (const [path, known] of files) if (known === file) files.delete(path);
-  // A process that fails without a failed test: the counts must not look green.
+  // A process may fail without a failed test; the counts must show that, too.
   if (file.broken && file.failed === 0) file.failed = 1;
   total.passed += file.passed;
   total.failed += file.failed;
@@ -116,7 +116,7 @@ function record(file: FileReport, type: string, data: TestEvent['data']): void {
       file.output += data.message ?? '';
       break;
     case 'test:diagnostic':
-      // Errors after a test's end are reported in no other way.
+      // This is the only report of an error after a test's end.
       if (/^seed \d+$/.test(data.message ?? '')) file.seed = data.message ?? '';
       if (/^(Error|Warning):/.test(data.message ?? '')) file.output += `${data.message}\n`;
       break;
@@ -193,7 +193,7 @@ function formatCause(thrown: unknown): string {
   const stack = thrown.stack ?? '';
   const known = stack.includes(thrown.message) ? stack : `${thrown.message}\n${stack}`;
   const lines = known.split('\n').filter((line) => !/^\s+at .*\bnode:(internal\/|async_hooks)/.test(line));
-  // An assertion's own message replaces the comparison, which is then missed.
+  // An assertion's own message replaces the comparison, so it is added here.
   if ('generatedMessage' in thrown && thrown.generatedMessage === false) {
     if ('actual' in thrown) lines.push(`actual: ${inspect(thrown.actual, { depth: 5 })}`);
     if ('expected' in thrown) lines.push(`expected: ${inspect(thrown.expected, { depth: 5 })}`);

@@ -1,5 +1,5 @@
-// Reads what a server sent on one connection as the strictest of clients would: all of
-// it must be responses, framed in one way only, and nothing may follow the last.
+// Reads the bytes of one connection as a strict client would: they must all belong to
+// responses, each framed in one way only, and nothing may follow the last one.
 
 export interface StrictResponse {
   status: number;
@@ -44,7 +44,7 @@ function readHead(head: string): StrictResponse {
   return { status: Number(status), headers, body: '', isWhole: true };
 }
 
-/** Fills in the body; gives how much of `rest` it took. */
+/** Sets the body, and returns how many bytes of `rest` it has used. */
 function readBody(response: StrictResponse, rest: string): number {
   const codings = response.headers.get('transfer-encoding') ?? [];
   const lengths = response.headers.get('content-length') ?? [];
@@ -80,7 +80,7 @@ function readChunks(response: StrictResponse, rest: string): number {
   }
 }
 
-// What is left may be the beginning of what should be there, and nothing else.
+// The rest may be the beginning of the expected bytes, and nothing else.
 function cutOff(response: StrictResponse, rest: string, offset: number, beginning: RegExp): number {
   const left = rest.slice(offset);
   if (!beginning.test(left)) throw new Error(`no chunk: ${JSON.stringify(left.slice(0, 50))}`);

@@ -1,5 +1,5 @@
-// Clients of all kinds, good and bad. Each plays its part on a connection of its own and
-// throws if it is not answered as it must be.
+// Good and bad clients of all kinds. Each uses a connection of its own and throws if the
+// answer is wrong.
 
 import assert from 'node:assert/strict';
 import { type ChildProcess, fork } from 'node:child_process';
@@ -61,7 +61,7 @@ export const PARTS: Record<string, Part> = {
   async 'a slow reader'(client) {
     client.socket.pause();
     client.send(get('/large'));
-    // Until others have been served, and this one's buffers are full.
+    // Waits until others have been served and the buffers of this connection are full.
     const other = await RawClient.connect(client.socket.remotePort ?? 0);
     await expectHello(other.send(get('/')));
     other.socket.destroy();
@@ -96,7 +96,7 @@ export const PARTS: Record<string, Part> = {
   },
 };
 
-/** So many clients at once, each with the next part; gives how many requests they made. */
+/** Runs this many clients at once, and returns the number of their requests. */
 export async function play(port: number, clients: number): Promise<number> {
   const connected = await Promise.all(Array.from({ length: clients }, () => RawClient.connect(port)));
   const parts = Object.entries(PARTS);
@@ -131,7 +131,7 @@ export class LoadServer {
     return new LoadServer(child, port);
   }
 
-  /** What it knows of itself when no connection is left. */
+  /** Its own figures when no connection is left. */
   async settled(): Promise<Sample> {
     while (true) {
       const sample = await this.ask('sample');

@@ -1,4 +1,4 @@
-// A server to be spoken to in bytes, and a client that speaks and hears them.
+// A server for tests in bytes, and a client that sends and receives bytes.
 
 import { once } from 'node:events';
 import { type Socket, connect } from 'node:net';
@@ -15,13 +15,13 @@ import {
 export interface Wire {
   server: WSGIServer;
   port: number;
-  /** What went to `wsgi.errors`. */
+  /** The text that was written to `wsgi.errors`. */
   errors: StringIO;
   /** The access log: a message for each request. */
   log: string[];
 }
 
-/** Serves `app` for the time of `use`, and closes everything behind it. */
+/** Serves `app` while `use` runs, and then closes everything. */
 export async function withServer(
   app: WSGIApplication,
   use: (wire: Wire) => Promise<void>,
@@ -49,13 +49,13 @@ export async function withServer(
 export interface RawResponse {
   statusLine: string;
   headers: Array<[name: string, value: string]>;
-  /** The body as it stood on the wire, chunk sizes included. */
+  /** The body as it was sent, chunk sizes included. */
   raw: string;
   /** The body, decoded. */
   body: string;
 }
 
-/** A connection; everything it hears is Latin-1 text. */
+/** A connection. Received bytes are Latin-1 text. */
 export class RawClient {
   readonly socket: Socket;
   private heard = '';
@@ -88,12 +88,12 @@ export class RawClient {
     return this;
   }
 
-  /** What has been heard so far and not been taken. */
+  /** Bytes that were received and not yet read. */
   get pending(): string {
     return this.heard;
   }
 
-  /** Waits until what was heard passes `test`; throws if the connection ends before. */
+  /** Waits until the received text passes `test`; throws if the connection ends first. */
   async until(test: (heard: string) => boolean): Promise<void> {
     while (!test(this.heard)) {
       if (this.ended) throw new Error(`the connection ended after: ${JSON.stringify(this.heard)}`);
@@ -164,20 +164,20 @@ export class RawClient {
       once(this.socket, 'end', { signal }),
       once(this.socket, 'close', { signal }),
     ]).catch(() => {
-      // A reset is an end, too.
+      // A reset ends the connection, too.
       this.ended = true;
     });
     settled.abort();
   }
 }
 
-/** Sends bytes on a connection of their own and gives back all that comes, to its end. */
+/** Sends bytes on a connection of their own and returns everything up to its end. */
 export async function exchange(port: number, request: string | Uint8Array): Promise<string> {
   const client = await RawClient.connect(port);
   return client.send(request).rest();
 }
 
-/** How many connections a server still has when it has had the time to notice their ends. */
+/** The number of connections after the server has had time to notice their ends. */
 export async function connectionsLeft(server: WSGIServer): Promise<number> {
   for (let left = 1000; ; left -= 1) {
     const count = await new Promise<number>((resolve) => server.getConnections((_error, open) => resolve(open)));
