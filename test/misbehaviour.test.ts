@@ -609,7 +609,7 @@ async function until(condition: () => boolean): Promise<void> {
 for (const how of ['resets the connection', 'closes the connection']) {
   describe(`a client that ${how}`, () => {
     for (const { title, send = get('/'), app, events: expected, stalled } of leavings) {
-      test(title, { timeout: 10_000 }, async () => {
+      test(title, { timeout: 60_000 }, async () => {
         const events: string[] = [];
         const reached = deferred();
         await misbehaving(app(events, () => reached.resolve()), async (wire) => {

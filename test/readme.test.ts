@@ -216,12 +216,12 @@ describe('README.md', () => {
 
   function runInShell(command: string): SpawnSyncReturns<string> {
     const here = forThisNode(withOurPorts(command))
-      .replace(/\bcurl\b/, 'curl --silent --show-error --max-time 10')
+      .replace(/\bcurl\b/, 'curl --silent --show-error --max-time 60')
       .replace(/\bnpx tsgiref /, `node '${COMMAND}' `)
       .replace(/\bnpx tsc /, `node '${COMPILER}' --project tsconfig.json `);
     const both = here.includes('2>') ? here : `${here} 2>&1`;
     const env = { PATH: `${join(process.execPath, '..')}:${process.env['PATH']}` };
-    return spawnSync('sh', ['-c', both], { cwd: folder.path, encoding: 'utf8', env, timeout: 20_000 });
+    return spawnSync('sh', ['-c', both], { cwd: folder.path, encoding: 'utf8', env, timeout: 120_000 });
   }
 
   test('has every rule of the validator in its table, as the validator has it', () => {
