@@ -88,7 +88,9 @@ class Quiet extends WSGIRequestHandler {
 }
 
 async function listen(): Promise<void> {
-  const server = makeServer('127.0.0.1', 0, app, { handlerClass: Quiet, requestQueueSize: 2048 });
+  // A slow machine needs longer than the usual five seconds to connect all clients.
+  const limits = { requestQueueSize: 2048, keepAliveTimeout: 60_000 };
+  const server = makeServer('127.0.0.1', 0, app, { handlerClass: Quiet, ...limits });
   await server.ready;
   setFlagsFromString('--expose-gc');
   const collectGarbage = runInNewContext('gc') as () => void;

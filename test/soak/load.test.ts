@@ -4,8 +4,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 
-import { LoadServer, play } from './support/traffic.ts';
-import { RawClient } from './support/wire.ts';
+import { LoadServer, play } from '../support/traffic.ts';
+import { RawClient } from '../support/wire.ts';
 
 describe('under load', () => {
   test('a thousand clients at once are served, and leave nothing behind', async () => {

@@ -9,9 +9,9 @@ import { describe, test } from 'node:test';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
-import type { WSGIApplication } from '../lib/index.ts';
-import { bytes } from './support/bytes.ts';
-import { withServer } from './support/wire.ts';
+import type { WSGIApplication } from '../../lib/index.ts';
+import { bytes } from '../support/bytes.ts';
+import { withServer } from '../support/wire.ts';
 
 const MIB = 1024 * 1024;
 const SIZE = 32 * MIB;

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 
-import { ROOT, run } from './support/command.ts';
+import { ROOT, run } from '../support/command.ts';
 
 async function bench(...args: string[]): Promise<string> {
   const main = join(ROOT, 'dist/test/bench/main.js');
