@@ -8,9 +8,9 @@ import { renderHtml } from './error-page/html.ts';
 import { makeReport } from './error-page/report.ts';
 import { renderText } from './error-page/text.ts';
 import { BodyReader } from './handlers/body.ts';
-import { checkChunk } from './handlers/checks.ts';
+import { checkChunk } from './handlers/body.ts';
 import { formatException, property } from './handlers/exception.ts';
-import { asyncIteratorOf } from './handlers/iterate.ts';
+import { asyncIteratorOf } from './handlers/body.ts';
 import type {
   ResponseBody,
   ResponseHeaders,

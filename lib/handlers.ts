@@ -7,6 +7,6 @@
 // Mirrors wsgiref.handlers.
 
 export { BaseHandler } from './handlers/base.ts';
-export { formatDateTime } from './handlers/date.ts';
-export { SimpleHandler } from './handlers/simple.ts';
+export { formatDateTime } from './handlers/head.ts';
+export { type ByteSink, SimpleHandler } from './handlers/simple.ts';
 export { BaseCGIHandler, CGIHandler, IISCGIHandler, readEnviron } from './handlers/cgi.ts';

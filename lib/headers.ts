@@ -87,7 +87,7 @@ export class Headers {
   /** Removes every header of this name and adds one at the end. */
   set(name: string, value: string): void {
     checkName(name);
-    checkValue(value);
+    checkHeaderValue(value);
     this.delete(name);
     this.list.push([name, value]);
   }
@@ -105,7 +105,7 @@ export class Headers {
   setDefault(name: string, value: string): string {
     const found = this.get(name);
     if (found !== undefined) return found;
-    this.list.push([name, checkValue(value)]);
+    this.list.push([name, checkHeaderValue(value)]);
     return value;
   }
 
@@ -126,7 +126,7 @@ export class Headers {
     value: string | null,
     params: Readonly<Record<string, string | null>> = {},
   ): void {
-    const parts = value === null ? [] : [checkValue(value)];
+    const parts = value === null ? [] : [checkHeaderValue(value)];
     for (const [key, param] of Object.entries(params)) parts.push(formatParam(key, param));
     this.list.push([checkName(name), parts.join('; ')]);
   }
@@ -173,14 +173,19 @@ function checkPair(pair: [string, string]): void {
     throw new TypeError(`each header is a [name, value] pair, not ${describe(pair)}`);
   }
   checkName(pair[0]);
-  checkValue(pair[1]);
+  checkHeaderValue(pair[1]);
 }
 
 function checkName(name: string): string {
   return check('name', name, NOT_IN_NAME);
 }
 
-function checkValue(value: string): string {
+/**
+ * Checks one header value, and returns it.
+ *
+ * @throws TypeError if it is not a string, RangeError if it cannot be sent
+ */
+export function checkHeaderValue(value: string): string {
   return check('value', value, NOT_IN_VALUE);
 }
 
@@ -198,6 +203,6 @@ function check(part: 'name' | 'value', text: string, forbidden: RegExp): string 
 
 function formatParam(key: string, param: string | null): string {
   const name = checkName(key).replaceAll('_', '-');
-  if (param === null || checkValue(param) === '') return name;
+  if (param === null || checkHeaderValue(param) === '') return name;
   return `${name}="${param.replace(/[\\"]/g, '\\$&')}"`;
 }

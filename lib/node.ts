@@ -1,15 +1,14 @@
-// An application as a listener for Node's own servers: http, https, a framework's
-// `use`, or a worker of node:cluster. The same request handler as the simple
-// server's stands behind it.
+// An application as a listener for Node's own servers: http, https, a framework's `use`, or
+// a worker of node:cluster. The request handler of the simple server serves each request.
 
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 
-import { checkApplication } from './handlers/checks.ts';
-import { formatException } from './handlers/exception.ts';
+import { checkApplication } from './handlers/base.ts';
 import { StreamInput } from './io.ts';
 import { percentDecode } from './latin1.ts';
+import { type BaseEnviron, RefusedRequest } from './request.ts';
 import { WSGIRequestHandler } from './simple-server.ts';
-import type { BaseEnviron } from './simple-server/environ.ts';
+import { type Admission, Connection } from './simple-server/connection.ts';
 import type { InputStream, WSGIApplication, WSGIEnvironment } from './types.ts';
 
 /** What Express adds to a request. */
@@ -25,30 +24,40 @@ export interface NodeListenerOptions {
 }
 
 /**
- * A request listener that asks `app`:
+ * Makes a request listener that calls `app`:
  *
  *     http.createServer(toNodeListener(app)).listen(8000);
  *     express().use('/mounted', toNodeListener(app));
  *
- * Under a mount path, `SCRIPT_NAME` is that path. Requests are not logged: that is
- * the surrounding server's affair. Headers and cookies that a middleware before it has
- * set go out with the application's own. Throws a TypeError if `app` is no function.
+ * Under a mount path, `SCRIPT_NAME` is that path. Headers and cookies that a middleware
+ * before it has set are sent with the application's own.
+ *
+ * @param app the application
+ * @param options whether requests are logged; the surrounding server usually does that
+ * @throws TypeError if `app` is not a function
  */
 export function toNodeListener(
   app: WSGIApplication,
   options: NodeListenerOptions = {},
 ): (request: IncomingMessage, response: ServerResponse) => void {
   checkApplication(app);
+  const { logRequests = false } = options;
   return (request, response) => {
     const server = { baseEnviron: baseEnviron(request), getApp: () => app };
     const handler = new ListenerHandler(request, response, server);
-    handler.logs = options.logRequests ?? false;
-    handler.handle().catch((error: unknown) => {
-      process.stderr.write(formatException(error));
-      response.destroy();
-    });
+    handler.logs = logRequests;
+    const { socket } = request;
+    (Connection.of(socket) ?? new Connection(socket, EVERYTHING)).add(handler);
   };
 }
+
+// The surrounding server decides what is served.
+const EVERYTHING: Admission = {
+  admits: () => true,
+  begins() {},
+  isOver() {},
+  isGone() {},
+};
 
 class ListenerHandler extends WSGIRequestHandler {
   logs = false;
@@ -58,6 +67,7 @@ class ListenerHandler extends WSGIRequestHandler {
   }
 
   override getEnviron(): WSGIEnvironment {
+    checkHeaderCount(this.request);
     const environ = super.getEnviron();
     const { baseUrl, originalUrl } = this.request as MountedRequest;
     if (baseUrl !== undefined) environ.SCRIPT_NAME = percentDecode(baseUrl);
@@ -70,6 +80,30 @@ class ListenerHandler extends WSGIRequestHandler {
     if (!this.request.readableDidRead) return super.getStdin();
     return new StreamInput(takenBody());
   }
+
+  // Node sends 100 Continue itself, unless the listener is one for `checkContinue`.
+  protected override mustContinue(environ: WSGIEnvironment): boolean {
+    const asked = serverOf(this.request)?.listenerCount('checkContinue') ?? 0;
+    return asked > 0 && super.mustContinue(environ);
+  }
+}
+
+const NODES_DEFAULT = 1000;
+
+// Node passes on as many header lines as the server's maxHeadersCount says, and some lines
+// of Node drop the rest without a word: a second Host may be among them.
+function checkHeaderCount(request: IncomingMessage): void {
+  const most = serverOf(request)?.maxHeadersCount ?? NODES_DEFAULT;
+  if (most > 0 && request.rawHeaders.length >= 2 * most) {
+    throw new RefusedRequest(
+      '431 Request Header Fields Too Large',
+      `The request has ${most} header lines or more. The server's maxHeadersCount is the limit.`,
+    );
+  }
+}
+
+function serverOf({ socket }: IncomingMessage): Server | undefined {
+  return 'server' in socket ? (socket.server as Server | undefined) : undefined;
 }
 
 async function* takenBody(): AsyncGenerator<Uint8Array> {

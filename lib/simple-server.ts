@@ -1,34 +1,42 @@
-// A small server to learn with and to develop on: this file starts it, and the
-// files in simple-server/ stand in the order in which a request meets them:
-// server.ts, request-handler.ts, refusal.ts, environ.ts, server-handler.ts.
+// A small server to learn with and to develop on: this file starts it. A request passes
+// the files of simple-server/ in this order: server.ts, connection.ts, request-handler.ts,
+// server-handler.ts.
 //
 // Mirrors wsgiref.simple_server.
 
 import { inspect } from 'node:util';
 
-import { type ServerLimits, WSGIServer } from './simple-server/server.ts';
+import { type ServerSettings, WSGIServer } from './simple-server/server.ts';
 import { WSGIRequestHandler } from './simple-server/request-handler.ts';
 import type { ResponseBody, StartResponse, WSGIApplication, WSGIEnvironment } from './types.ts';
 
 export { WSGIRequestHandler } from './simple-server/request-handler.ts';
 export { ServerHandler } from './simple-server/server-handler.ts';
-export { type ServerAddress, type ServerLimits, WSGIServer } from './simple-server/server.ts';
+export {
+  type ServerAddress,
+  type ServerLimits,
+  type ServerSettings,
+  WSGIServer,
+} from './simple-server/server.ts';
 
 /** What `makeServer` takes beside host, port and application. */
-export interface MakeServerOptions extends ServerLimits {
+export interface MakeServerOptions extends ServerSettings {
   serverClass?: typeof WSGIServer;
   handlerClass?: typeof WSGIRequestHandler;
 }
 
 /**
- * A server for `app`, which has begun to listen on `host` and `port`. `''` is every
- * interface, port 0 any that is free.
+ * Makes a server for `app`, which begins to listen at once.
  *
  *     await makeServer('127.0.0.1', 8000, app).serveForever();
  *
- * is short for making a `WSGIServer` and giving it the application with `setApp`.
- * Throws at once for arguments that cannot be right; that an address is taken, the
- * server's `ready` and `serveForever` tell.
+ * @param host the name or address to listen on; `''` is every interface
+ * @param port the port; 0 is any that is free
+ * @param app the application, for every request
+ * @param options classes of the server and of its request handlers, limits, and the
+ *   certificate for HTTPS: `{ tls: { cert, key } }`
+ * @throws TypeError or RangeError at once for arguments that cannot be right; the server's
+ *   `ready` and `serveForever` reject if the address is taken
  */
 export function makeServer(
   host: string,
@@ -36,8 +44,8 @@ export function makeServer(
   app: WSGIApplication,
   options: MakeServerOptions = {},
 ): WSGIServer {
-  const { serverClass = WSGIServer, handlerClass = WSGIRequestHandler, ...limits } = options;
-  const server = new serverClass([host, port], handlerClass, limits);
+  const { serverClass = WSGIServer, handlerClass = WSGIRequestHandler, ...settings } = options;
+  const server = new serverClass([host, port], handlerClass, settings);
   try {
     server.setApp(app);
   } catch (error) {

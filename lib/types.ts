@@ -100,6 +100,12 @@ export interface WSGIEnvironment {
   /** Hands a file to the server to send in the way it knows best. */
   'wsgi.file_wrapper'?: FileWrapperFunction;
 
+  /**
+   * This server's extension: gives a signal that aborts when the client leaves, for work
+   * that should then stop: `await fetch(url, { signal: environ['tsgiref.signal']?.() })`.
+   */
+  'tsgiref.signal'?: () => AbortSignal;
+
   /** A request header: `User-Agent` stands under `HTTP_USER_AGENT`. */
   [header: `HTTP_${string}`]: string | undefined;
   /** A server's or a middleware's own additions carry a dot in their names. */

@@ -284,13 +284,13 @@ describe('startResponse refuses', () => {
     ['a header that is a string', ['200 OK', ['ab']], /^TypeError: each header is a \[name, value\] pair, not "ab"$/],
     ['a number as value', ['200 OK', [['a', 1]]], /^TypeError: a header value is a string, not the number 1; use String\(…\)$/],
     ['a name that is no string', ['200 OK', [[1, 'a']]], /^TypeError: a header name is a string, not the number 1/],
-    ['a name with a colon', ['200 OK', [['a:', 'b']]], /^RangeError: "a:" is no header name/],
-    ['an empty name', ['200 OK', [['', 'b']]], /^RangeError: "" is no header name/],
+    ['a name with a colon', ['200 OK', [['a:', 'b']]], /^RangeError: "a:" is not a header name/],
+    ['an empty name', ['200 OK', [['', 'b']]], /^RangeError: "" is not a header name/],
     ['a line break in a value', ['200 OK', [['a', 'b\nc']]], /^RangeError: the header value "b\\nc" contains U\+000A/],
     ['a character above U+00FF in a value', ['200 OK', [['a', 'ü€']]], /^RangeError: .* contains U\+20AC/],
     ['a hop-by-hop header', ['200 OK', [['Connection', 'close']]], /^RangeError: the application may not send Connection/],
     ['a Content-Length that is no number', ['200 OK', [['Content-Length', '5x']]], /^RangeError: Content-Length is "5x"/],
-    ['two Content-Lengths', ['200 OK', [['Content-Length', '5'], ['content-length', '5']]], /^RangeError: Content-Length stands in the headers more than once/],
+    ['two Content-Lengths', ['200 OK', [['Content-Length', '5'], ['content-length', '5']]], /^RangeError: Content-Length is in the headers more than once/],
   ];
   for (const [title, args, expected] of refused) {
     test(title, async () => {

@@ -177,9 +177,9 @@ const starts: Fault[] = [
   fault('gets a header with a number', loose('200 OK', [['a', 1]]), /^TypeError: a header value is a string/),
   fault('gets null for a header', loose('200 OK', [null]), /^TypeError: each header is/),
   fault('gets a hop-by-hop header', loose('200 OK', [['Connection', 'close']]), /^RangeError: the application may not send Connection/),
-  fault('gets two lengths', loose('200 OK', [['Content-Length', '1'], ['content-length', '1']]), /^RangeError: Content-Length stands/),
+  fault('gets two lengths', loose('200 OK', [['Content-Length', '1'], ['content-length', '1']]), /^RangeError: Content-Length is in the headers/),
   fault('gets a length that is none', loose('200 OK', [['Content-Length', '-1']]), /^RangeError: Content-Length is "-1"/),
-  fault('gets an odd name', loose('200 OK', [['a b', '']]), /^RangeError: "a b" is no header name/),
+  fault('gets an odd name', loose('200 OK', [['a b', '']]), /^RangeError: "a b" is not a header name/),
   fault('returns write(), which gets text', (_, start) => (Reflect.apply(start('200 OK', []), undefined, ['text']), []), /^TypeError: a chunk of the body is a Uint8Array, not "text"/),
 ];
 

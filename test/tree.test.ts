@@ -10,10 +10,10 @@ import { COMMAND, ROOT } from './support/command.ts';
 
 // A module may import those above it, and its own parts.
 const ORDER = [
-  'describe', 'latin1', 'secrets', 'types', 'environ-key', 'headers', 'io', 'util', 'handlers', 'simple-server',
+  'describe', 'latin1', 'secrets', 'types', 'request', 'headers', 'io', 'util', 'handlers', 'simple-server',
   'validate', 'fetch', 'node', 'testing', 'trace', 'error-page', 'check', 'index', 'cli',
 ];
-const WITHOUT_NODE = ['describe', 'latin1', 'secrets', 'types', 'environ-key', 'headers', 'util', 'io', 'handlers', 'validate', 'fetch'];
+const WITHOUT_NODE = ['describe', 'latin1', 'secrets', 'types', 'request', 'headers', 'util', 'io', 'handlers', 'validate', 'fetch'];
 
 const LIB = join(ROOT, 'lib');
 const files = readdirSync(LIB, { recursive: true, encoding: 'utf8' })

@@ -1,40 +1,48 @@
-// One request by the platform's fetch: a Request goes in, a Response comes out,
-// and the body is made as it is read.
+// One request by the platform's fetch: a Request goes in, a Response comes out, and the
+// body is made as it is read.
 
 import { quote } from '../describe.ts';
-import { addHeader } from '../environ-key.ts';
 import { BaseHandler } from '../handlers.ts';
-import type { Sent } from '../handlers/base.ts';
+import { DONE, type Sent, isWaiting } from '../handlers/wait.ts';
 import { ErrorOutput, StreamInput } from '../io.ts';
-import { percentDecode } from '../latin1.ts';
-import type { ErrorStream, InputStream, WSGIApplication, WSGIEnvironment } from '../types.ts';
+import { RefusedRequest, makeEnviron } from '../request.ts';
+import type { ErrorStream, InputStream, WSGIApplication } from '../types.ts';
 
 // console.error ends the line itself.
 const consoleErrors = new ErrorOutput({ write: (text) => console.error(text.replace(/\n$/, '')) });
 
-/** What is needed of a `Request`; every `Request` has it. */
+/** A request, as far as a handler needs it. */
 export interface RequestParts {
-  readonly url: string;
+  readonly url: URL;
   readonly method: string;
-  readonly headers: Iterable<[name: string, value: string]>;
+  /** Names and values in turn. */
+  readonly headers: string[];
   readonly body: AsyncIterable<Uint8Array> | Iterable<Uint8Array> | null;
-  readonly bodyUsed: boolean;
   readonly signal: AbortSignal | undefined;
+  /** The client's address; '' if nobody knows it. */
+  readonly remoteAddress: string;
 }
 
 /** Serves one `Request`. */
 export class FetchHandler extends BaseHandler {
-  override wsgiMultithread: boolean = false;
-  override wsgiMultiprocess: boolean = false;
+  static {
+    this.prototype.wsgiMultithread = false;
+    this.prototype.wsgiMultiprocess = false;
+  }
+
   readonly request: RequestParts;
   stderr: ErrorStream = consoleErrors;
 
   private resolve: (response: Response) => void = () => {};
   private reject: (error: unknown) => void = () => {};
   private controller: ReadableStreamDefaultController<Uint8Array> | undefined = undefined;
-  private wake: () => void = () => {};
   private answered = false;
+  /** A response whose body is complete, until the application has ended. */
+  private whole: Response | undefined = undefined;
+  // Whether the client waits for a chunk; and else, the wait of the application for that.
   private wanted = false;
+  private room: Promise<void> | undefined = undefined;
+  private wake: (() => void) | undefined = undefined;
 
   constructor(request: RequestParts) {
     super();
@@ -48,44 +56,37 @@ export class FetchHandler extends BaseHandler {
       this.resolve = resolve;
       this.reject = reject;
       if (signal?.aborted) return reject(signal.reason);
-      const served = this.run(application).catch(reject);
-      if (signal === undefined) return;
-      const leave = (): void => this.fail(signal.reason);
-      signal.addEventListener('abort', leave);
-      void served.finally(() => signal.removeEventListener('abort', leave));
+      const served = this.run(application);
+      // Most applications are done by now.
+      if (!isWaiting(served)) return;
+      const leave = (): void => this.fail(signal?.reason);
+      signal?.addEventListener('abort', leave);
+      served.catch(reject).finally(() => signal?.removeEventListener('abort', leave));
     });
   }
 
   override addCgiVars(): void {
-    const url = new URL(this.request.url);
+    const { url, method, headers, remoteAddress } = this.request;
     const secure = url.protocol === 'https:';
-    // One literal: an object that is added to key by key is slower for all its life.
-    const environ = {
-      REQUEST_METHOD: this.request.method,
-      SCRIPT_NAME: '',
-      PATH_INFO: percentDecode(url.pathname),
-      QUERY_STRING: url.search.slice(1),
-      REQUEST_URI: url.pathname + url.search,
-      CONTENT_LENGTH: '',
+    const head = {
+      method,
+      url: url.pathname + url.search,
+      httpVersion: '1.1',
+      rawHeaders: withRequired(this.request, headers),
+    };
+    const base = {
       SERVER_NAME: url.hostname,
       SERVER_PORT: url.port || (secure ? '443' : '80'),
-      SERVER_PROTOCOL: 'HTTP/1.1',
+      GATEWAY_INTERFACE: 'CGI/1.1',
+      SCRIPT_NAME: '',
       REMOTE_HOST: '',
-      REMOTE_ADDR: '',
-    } as WSGIEnvironment;
-    this.environ = environ;
-    if (secure) environ.HTTPS = 'on';
-    for (const [name, value] of this.request.headers) addHeader(environ, name, value);
-    environ['HTTP_HOST'] ??= url.host;
-    // How a body of unknown length would have come over the wire.
-    if (this.request.body !== null && environ.CONTENT_LENGTH === '') {
-      environ['HTTP_TRANSFER_ENCODING'] = 'chunked';
-    }
+      CONTENT_LENGTH: '',
+    };
+    this.environ = makeEnviron(head, base, { remoteAddress, secure }, 'tsgiref/0.1');
   }
 
   override getStdin(): InputStream {
-    const { body, bodyUsed } = this.request;
-    return new StreamInput(bodyUsed ? takenBody() : (body ?? []));
+    return new StreamInput(this.request.body ?? []);
   }
 
   override getStderr(): ErrorStream {
@@ -100,30 +101,41 @@ export class FetchHandler extends BaseHandler {
 
   override _write(data: Uint8Array): void {
     // A body that is whole needs no stream.
-    if (!this.answered && this.isComplete()) return this.answer(data);
+    if (!this.answered && this.isComplete()) {
+      this.whole = this.makeResponse(data);
+      return;
+    }
     const stream = this.stream();
     // The chunk may find a second reader waiting, who wants the next one.
     this.wanted = false;
-    // A copy: the application may fill its buffer anew before this one is looked at.
+    // A copy: the application may use its buffer again before this chunk is read.
     stream.enqueue(new Uint8Array(data));
   }
 
-  // A chunk is made when there is somebody who waits for it.
+  // A chunk is made when the client waits for it. All writes that wait, wait for the same.
   override _flush(): Sent {
     if (this.controller === undefined || this.wanted || this.isComplete()) return undefined;
-    return new Promise((resolve) => {
+    this.room ??= new Promise((resolve) => {
       this.wake = resolve;
     });
+    return this.room;
   }
 
-  override async finishContent(): Promise<void> {
-    await super.finishContent();
-    if (!this.answered) this.answer(isBodyless(this.status, this.request.method) ? null : '');
-    else this.controller?.close();
+  override _end(): void {
+    if (this.answered) this.controller?.close();
+    else this.send(this.whole ?? this.makeResponse(this.mayHaveBody() ? '' : null));
   }
 
   override _abort(): void {
     this.fail(new Error('the application failed after its head was sent'));
+  }
+
+  override handleError(error: unknown): Promise<void> {
+    if (!(error instanceof RefusedRequest)) return super.handleError(error);
+    const { status, message } = error;
+    this.send(new Response(`${message}\n`, { status: Number(status.slice(0, 3)) }));
+    this.disconnect();
+    return DONE;
   }
 
   /** Ends the response with an error, whatever has become of it, and the application's work. */
@@ -131,8 +143,17 @@ export class FetchHandler extends BaseHandler {
     this.reject(error);
     if (this.answered) this.controller?.error(error);
     this.answered = true;
-    this.disconnect();
-    this.wake();
+    this.leave(error);
+  }
+
+  private leave(error?: unknown): void {
+    this.disconnect(error);
+    this.goOn();
+  }
+
+  private goOn(): void {
+    this.room = undefined;
+    this.wake?.();
   }
 
   private stream(): ReadableStreamDefaultController<Uint8Array> {
@@ -144,50 +165,57 @@ export class FetchHandler extends BaseHandler {
         },
         pull: () => {
           this.wanted = true;
-          this.wake();
+          this.goOn();
         },
-        cancel: () => {
-          this.disconnect();
-          this.wake();
-        },
+        cancel: () => this.leave(),
       },
       { highWaterMark: 0 },
     );
-    this.answer(body);
+    this.send(this.makeResponse(body));
     return this.stream();
   }
 
-  private answer(body: ReadableStream | Uint8Array | string | null): void {
+  private send(response: Response): void {
     this.answered = true;
-    const headers = new globalThis.Headers();
-    for (const [name, value] of this.headers) headers.append(name, value);
+    this.resolve(response);
+  }
+
+  private makeResponse(body: ReadableStream | Uint8Array | string | null): Response {
     const status = this.status ?? '';
-    this.resolve(
-      new Response(body, {
-        status: Number(status.slice(0, 3)),
-        statusText: status.slice(4),
-        headers,
-      }),
-    );
+    return new Response(body, {
+      status: Number(status.slice(0, 3)),
+      statusText: status.slice(4),
+      headers: this.headerList() as Array<[string, string]>,
+    });
+  }
+
+  // A Response of these may not even have an empty body.
+  private mayHaveBody(): boolean {
+    return this.request.method !== 'HEAD' && !this.head?.isBodyless;
   }
 }
 
-async function* takenBody(): AsyncGenerator<Uint8Array> {
-  throw new Error(
-    "the request's body has been read already, before toFetch() was given the request: " +
-      'give it request.clone(), or do not read the body',
-  );
+// What a client sends beside the headers that a program gives it.
+function withRequired({ url, body }: RequestParts, headers: readonly string[]): string[] {
+  const list = [...headers];
+  if (!hasHeader(list, 'host')) list.unshift('Host', url.host);
+  if (body !== null && !hasHeader(list, 'content-length', 'transfer-encoding')) {
+    list.push('Transfer-Encoding', 'chunked');
+  }
+  return list;
 }
 
-// A Response has no other status; it would say so when it is too late for a 500.
+function hasHeader(list: readonly string[], ...wanted: string[]): boolean {
+  for (let index = 0; index < list.length; index += 2) {
+    if (wanted.includes(list[index]?.toLowerCase() ?? '')) return true;
+  }
+  return false;
+}
+
+// A Response has a status up to 599; it would say so when it is too late for a 500.
 function checkRange(status: string | undefined): void {
   if (status === undefined || status < '600') return;
   throw new RangeError(
     `the status ${quote(status)} cannot go through fetch, which knows 200 to 599 only`,
   );
-}
-
-/** Whether a response may not even have an empty body. */
-function isBodyless(status: string | undefined, method: string): boolean {
-  return method === 'HEAD' || ['204', '205', '304'].includes(status?.slice(0, 3) ?? '');
 }

@@ -1,11 +1,11 @@
-// The protocol, without a transport: build environ, call the application, send
-// its status, headers and chunks in the right order, report what it throws, and
-// close what it returned. `run` is the whole plot.
+// The protocol, without a transport: build environ, call the application, send its
+// status, headers and chunks in the right order, report what it throws, and close what
+// it returned. `run` is the whole plot.
 //
 // Mirrors wsgiref.handlers.BaseHandler.
 
 import { describe } from '../describe.ts';
-import { Headers } from '../headers.ts';
+import { type HeaderList, Headers } from '../headers.ts';
 import { encodeLatin1 } from '../latin1.ts';
 import type {
   ErrorStream,
@@ -21,98 +21,136 @@ import type {
   WSGIEnvironment,
 } from '../types.ts';
 import { FileWrapper, guessScheme } from '../util.ts';
-import { BodyReader } from './body.ts';
-import { checkChunk, checkHeaders, checkStatus } from './checks.ts';
-import { formatDateTime } from './date.ts';
+import { BodyReader, checkChunk } from './body.ts';
 import { formatException, isCausedBy, property } from './exception.ts';
-
-/** Nothing if it is done already, else a promise that settles when it is. */
-export type Sent = void | Promise<void>;
-
-const ERROR_HEADERS: ResponseHeaders = [['Content-Type', 'text/plain']];
-const ERROR_BODY = encodeLatin1('A server error occurred.  Please contact the administrator.');
+import { ResponseHead, formatDateTime } from './head.ts';
+import { DONE, type Sent, after, attempt, both, repeat } from './wait.ts';
 
 /**
- * Runs one application for one request. A subclass supplies the transport: the
- * five methods at the end. Every other method is a hook that may be overridden.
+ * Runs one application for one request. A subclass supplies the transport: the methods
+ * at the end. Every other method is a hook that may be overridden.
  *
- * A constructor only stores; what configures the handler is read in `run` or
- * later, when a subclass has set its own values.
+ * A constructor only stores its arguments. The handler reads its configuration in `run`
+ * or later, when a subclass has set its own values.
  */
 export abstract class BaseHandler {
   // ---- Configuration: what the application is told
 
-  wsgiVersion: readonly [number, number] = [1, 0];
-  wsgiMultithread: boolean = true;
-  wsgiMultiprocess: boolean = true;
-  wsgiRunOnce: boolean = false;
+  declare wsgiVersion: readonly [number, number];
+  declare wsgiMultithread: boolean;
+  declare wsgiMultiprocess: boolean;
+  declare wsgiRunOnce: boolean;
   /** Given to the application as `wsgi.file_wrapper`; undefined offers none. */
-  wsgiFileWrapper: FileWrapperFunction | undefined = wrapFile;
-  /** Variables to put into environ before all others. Unlike Python: none, but under CGI. */
-  osEnviron: Readonly<Record<string, string>> = {};
+  declare wsgiFileWrapper: FileWrapperFunction | undefined;
+  /** Variables to put into environ before all others. Unlike Python: none, except under CGI. */
+  declare osEnviron: Readonly<Record<string, string>>;
 
   // ---- Configuration: what the client is told
 
-  /** Whether this speaks to the client itself, and not through a server in front. */
-  originServer: boolean = true;
-  httpVersion: string = '1.0';
+  /** Whether this handler speaks to the client itself, and not through a server in front. */
+  declare originServer: boolean;
+  declare httpVersion: string;
   /** For the Server header and `SERVER_SOFTWARE`; undefined for neither. */
-  serverSoftware: string | undefined = undefined;
-  headersClass: typeof Headers = Headers;
+  declare serverSoftware: string | undefined;
+  declare headersClass: typeof Headers;
 
   // ---- Configuration: when the application throws
 
   /** How many calls of a trace to report; undefined for all. */
-  tracebackLimit: number | undefined = undefined;
-  errorStatus: Status = '500 Internal Server Error';
-  errorHeaders: ResponseHeaders = ERROR_HEADERS;
-  errorBody: Uint8Array = ERROR_BODY;
+  declare tracebackLimit: number | undefined;
+  declare errorStatus: Status;
+  declare errorHeaders: ResponseHeaders;
+  declare errorBody: Uint8Array;
+
+  // Python's class attributes: all handlers share one value on the prototype, until a
+  // subclass or a handler sets its own.
+  static {
+    const { prototype } = this;
+    prototype.wsgiVersion = [1, 0];
+    prototype.wsgiMultithread = true;
+    prototype.wsgiMultiprocess = true;
+    prototype.wsgiRunOnce = false;
+    prototype.wsgiFileWrapper = wrapFile;
+    prototype.osEnviron = {};
+    prototype.originServer = true;
+    prototype.httpVersion = '1.0';
+    prototype.serverSoftware = undefined;
+    prototype.headersClass = Headers;
+    prototype.tracebackLimit = undefined;
+    prototype.errorStatus = '500 Internal Server Error';
+    prototype.errorHeaders = [['Content-Type', 'text/plain']];
+    prototype.errorBody = encodeLatin1(
+      'A server error occurred.  Please contact the administrator.',
+    );
+  }
 
   // ---- State of the request; leave alone
 
   environ!: WSGIEnvironment;
-  status: Status | undefined = undefined;
-  headers!: Headers;
   result: ResponseBody | undefined = undefined;
   headersSent: boolean = false;
   /** Bytes of the body handed to the transport. */
   bytesSent: number = 0;
 
+  /** What `startResponse` was given; undefined before it, and after the end. */
+  protected head: ResponseHead | undefined = undefined;
   private started = false;
   private finished = false;
   private contentLength: number | undefined = undefined;
   private isHead = false;
   private bodyless = false;
+  private body: BodyReader | undefined = undefined;
+  private contentFinished = false;
+  private answering = false;
   private broken = false;
   private lastSent: Sent = undefined;
-  private body: BodyReader | undefined = undefined;
   private disconnectError: unknown = undefined;
+  private leaving: AbortController | undefined = undefined;
 
   /**
-   * Serves the request. Resolves when the response has been handed over, also if
-   * the application failed or the client left; rejects only if reporting the
-   * failure failed, too.
+   * Serves the request. An application that never waits is served before `run` returns.
+   *
+   * @returns a promise that resolves when the response has been handed over, also if the
+   *   application failed or the client left; it rejects only if reporting a failure
+   *   failed, too
    */
-  async run(application: WSGIApplication): Promise<void> {
-    this.started = false;
-    this.finished = false;
-    this.lastSent = undefined;
-    try {
+  run(application: WSGIApplication): Promise<void> {
+    const ask = (): ResponseBody | Promise<ResponseBody> => {
       this.setupEnviron();
-      // The application may change environ; what the client asked stays what it was.
+      // The application may change environ; the client's question stays the same.
       this.isHead = this.environ.REQUEST_METHOD === 'HEAD';
-      this.result = await application(this.environ, this.startResponse.bind(this));
-      await this.finishResponse();
-    } catch (error) {
-      // A client that has left is no fault, and there is nobody to tell.
-      if (this.isDisconnect(error)) return this.close();
-      try {
-        await this.handleError(error);
-      } catch (failure) {
-        await this.close();
-        if (!this.isDisconnect(failure)) throw failure;
-      }
+      return application(this.environ, this.startResponse.bind(this));
+    };
+    const served = attempt<void>(
+      () => after(this.serve(ask), () => this.conclude()),
+      (failure) => after(this.close(), () => Promise.reject(failure)),
+    );
+    return served ?? DONE;
+  }
+
+  // An application that fails is answered for by a second, tiny one: `errorOutput`.
+  private serve(ask: () => ResponseBody | Promise<ResponseBody>): Sent {
+    return attempt<void>(
+      () =>
+        after(ask(), (result) => {
+          this.result = result;
+          return this.finishResponse();
+        }),
+      // A client that has left is not a fault, and there is nobody to answer.
+      (error) => (this.isDisconnect(error) ? undefined : this.handleError(error)),
+    );
+  }
+
+  // The one place that decides how a request ends: the client has left, the response is
+  // whole, or the connection is cut so that the client sees that it is not.
+  private conclude(): Sent {
+    if (this.disconnectError !== undefined) return this.close();
+    if ((this.contentFinished || this.isComplete()) && !this.broken) {
+      return after(this._end(), () => this.close());
     }
+    this.finished = true;
+    this._abort();
+    return undefined;
   }
 
   /** Makes `this.environ`. (PEP 3333, "environ Variables") */
@@ -129,17 +167,23 @@ export abstract class BaseHandler {
     environ['wsgi.multiprocess'] = this.wsgiMultiprocess;
     environ['wsgi.run_once'] = this.wsgiRunOnce;
     if (this.wsgiFileWrapper !== undefined) environ['wsgi.file_wrapper'] = this.wsgiFileWrapper;
+    environ['tsgiref.signal'] = () => this.signal;
     if (this.originServer && this.serverSoftware !== undefined) {
       environ.SERVER_SOFTWARE ??= this.serverSoftware;
     }
   }
 
-  /** `http` or `https`, as environ has it. */
+  /** `http` or `https`, for `wsgi.url_scheme`. */
   getScheme(): string {
     return guessScheme(this.environ);
   }
 
-  /** What the application calls to begin its response. */
+  /**
+   * Begins the response: the function that the application is given.
+   *
+   * @throws TypeError or RangeError for a status or headers that cannot be sent, an Error
+   *   for a second call without `error`, and `error` itself once the head has been sent
+   */
   startResponse(status: Status, headers: ResponseHeaders, error?: unknown): Write {
     if (this.finished) throw new Error('startResponse() was called after the response had ended');
     if (error !== undefined && error !== null) {
@@ -151,86 +195,145 @@ export abstract class BaseHandler {
           'pass the caught error as third argument',
       );
     }
-    // Also a call that is about to fail counts as the first.
+    // A call that is about to fail counts as the first, too.
     this.started = true;
-    checkStatus(status);
-    checkHeaders(headers);
-    this.status = status;
-    // A copy, down to the pairs: the list may be the application's constant, used for
-    // every request, and what has been checked must not change afterwards.
-    this.headers = new this.headersClass(headers.map(([name, value]) => [name, value]));
+    this.head = new ResponseHead(status, headers);
     return this.write.bind(this);
   }
 
-  /** Sends the body, unless it is a file that `sendfile` takes, and closes it. */
-  async finishResponse(): Promise<void> {
-    try {
-      this.body = new BodyReader(this.result as ResponseBody, (error) => this.reportClosing(error));
+  /** The status of the response; undefined before `startResponse`, and after the end. */
+  get status(): Status | undefined {
+    return this.head?.status;
+  }
+
+  /** The headers of the response, which a hook may change before they are sent. */
+  get headers(): Headers {
+    if (this.head === undefined) throw new Error('there are no headers before startResponse()');
+    return this.head.headersAs(this.headersClass);
+  }
+
+  /** The headers to send, for a transport that makes the head itself. */
+  protected headerList(): HeaderList {
+    return this.head?.final() ?? [];
+  }
+
+  /** Sends the body, unless it is a file that `sendfile` takes. */
+  finishResponse(): Promise<void> {
+    const body = new BodyReader(this.result as ResponseBody, (error) => this.reportClosing(error));
+    this.body = body;
+    const sent = attempt<void>(
+      () => {
+        if (this.disconnectError !== undefined) throw this.disconnectError;
+        return after(this.sendResult(body), () => this.endContent());
+      },
+      (error) =>
+        after(body.end(), () => {
+          // Once the client has left, the body was closed under the code at work: an error
+          // of that code means nothing.
+          throw this.disconnectError ?? error;
+        }),
+    );
+    return sent ?? DONE;
+  }
+
+  private sendResult(body: BodyReader): Sent {
+    if (!this.resultIsFile()) return this.sendBody(body);
+    return after(this.sendfile(), (sent) => (sent ? undefined : this.sendBody(body)));
+  }
+
+  // Each chunk goes out before the next is asked for: the application may take long to
+  // make it. (PEP 3333, "Buffering and Streaming")
+  private sendBody(body: BodyReader): Sent {
+    return repeat(() => {
+      if (this.isComplete()) return false;
       if (this.disconnectError !== undefined) throw this.disconnectError;
-      if (!this.resultIsFile() || !(await this.sendfile())) {
-        await this.sendBody(this.body);
-      }
-      if (this.lastSent !== undefined) await this.lastSent;
-      await this.finishContent();
-    } catch (error) {
-      await this.body?.end();
-      // The body was closed under whatever was at work: how that failed says nothing.
-      throw this.disconnectError ?? error;
-    }
-    await this.close();
+      return after(body.next(), (step) => {
+        if (step.done) return false;
+        return after(this.write(step.value), () => true);
+      });
+    });
+  }
+
+  // The application need not await each write(), so the last one may still be under way.
+  private endContent(): Sent {
+    return after(this.lastSent, () =>
+      after(this.finishContent(), () => {
+        this.contentFinished = true;
+      }),
+    );
   }
 
   /**
-   * Sends one chunk: what the body yields, and what the application writes. The
-   * first one that is not empty takes the head with it. When the result settles,
-   * the transport is ready for more.
+   * Sends one chunk: the body's, and those that the application writes. The first chunk
+   * that is not empty sends the head, too.
+   *
+   * @returns nothing, or a promise that resolves when the transport is ready for more
+   * @throws TypeError if `data` is not a Uint8Array; an Error before `startResponse`, after
+   *   the end, beyond the Content-Length, and when the client has left
    */
   write(data: Uint8Array): Sent {
     checkChunk(data);
     if (this.disconnectError !== undefined) throw this.disconnectError;
-    // The body's close(), and whoever kept write(), come too late.
-    if (this.status === undefined || this.finished) {
+    // The body's close() may call write(), and so may code that kept the function.
+    if (this.head === undefined || this.finished) {
       throw new Error(
         'there is no response to send this chunk with: startResponse() comes before the first ' +
           'chunk, and nothing comes after the end',
       );
     }
-    if (data.length === 0) return this.guard(() => this._flush());
-
-    const head = this.headersSent ? undefined : this.sendHeadFor(data);
-    if (this.bodyless) return this.keep(head);
-    const room = (this.contentLength ?? Infinity) - this.bytesSent;
-    const fitting = data.length > room ? data.subarray(0, room) : data;
-    this.bytesSent += fitting.length;
-    const body = fitting.length === 0 ? undefined : this.guard(() => this.transmit(fitting));
-    const sent = this.keep(whenBoth(head, body));
-    // Of a file, the first Content-Length bytes are meant.
-    if (fitting !== data && !this.resultIsFile()) {
+    let excess = 0;
+    let sent: Sent;
+    try {
+      sent = this.headersSent || data.length === 0 ? undefined : this.sendHeadFor(data);
+      if (data.length === 0) sent = this._flush();
+      else if (!this.bodyless) {
+        const room = (this.contentLength ?? Infinity) - this.bytesSent;
+        excess = Math.max(0, data.length - room);
+        const fitting = excess > 0 ? data.subarray(0, room) : data;
+        if (fitting.length > 0) {
+          this.bytesSent += fitting.length;
+          sent = both(sent, both(this._write(fitting), this._flush()));
+        }
+      }
+    } catch (error) {
+      throw this.noteBroken(error);
+    }
+    if (sent !== undefined) sent = this.keep(sent);
+    // A file may be longer: its first Content-Length bytes are sent.
+    if (excess > 0 && !this.resultIsFile()) {
       throw new Error(`the body is longer than its Content-Length of ${this.contentLength} bytes`);
     }
     return sent;
   }
 
-  /** Whether a file wrapper came back as the application's result. */
+  /** Whether the application returned a file wrapper. */
   resultIsFile(): boolean {
-    return this.wsgiFileWrapper !== undefined && this.result instanceof FileWrapper;
+    return this.result instanceof FileWrapper && this.wsgiFileWrapper !== undefined;
   }
 
   /**
-   * Override to send `this.result`, a FileWrapper, in a way that the platform is
-   * good at, and return true. Here it returns false: the file is sent by blocks.
+   * Override to send `this.result`, a FileWrapper, in a way that the platform is good at,
+   * and return true. Here it returns false: the file is sent by blocks.
    */
   sendfile(): boolean | Promise<boolean> {
     return false;
   }
 
-  /** Called after the body's last chunk; sends the head if no chunk did. */
+  /**
+   * Called after the body's last chunk. Sends the head if no chunk did.
+   *
+   * @throws an Error without `startResponse`, and for a body shorter than its Content-Length
+   */
   finishContent(): Sent {
-    if (this.status === undefined) {
+    if (this.head === undefined) {
       throw new Error('the application ended without calling startResponse()');
     }
-    const sent = this.headersSent ? undefined : this.guard(() => this.sendHeaders());
-    return sent === undefined ? this.checkLength() : sent.then(() => this.checkLength());
+    if (this.headersSent) return this.checkLength();
+    try {
+      return after(this.sendHeaders(), () => this.checkLength());
+    } catch (error) {
+      throw this.noteBroken(error);
+    }
   }
 
   /** Sends the head. Override for a transport that makes heads itself. */
@@ -238,15 +341,15 @@ export abstract class BaseHandler {
     this.prepareHead();
     // An HTTP/0.9 response is the body alone.
     if (this.originServer && !this.clientIsModern()) return undefined;
-    return whenBoth(this.sendPreamble(), this._write(this.headers.toBytes()));
+    return both(this.sendPreamble(), this._write(this.headers.toBytes()));
   }
 
   /** Sends the first line and, to a client, Date and Server. */
   sendPreamble(): Sent {
     if (!this.originServer) return this._write(encodeLatin1(`Status: ${this.status}\r\n`));
     let preamble = `HTTP/${this.httpVersion} ${this.status}\r\n`;
-    if (!this.headers.has('Date')) preamble += `Date: ${formatDateTime(Date.now())}\r\n`;
-    if (this.serverSoftware !== undefined && !this.headers.has('Server')) {
+    if (!this.head?.hasDate) preamble += `Date: ${formatDateTime(Date.now())}\r\n`;
+    if (this.serverSoftware !== undefined && !this.head?.hasServer) {
       preamble += `Server: ${this.serverSoftware}\r\n`;
     }
     return this._write(encodeLatin1(preamble));
@@ -254,24 +357,24 @@ export abstract class BaseHandler {
 
   /** Called once before the head is sent: adds and removes what the head must have. */
   cleanupHeaders(): void {
-    const code = this.status?.slice(0, 3);
-    if (code === '204') this.headers.delete('Content-Length');
-    else if (code === '205') this.headers.set('Content-Length', '0');
-    else if (code !== '304' && !this.headers.has('Content-Length')) this.setContentLength();
+    const { head } = this;
+    if (head === undefined) return;
+    if (head.code === 204) head.setContentLength(undefined);
+    else if (head.code === 205) head.setContentLength(0);
+    else if (head.code !== 304 && head.contentLength === undefined) this.setContentLength();
   }
 
   /** Sets Content-Length where it is known: no chunk, or one. */
   setContentLength(): void {
     if (this.bytesSent > 0) {
-      if (countChunks(this.result) === 1)
-        this.headers.set('Content-Length', String(this.bytesSent));
+      if (countChunks(this.result) === 1) this.head?.setContentLength(this.bytesSent);
     } else if (!this.isHead) {
-      // No body to a HEAD says nothing of what a GET would get.
-      this.headers.set('Content-Length', '0');
+      // The missing body of a HEAD says nothing of the body that a GET would get.
+      this.head?.setContentLength(0);
     }
   }
 
-  /** Whether the client knows of heads: all but HTTP/0.9 do. */
+  /** Whether the client expects a head: every client but one of HTTP/0.9 does. */
   clientIsModern(): boolean {
     return this.environ.SERVER_PROTOCOL?.toUpperCase() !== 'HTTP/0.9';
   }
@@ -281,19 +384,17 @@ export abstract class BaseHandler {
     return this.headersSent && (this.bodyless || this.bytesSent === this.contentLength);
   }
 
-  /** Answers an error, if it is not too late for that. */
-  async handleError(error: unknown): Promise<void> {
+  /** Reports an error, and answers it if nothing has been sent yet. */
+  handleError(error: unknown): Promise<void> {
     const reason = error ?? new Error(`the application threw ${describe(error)}`);
     this.logException(reason);
-    if (!this.headersSent) {
-      this.result = this.errorOutput(this.environ, this.startResponse.bind(this), reason);
-      await this.finishResponse();
-    } else if (this.isComplete() && !this.broken) {
-      await this.close();
-    } else {
-      this.finished = true;
-      this._abort();
-    }
+    // Too late for another answer, or it was the answer that failed.
+    if (this.headersSent || this.answering) return DONE;
+    this.answering = true;
+    // The head that failed was never sent.
+    this.broken = false;
+    const startResponse = this.startResponse.bind(this);
+    return this.serve(() => this.errorOutput(this.environ, startResponse, reason)) ?? DONE;
   }
 
   /** Writes the trace to the error stream. */
@@ -304,8 +405,8 @@ export abstract class BaseHandler {
   }
 
   /**
-   * A small application of its own: the answer when the application has failed.
-   * Override for another page; what it must not do is show the error to a client.
+   * A small application of its own: the answer when the application has failed. Override
+   * it for another page; it must not show the error to a client.
    */
   errorOutput(
     _environ: WSGIEnvironment,
@@ -317,24 +418,29 @@ export abstract class BaseHandler {
   }
 
   /** Closes the body and forgets the response. */
-  async close(): Promise<void> {
+  close(): Promise<void> {
     this.finished = true;
-    await this.body?.end();
-    this.result = undefined;
-    this.status = undefined;
-    this.headersSent = false;
-    this.bytesSent = 0;
+    const closed = after(this.body?.end(), () => {
+      this.result = undefined;
+      this.head = undefined;
+      this.headersSent = false;
+      this.bytesSent = 0;
+    });
+    return closed ?? DONE;
   }
 
   /**
-   * For the transport to call when the client has left: stops the iteration and
-   * closes the body at once, even if the application still waits for something.
+   * Called by the transport when the client has left: stops the iteration, closes the
+   * body at once, even if the application still waits for something, and aborts the
+   * signal that the application may have asked for.
+   *
+   * @param error what the transport knows of it
    */
-  disconnect(): void {
-    this.disconnectError ??= Object.assign(new Error('the client has closed the connection'), {
-      code: 'ECONNRESET',
-    });
+  disconnect(error: unknown = new ClientLeft()): void {
+    if (this.finished || this.disconnectError !== undefined) return;
+    this.disconnectError = error;
     void this.body?.end();
+    this.leaving?.abort(error);
   }
 
   /** Whether `error` only says that the client has left. */
@@ -342,49 +448,48 @@ export abstract class BaseHandler {
     return this.disconnectError !== undefined && isCausedBy(error, this.disconnectError);
   }
 
-  // Each chunk goes out before the next is asked for: the application may take
-  // long to make it. (PEP 3333, "Buffering and Streaming")
-  private async sendBody(body: BodyReader): Promise<void> {
-    while (!this.isComplete()) {
-      // The client may have left while the last chunk was on its way.
-      if (this.disconnectError !== undefined) throw this.disconnectError;
-      const next = body.next();
-      const { done, value } = next instanceof Promise ? await next : next;
-      if (done) return;
-      const sent = this.write(value);
-      if (sent !== undefined) await sent;
+  /** Aborts when the client leaves. Made when the application first asks for it. */
+  private get signal(): AbortSignal {
+    if (this.leaving === undefined) {
+      this.leaving = new AbortController();
+      if (this.disconnectError !== undefined) this.leaving.abort(this.disconnectError);
+    }
+    return this.leaving.signal;
+  }
+
+  // An application need not await write(). The end of the request reports the failure of
+  // a write; before that, a rejection that nobody handles would end the process.
+  private keep(sent: Promise<void>): Promise<void> {
+    const kept = sent.catch((error: unknown) => {
+      throw this.noteBroken(error);
+    });
+    kept.catch(() => {});
+    this.lastSent = kept;
+    return kept;
+  }
+
+  // The head may need the length of the first chunk.
+  private sendHeadFor(chunk: Uint8Array): Sent {
+    this.bytesSent = chunk.length;
+    try {
+      return this.sendHeaders();
+    } finally {
+      this.bytesSent = 0;
     }
   }
 
-  private transmit(data: Uint8Array): Sent {
-    return whenBoth(this._write(data), this._flush());
-  }
-
-  // An application need not await write(). What fails then is told at the end, and
-  // must not end the process before, as a rejection that nobody handles would.
-  private keep(sent: Sent): Sent {
-    if (sent === undefined) return undefined;
-    sent.catch(() => {});
-    this.lastSent = sent;
-    return sent;
-  }
-
-  // The head may need the length of the one chunk there is.
-  private sendHeadFor(chunk: Uint8Array): Sent {
-    this.bytesSent = chunk.length;
-    const sent = this.guard(() => this.sendHeaders());
-    this.bytesSent = 0;
-    return sent;
-  }
-
   /** What every `sendHeaders` does first: the headers are final, and count as sent. */
-  protected prepareHead(): void {
+  protected prepareHead(): HeaderList {
+    const { head } = this;
+    if (head === undefined) throw new Error('there is no head before startResponse()');
+    // Another class may keep its headers in a list of its own.
+    if (this.headersClass !== Headers) head.headersAs(this.headersClass);
     this.cleanupHeaders();
+    const list = head.final();
     this.headersSent = true;
-    const code = this.status?.slice(0, 3) ?? '';
-    this.bodyless = this.isHead || ['204', '205', '304'].includes(code);
-    const length = this.headers.get('Content-Length');
-    this.contentLength = length === undefined ? undefined : Number(length);
+    this.bodyless = this.isHead || head.isBodyless;
+    this.contentLength = head.contentLength;
+    return list;
   }
 
   private checkLength(): void {
@@ -396,26 +501,18 @@ export abstract class BaseHandler {
     }
   }
 
-  // An error in closing must neither hide the one that ended the request nor undo
-  // a response that is already complete.
+  // An error in closing must neither hide the error that ended the request nor undo a
+  // response that is already complete.
   private reportClosing(error: unknown): void {
     if (!this.isDisconnect(error)) this.logException(error);
   }
 
-  // Only the transport can know that the client has left: the same error out of
-  // the application may come from a connection of its own.
-  private guard(step: () => Sent): Sent {
-    try {
-      return step()?.catch((error: unknown) => this.noteBroken(error));
-    } catch (error) {
-      return this.noteBroken(error);
-    }
-  }
-
-  private noteBroken(error: unknown): never {
+  // Only the transport can know that the client has left: an error with the same code out
+  // of the application may come from a connection of its own.
+  private noteBroken(error: unknown): unknown {
     this.broken = true;
-    if (isConnectionError(error)) this.disconnectError ??= error;
-    throw error;
+    if (isConnectionError(error)) this.disconnect(error);
+    return error;
   }
 
   // ---- The transport: a subclass must supply these
@@ -430,23 +527,40 @@ export abstract class BaseHandler {
   abstract getStderr(): ErrorStream;
 
   /**
-   * Takes bytes for the client, in the order of the calls, and may buffer them. An
-   * error whose `code` is EPIPE, ECONNRESET or ECONNABORTED says the client left.
+   * Takes bytes for the client, in the order of the calls, and may buffer them. An error
+   * whose `code` is EPIPE, ECONNRESET or ECONNABORTED says that the client has left.
    */
   abstract _write(data: Uint8Array): Sent;
 
   /** Sends what `_write` may have buffered. */
   abstract _flush(): Sent;
 
-  /** Breaks the connection off, so that a client sees that its response is not whole. */
+  /** Called once when the response is whole. */
+  _end(): Sent {}
+
+  /** Cuts the connection, so that the client sees that its response is not whole. */
   _abort(): void {}
 }
 
-/** Settles when both have; at once if there is nothing to wait for. */
-function whenBoth(first: Sent, second: Sent): Sent {
-  if (first === undefined) return second;
-  if (second === undefined) return first;
-  return Promise.all([first, second]).then(() => undefined);
+/**
+ * Checks that an application can be called.
+ *
+ * @throws TypeError if it is not a function
+ */
+export function checkApplication(application: unknown): void {
+  if (typeof application === 'function') return;
+  throw new TypeError(
+    `an application is a function (environ, startResponse), not ${describe(application)}`,
+  );
+}
+
+/** Thrown into whatever still works for a client that has closed its connection. */
+export class ClientLeft extends Error {
+  readonly code: string = 'ECONNRESET';
+
+  constructor() {
+    super('the client has closed the connection');
+  }
 }
 
 function wrapFile(file: FileLike, blockSize?: number): FileWrapper {
@@ -455,6 +569,7 @@ function wrapFile(file: FileLike, blockSize?: number): FileWrapper {
 
 // Python asks len(); here an array says so in `length`, a Set in `size`.
 function countChunks(result: ResponseBody | undefined): number | undefined {
+  if (Array.isArray(result)) return result.length;
   if (result instanceof Set) return result.size;
   const length = property(result, 'length');
   return typeof length === 'number' ? length : undefined;

@@ -1,25 +1,27 @@
-// One pass over what the application returned: asked for chunk by chunk, and
-// ended exactly once, however the request ends.
+// One pass over the body that an application returned: the handler asks for one chunk
+// after the other, and ends the pass exactly once, however the request ends.
 
 import { describe } from '../describe.ts';
 import type { ResponseBody } from '../types.ts';
-import { asyncIteratorOf } from './iterate.ts';
+import { type Sent, after, attempt, both, isWaiting } from './wait.ts';
 
 type Step = IteratorResult<Uint8Array>;
 type ChunkIterator = Iterator<Uint8Array> | AsyncIterator<Uint8Array>;
 
-/**
- * A body being read. Throws a TypeError, with a hint, for what is no body. What
- * goes wrong in ending it is given to `report`.
- */
+/** A body being read. */
 export class BodyReader {
   private readonly body: ResponseBody;
   private readonly report: (error: unknown) => void;
-  private iterator: ChunkIterator | undefined;
+  private iterator: ChunkIterator | undefined = undefined;
   private waiting = false;
   private exhausted = false;
   private ended = false;
 
+  /**
+   * @param body what the application returned
+   * @param report is called with each error of the iterator's `return()` and of `close()`
+   * @throws TypeError, with a hint, if `body` is not an iterable of chunks
+   */
   constructor(body: ResponseBody, report: (error: unknown) => void) {
     checkBody(body);
     this.body = body;
@@ -32,12 +34,9 @@ export class BodyReader {
    */
   next(): Step | Promise<Step> {
     try {
-      if (Symbol.asyncIterator in this.body) {
-        this.iterator ??= asyncIteratorOf(this.body);
-        return this.settle(this.iterator.next());
-      }
-      this.iterator ??= this.body[Symbol.iterator]();
-      return this.note(this.iterator.next() as Step);
+      this.iterator ??= iteratorOf(this.body);
+      const step = this.iterator.next();
+      return isWaiting(step) ? this.settle(step) : this.note(step as Step);
     } catch (error) {
       this.exhausted = true;
       throw error;
@@ -45,21 +44,22 @@ export class BodyReader {
   }
 
   /**
-   * Ends the pass: the iterator's `return()` if it was stopped early, so that its
-   * `finally` blocks run, then the body's `close()` in every case. Only the first
-   * call does anything. (PEP 3333, "Specification Details")
+   * Ends the pass: calls the iterator's `return()` if it was stopped early, so that its
+   * `finally` blocks run, then the body's `close()` in every case. Only the first call
+   * does anything. (PEP 3333, "Specification Details")
    */
-  async end(): Promise<void> {
-    if (this.ended) return;
+  end(): Sent {
+    if (this.ended) return undefined;
     this.ended = true;
     const stopped = this.exhausted ? undefined : this.stop();
-    // A generator that still waits for something runs its return() afterwards,
-    // perhaps never: close() is what can wake it, so close() must not wait.
-    if (!this.waiting) await stopped;
-    if (typeof this.body.close === 'function') await this.attempt(() => this.body.close?.());
+    const close = (): Sent =>
+      this.attempt(() => (typeof this.body.close === 'function' ? this.body.close() : undefined));
+    // A generator that still waits for something runs its return() afterwards, perhaps
+    // never: close() is what can wake it, so close() does not wait for it.
+    return this.waiting ? both(stopped, close()) : after(stopped, close);
   }
 
-  private async settle(waiting: Step | Promise<Step>): Promise<Step> {
+  private async settle(waiting: Promise<Step>): Promise<Step> {
     this.waiting = true;
     try {
       return this.note(await waiting);
@@ -79,36 +79,89 @@ export class BodyReader {
     return step;
   }
 
-  private stop(): Promise<void> | undefined {
-    const { body, iterator } = this;
-    if (iterator === undefined || this.waiting) {
-      return this.attempt(() => {
-        destroyStream(body);
-        return iterator?.return?.();
-      });
-    }
-    if (iterator.return === undefined) return undefined;
-    return this.attempt(() => iterator.return?.());
+  private stop(): Sent {
+    const { body, iterator, waiting } = this;
+    if (iterator === undefined) return this.attempt(() => discard(body));
+    return this.attempt(() => {
+      if (waiting) destroyStream(body);
+      return iterator.return?.();
+    });
   }
 
-  private async attempt(step: () => unknown): Promise<void> {
-    try {
-      await step();
-    } catch (error) {
-      this.report(error);
-    }
+  private attempt(step: () => unknown): Sent {
+    return attempt<void>(
+      () => after<unknown, void>(step(), () => undefined),
+      (error) => this.report(error),
+    );
   }
 }
 
-// A Node stream that was never read from, or waits for more, holds its file or
-// socket open; its iterator's return() does not change that.
+function iteratorOf(body: ResponseBody): ChunkIterator {
+  return Symbol.asyncIterator in body ? asyncIteratorOf(body) : body[Symbol.iterator]();
+}
+
+/**
+ * The iterator of an asynchronous body. A web `ReadableStream` has one that cannot be
+ * stopped while it waits for a chunk: its `return()` waits, too, perhaps without end. A
+ * reader of the stream can be stopped, so it takes the iterator's place.
+ */
+export function asyncIteratorOf<Chunk>(body: AsyncIterable<Chunk>): AsyncIterator<Chunk> {
+  return isWebStream(body) ? new StreamChunks(body) : body[Symbol.asyncIterator]();
+}
+
+class StreamChunks<Chunk> implements AsyncIterator<Chunk> {
+  private readonly reader: ReadableStreamDefaultReader<Chunk>;
+
+  constructor(stream: ReadableStream<Chunk>) {
+    this.reader = stream.getReader();
+  }
+
+  async next(): Promise<IteratorResult<Chunk>> {
+    const { done, value } = await this.reader.read();
+    return done ? { done, value: undefined } : { done, value };
+  }
+
+  async return(): Promise<IteratorResult<Chunk>> {
+    await this.reader.cancel();
+    return { done: true, value: undefined };
+  }
+}
+
+function isWebStream<Chunk>(body: AsyncIterable<Chunk>): body is ReadableStream<Chunk> {
+  return typeof ReadableStream === 'function' && body instanceof ReadableStream;
+}
+
+// A stream holds a file or a socket open, also if nobody has begun to read it.
+function discard(body: ResponseBody): unknown {
+  if (Symbol.asyncIterator in body && isWebStream(body)) return body.cancel();
+  destroyStream(body);
+  return undefined;
+}
+
+// A Node stream that waits for more holds its file or socket open; its iterator's
+// return() does not change that.
 function destroyStream(body: ResponseBody & { destroy?: unknown }): void {
   if (typeof body.destroy === 'function') body.destroy();
+}
+
+/**
+ * Checks one chunk of a body.
+ *
+ * @throws TypeError, with a hint, if it is not a Uint8Array
+ */
+export function checkChunk(chunk: unknown): asserts chunk is Uint8Array {
+  if (chunk instanceof Uint8Array) return;
+  let hint = '';
+  if (typeof chunk === 'string') hint = ': use new TextEncoder().encode(text)';
+  if (chunk instanceof Promise) hint = ': await it, or use an async generator';
+  if (typeof chunk === 'number') hint = ': was the Uint8Array itself returned, and not [bytes]?';
+  throw new TypeError(`a chunk of the body is a Uint8Array, not ${describe(chunk)}${hint}`);
 }
 
 const WANTED = 'an iterable of Uint8Array chunks, such as [bytes]';
 
 function checkBody(body: unknown): void {
+  if (Array.isArray(body)) return;
   if (typeof body === 'string') {
     throw new TypeError(
       `the application returned a string, ${describe(body)}; it must return ${WANTED}: ` +

@@ -4,10 +4,11 @@
 //
 // Mirrors wsgiref.handlers.
 
-import { StreamInput, ErrorOutput } from '../io.ts';
+import { StreamInput } from '../io.ts';
 import { decodeLatin1 } from '../latin1.ts';
 import type { ErrorStream, InputStream, WSGIApplication } from '../types.ts';
 import { SimpleHandler, type ByteSink } from './simple.ts';
+import { standardError } from './stderr.ts';
 
 /**
  * A handler behind a server: the status goes out as a `Status:` header, and Date
@@ -105,8 +106,4 @@ function standardInput(environ: Record<string, string>): InputStream {
 // A server that leaves standard input open would keep the process waiting for more.
 function releaseStandardInput(): void {
   process.stdin.destroy();
-}
-
-function standardError(): ErrorStream {
-  return new ErrorOutput(process.stderr);
 }

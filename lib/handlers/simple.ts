@@ -4,7 +4,8 @@
 // Mirrors wsgiref.handlers.SimpleHandler.
 
 import type { ErrorStream, InputStream } from '../types.ts';
-import { BaseHandler, type Sent } from './base.ts';
+import { BaseHandler } from './base.ts';
+import type { Sent } from './wait.ts';
 
 /**
  * What a handler writes to: a `BytesIO`, a Node `Writable`, or anything with a

@@ -1,80 +1,47 @@
-// Requests that are answered before any application sees them, since servers and
-// proxies are known to read them in different ways. Node's parser has refused
-// most of the bad ones already; these it lets through.
+// What Node's parser refuses. The server answers these bytes itself, with a whole response
+// whose body says why. (The requests that the parser accepts, and this server does not,
+// are refused in ../request.ts.)
 
-import type { IncomingMessage } from 'node:http';
+import { RefusedRequest } from '../request.ts';
+import type { ServerLimits } from './server.ts';
 
-import { quote } from '../describe.ts';
-import type { Status } from '../types.ts';
-
-/** Why a request is not served, and what the client is told. */
-export interface Refusal {
-  status: Status;
-  reason: string;
+/** An error of Node's parser, or of a connection. */
+export interface ParserError extends Error {
+  code?: string;
+  /** What the parser says of the bytes, such as `Invalid method encountered`. */
+  reason?: string;
 }
 
-// absolute-form = absolute-URI                                 (RFC 9112 §3.2.2)
-const ABSOLUTE = /^https?:\/\/([^/?]*)/i;
-
-// Host = uri-host [ ":" port ]                                   (RFC 9110 §7.2)
-const HOST = /^(?:\[[0-9a-f:.]+\]|[a-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]*)?$/i;
-
-/** Undefined for a request that can be served. */
-export function refuse(request: IncomingMessage): Refusal | undefined {
-  if (request.httpVersionMajor !== 1) {
-    return {
-      status: '505 HTTP Version Not Supported',
-      reason: `This server speaks HTTP/1.1, not HTTP/${request.httpVersion}.`,
-    };
+/** The answer to bytes that are not a request; undefined if the connection itself broke. */
+export function refusalOf(error: ParserError, limits: ServerLimits): RefusedRequest | undefined {
+  const { code = '', reason } = error;
+  if (code === 'HPE_HEADER_OVERFLOW') {
+    const { maxHeaderSize = 16384 } = limits;
+    return new RefusedRequest(
+      '431 Request Header Fields Too Large',
+      `The target and the headers together have ${maxHeaderSize} bytes or more. ` +
+        'The option maxHeaderSize changes this limit.',
+    );
   }
-  return refuseTarget(request) ?? refuseHeaders(request);
-}
-
-function refuseTarget({ url = '', method }: IncomingMessage): Refusal | undefined {
-  // A fragment is never sent; who sends one wants it to be read in two ways.
-  if (url.includes('#')) return badRequest(`The target ${quote(url)} contains '#'.`);
-  if (url.startsWith('/')) return undefined;
-  if (url === '*' && method === 'OPTIONS') return undefined;
-  const [, host] = ABSOLUTE.exec(url) ?? [];
-  if (host !== undefined && host !== '' && HOST.test(host)) return undefined;
-  return badRequest(`The target ${quote(url)} is neither a path nor an http URL.`);
-}
-
-function refuseHeaders({ rawHeaders, httpVersionMinor }: IncomingMessage): Refusal | undefined {
-  let hosts = 0;
-  let types = 0;
-  for (let index = 0; index < rawHeaders.length; index += 2) {
-    const name = rawHeaders[index] ?? '';
-    const value = rawHeaders[index + 1] ?? '';
-    // Most names have another length, which is cheaper to see than the name.
-    if (name.length === 4 && name.toLowerCase() === 'host') {
-      hosts += 1;
-      if (!HOST.test(value)) return badRequest(`The Host ${quote(value)} is no host and port.`);
-    } else if (name.length === 12 && name.toLowerCase() === 'content-type') {
-      types += 1;
-    } else if (name.length === 17 && name.toLowerCase() === 'transfer-encoding') {
-      if (value.toLowerCase() !== 'chunked') {
-        return {
-          status: '501 Not Implemented',
-          reason: `The transfer coding ${quote(value)} is not known here; 'chunked' is.`,
-        };
-      }
-      if (httpVersionMinor === 0) return badRequest('HTTP/1.0 has no transfer codings.');
-    } else if (name.length === 6 && name.toLowerCase() === 'expect') {
-      if (value.toLowerCase() !== '100-continue' && httpVersionMinor > 0) {
-        return {
-          status: '417 Expectation Failed',
-          reason: `The expectation ${quote(value)} is not known here; '100-continue' is.`,
-        };
-      }
-    }
+  if (code === 'HPE_CHUNK_EXTENSIONS_OVERFLOW') {
+    return new RefusedRequest(
+      '413 Content Too Large',
+      'The extensions of a chunk are longer than 16384 bytes.',
+    );
   }
-  if (hosts > 1) return badRequest('The request names its Host more than once.');
-  if (types > 1) return badRequest('The request names its Content-Type more than once.');
-  if (hosts === 0 && httpVersionMinor > 0) return badRequest('The request names no Host.');
-  return undefined;
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') {
+    const { headersTimeout = 60_000, requestTimeout = 300_000 } = limits;
+    return new RefusedRequest(
+      '408 Request Timeout',
+      `The head did not arrive within ${headersTimeout} ms, or the whole request not within ` +
+        `${requestTimeout} ms. The options headersTimeout and requestTimeout change these limits.`,
+    );
+  }
+  if (!code.startsWith('HPE_')) return undefined;
+  return new RefusedRequest('400 Bad Request', `These bytes are not an HTTP request: ${reason}.`);
 }
 
-function badRequest(reason: string): Refusal {
-  return { status: '400 Bad Request', reason };
+/** The answer to CONNECT, which asks for a tunnel. */
+export function refuseTunnel(): RefusedRequest {
+  return new RefusedRequest('501 Not Implemented', 'CONNECT is for proxies, and this is not one.');
 }

@@ -1,40 +1,44 @@
-// One request: refuse it or make its environ, run the application, write a line
-// in the access log, and leave the connection fit for the next request.
+// One request: refuse it or make its environ, run the application, write a line in the
+// access log, and leave the connection fit for the next request.
 //
 // Mirrors wsgiref.simple_server.WSGIRequestHandler.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Socket } from 'node:net';
 
-import { ErrorOutput, StreamInput } from '../io.ts';
+import { DONE, after } from '../handlers/wait.ts';
+import { StreamInput } from '../io.ts';
+import { type BaseEnviron, RefusedRequest, makeEnviron } from '../request.ts';
+import { standardError } from '../handlers/stderr.ts';
 import type { ErrorStream, InputStream, WSGIApplication, WSGIEnvironment } from '../types.ts';
-import { type BaseEnviron, remoteAddress, requestEnviron } from './environ.ts';
-import { type Refusal, refuse } from './refusal.ts';
+import { Connection } from './connection.ts';
+import { writeLog } from './log.ts';
 import { ServerHandler } from './server-handler.ts';
 
-/** What a request handler needs of its server. */
+/** The part of its server that a request handler needs. */
 export interface ApplicationServer {
   readonly baseEnviron: BaseEnviron;
   getApp(): WSGIApplication;
 }
 
-/** How many bytes of an unread body are taken off the wire before the connection closes. */
+/** How many bytes of an unread body are read after the response, before the connection closes. */
 const MOST_DRAINED = 1024 * 1024;
-
-const stderr = new ErrorOutput(process.stderr);
-
-// Connections on which a request was refused. What follows on one of them may be
-// another part of the same trick, and Node has parsed it already.
-const refused = new WeakSet<Socket>();
 
 /** Serves one request. Every method may be overridden; pass the class to `makeServer`. */
 export class WSGIRequestHandler {
   /** For `SERVER_SOFTWARE` and the Server header. */
-  serverVersion: string = `WSGIServer/0.1 Node.js/${process.versions.node}`;
+  declare serverVersion: string;
+
+  static {
+    this.prototype.serverVersion = `WSGIServer/0.1 Node.js/${process.versions.node}`;
+  }
 
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   readonly server: ApplicationServer;
+  /** The handler at work on this request, from the moment that it runs. */
+  handler: ServerHandler | undefined = undefined;
+  private hasTurn = false;
+  private expectsContinue = false;
 
   constructor(request: IncomingMessage, response: ServerResponse, server: ApplicationServer) {
     this.request = request;
@@ -42,34 +46,43 @@ export class WSGIRequestHandler {
     this.server = server;
   }
 
-  /** Serves the request; resolves when the application has been closed. */
-  async handle(): Promise<void> {
-    const { request, response } = this;
-    if (refused.has(request.socket)) return;
-    const refusal = refuse(request);
-    if (refusal !== undefined) return this.sendError(refusal);
-    if (expectsContinue(request)) response.writeContinue();
-    if (asksForUpgrade(request)) response.shouldKeepAlive = false;
+  /** Serves the request; resolves when the application's body has been closed. */
+  handle(): Promise<void> {
+    let environ: WSGIEnvironment;
+    try {
+      environ = this.getEnviron();
+    } catch (error) {
+      if (!(error instanceof RefusedRequest)) throw error;
+      this.sendError(error);
+      return DONE;
+    }
+    if (this.mustContinue(environ)) this.sendContinue();
+    if (asksForUpgrade(environ)) this.response.shouldKeepAlive = false;
+    const mayHaveBody = hasBody(environ);
 
     const handler = new ServerHandler(
-      request,
-      response,
+      this.request,
+      this.response,
       this.getStdin(),
       this.getStderr(),
-      this.getEnviron(),
+      environ,
     );
     handler.serverSoftware = this.serverVersion;
     handler.requestHandler = this;
-    response.once('close', () => {
-      if (!response.writableFinished) handler.disconnect();
-    });
-    await handler.run(this.server.getApp());
-    if (!request.complete) await this.drain(handler);
+    const served = handler.run(this.server.getApp());
+    if (!mayHaveBody) return served;
+    return after(served, () => this.drain(handler)) ?? DONE;
   }
 
-  /** The environ of this request, without the `wsgi.*` keys. */
+  /**
+   * Makes the environ of this request, all but the `wsgi.*` keys.
+   *
+   * @throws RefusedRequest for a request that no application may see
+   */
   getEnviron(): WSGIEnvironment {
-    return requestEnviron(this.request, this.server.baseEnviron, this.serverVersion);
+    const { socket } = this.request;
+    const client = { remoteAddress: remoteAddress(this.request), secure: 'encrypted' in socket };
+    return makeEnviron(this.request, this.server.baseEnviron, client, this.serverVersion);
   }
 
   /** The stream to be `wsgi.input`: the request's body. */
@@ -79,7 +92,7 @@ export class WSGIRequestHandler {
 
   /** The stream to be `wsgi.errors`: standard error. */
   getStderr(): ErrorStream {
-    return stderr;
+    return standardError();
   }
 
   /** The client's address. Unlike Python: never its name, which would take a look-up. */
@@ -87,39 +100,81 @@ export class WSGIRequestHandler {
     return remoteAddress(this.request);
   }
 
-  /** Logs a request that has been served: three digits, and bytes of its body. */
+  /**
+   * Logs a request that has been answered.
+   *
+   * @param code three digits, or `-` if the client got no head
+   * @param size how many bytes of the body were sent
+   */
   logRequest(code: string, size: number): void {
-    const { method, url = '', httpVersion } = this.request;
-    // A quote from the client must not end what is quoted; Apache does the same.
-    const target = url.replace(/["\\]/g, '\\$&');
-    this.logMessage(`"${method} ${target} HTTP/${httpVersion}" ${code} ${size || '-'}`);
+    this.logMessage(`"${this.requestLine()}" ${code} ${size || '-'}`);
   }
 
-  /** Logs what went wrong on the server's side of the interface. */
+  /** Logs a fault of the client, or of the server's side of the interface. */
   logError(message: string): void {
     this.logMessage(message);
   }
 
   /** Writes a line of the access log, in Apache's common format, to standard error. */
   logMessage(message: string): void {
-    const line = `${this.addressString()} - - [${logDate(Date.now())}] ${message}`;
-    process.stderr.write(`${escapeControls(line)}\n`);
+    writeLog(this.addressString(), message);
   }
 
-  private sendError({ status, reason }: Refusal): void {
-    const body = `${reason}\n`;
-    this.response.writeHead(Number(status.slice(0, 3)), status.slice(4), {
+  /** Refuses the request with a page that says why, and has the connection closed. */
+  sendError({ status, message }: RefusedRequest): void {
+    const { request, response } = this;
+    const body = `${message}\n`;
+    const size = Buffer.byteLength(body);
+    response.writeHead(Number(status.slice(0, 3)), status.slice(4), {
       'Content-Type': 'text/plain; charset=utf-8',
-      'Content-Length': Buffer.byteLength(body),
+      'Content-Length': size,
       Connection: 'close',
     });
-    refused.add(this.request.socket);
-    this.response.end(body);
-    this.logRequest(status.slice(0, 3), Buffer.byteLength(body));
+    response.end(body);
+    Connection.of(request.socket)?.finish();
+    this.logRequest(status.slice(0, 3), request.method === 'HEAD' ? 0 : size);
   }
 
-  // What the application left unread stands before the next request.
+  /** Called by the connection when all earlier requests have been answered. */
+  takeTurn(): void {
+    this.hasTurn = true;
+    if (this.expectsContinue) this.sendContinue();
+  }
+
+  /** Called by the connection when the client has left. */
+  disconnect(): void {
+    this.handler?.disconnect();
+  }
+
+  /** Called by the connection when the rest of the request cannot be read. */
+  breakOff(refusal: RefusedRequest): void {
+    this.handler?.abandon();
+    if (this.response.headersSent) this.response.destroy();
+    else this.sendError(refusal);
+  }
+
+  // An HTTP/1.0 client does not know 100 Continue. (RFC 9110 §10.1.1)
+  protected mustContinue(environ: WSGIEnvironment): boolean {
+    return environ['HTTP_EXPECT'] !== undefined && environ.SERVER_PROTOCOL !== 'HTTP/1.0';
+  }
+
+  // Before its turn, it would land inside an earlier response.
+  private sendContinue(): void {
+    this.expectsContinue = !this.hasTurn;
+    if (this.hasTurn && !this.response.headersSent) this.response.writeContinue();
+  }
+
+  private requestLine(): string {
+    const { method, url = '', httpVersion } = this.request;
+    // Node could not read a request line.
+    if (!method) return '-';
+    // A quote from the client must not end what is quoted; Apache does the same.
+    return `${method} ${url.replace(/["\\]/g, '\\$&')} HTTP/${httpVersion}`;
+  }
+
+  // The part of the body that the application left unread comes before the next request.
   private async drain(handler: ServerHandler): Promise<void> {
+    if (this.request.complete) return;
     try {
       for (let drained = 0; drained <= MOST_DRAINED;) {
         const piece = await handler.stdin.read(65536);
@@ -127,40 +182,25 @@ export class WSGIRequestHandler {
         drained += piece.length;
       }
     } catch {
-      // The body broke off, or is still being read by somebody.
+      // The body broke off, or the application is still reading it.
     }
     this.request.socket.destroySoon();
   }
 }
 
-// An HTTP/1.0 client knows of no 100 Continue. (RFC 9110 §10.1.1)
-function expectsContinue({ headers, httpVersionMinor }: IncomingMessage): boolean {
-  return headers.expect !== undefined && httpVersionMinor > 0;
+/** The client's address; an IPv4 one in its own form, also on an IPv6 socket. */
+function remoteAddress(request: IncomingMessage): string {
+  const address = request.socket.remoteAddress ?? '';
+  return address.startsWith('::ffff:') ? address.slice('::ffff:'.length) : address;
 }
 
-// Nobody upgrades here, so it is a request like any other; but Node drops what
-// stands behind it in the same packet.
-function asksForUpgrade({ headers }: IncomingMessage): boolean {
-  return headers.upgrade !== undefined && /\bupgrade\b/i.test(headers.connection ?? '');
+function hasBody({ CONTENT_LENGTH, HTTP_TRANSFER_ENCODING }: WSGIEnvironment): boolean {
+  if (HTTP_TRANSFER_ENCODING !== undefined) return true;
+  return CONTENT_LENGTH !== undefined && CONTENT_LENGTH !== '' && Number(CONTENT_LENGTH) > 0;
 }
 
-// Terminals act on control characters, and a log is read in terminals.
-function escapeControls(line: string): string {
-  return line.replace(/[\x00-\x1f\x7f-\x9f]/g, (character) => {
-    return `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`;
-  });
-}
-
-let lastSecond = NaN;
-let lastDate = '';
-
-// Made once a second: `20/Nov/2026:22:31:00 +0000`.
-function logDate(time: number): string {
-  const second = Math.floor(time / 1000);
-  if (second !== lastSecond) {
-    lastSecond = second;
-    const [, day, month, year, clock] = new Date(time).toUTCString().split(' ');
-    lastDate = `${day}/${month}/${year}:${clock} +0000`;
-  }
-  return lastDate;
+// This server never upgrades, so it answers such a request like any other. But Node drops
+// the bytes behind it in the same packet.
+function asksForUpgrade({ HTTP_UPGRADE, HTTP_CONNECTION }: WSGIEnvironment): boolean {
+  return HTTP_UPGRADE !== undefined && /\bupgrade\b/i.test(HTTP_CONNECTION ?? '');
 }

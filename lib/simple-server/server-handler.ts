@@ -1,38 +1,46 @@
-// The last station before the socket: gives status, headers and chunks to
-// `node:http`, which frames them, and tells the protocol when the client leaves.
+// The last step before the socket: gives status, headers and chunks to `node:http`, which
+// frames them.
 //
 // Mirrors wsgiref.simple_server.ServerHandler.
 
 import cluster from 'node:cluster';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
-import { SimpleHandler, formatDateTime } from '../handlers.ts';
-import type { Sent } from '../handlers/base.ts';
 import { isCausedBy } from '../handlers/exception.ts';
-import type { ErrorStream, InputStream, WSGIEnvironment } from '../types.ts';
+import { SimpleHandler, formatDateTime } from '../handlers.ts';
+import { DONE, type Sent } from '../handlers/wait.ts';
+import type { ErrorStream, InputStream, WSGIApplication, WSGIEnvironment } from '../types.ts';
 import { FileWrapper } from '../util.ts';
+import { Connection } from './connection.ts';
 
-/** Who is told of a request that has been served. */
+/** The part of a request handler that logs a request at its end. */
 export interface RequestLog {
   logRequest(code: string, size: number): void;
 }
 
-// How many chunks may go out before other clients are looked after.
+// How many chunks may go out before other clients are served.
 const CHUNKS_PER_TURN = 16;
 
 const FILE_BLOCK = 128 * 1024;
 
+// Up to this many bytes, a body leaves as text together with the head, which is text:
+// Node then makes one write of both, without copying bytes.
+const SMALL_BODY = 4096;
+
 /** Runs the application for one request of the server. */
 export class ServerHandler extends SimpleHandler {
-  override httpVersion: string = '1.1';
+  static {
+    this.prototype.httpVersion = '1.1';
+  }
+
   /** Logs the request at its end. */
   requestHandler: RequestLog | undefined = undefined;
 
   private readonly request: IncomingMessage;
   private readonly response: ServerResponse;
-  private readonly head: string[] = [];
+  private lines: string[] = [];
   private chunks = 0;
-  private draining: Promise<void> | undefined = undefined;
+  private room: Promise<void> | undefined = undefined;
   private wake: (() => void) | undefined = undefined;
 
   constructor(
@@ -47,46 +55,50 @@ export class ServerHandler extends SimpleHandler {
     this.response = response;
   }
 
+  /** Serves the request, unless its client has already left: then nothing is called. */
+  override run(application: WSGIApplication): Promise<void> {
+    const { socket } = this.request;
+    if (socket.destroyed || this.response.destroyed) return DONE;
+    const exchange = Connection.of(socket)?.find(this.response);
+    if (exchange !== undefined) exchange.handler = this;
+    return super.run(application);
+  }
+
   // The environ was made for this request, so it need not be copied.
   override addCgiVars(): void {
     this.environ = this.baseEnv as unknown as WSGIEnvironment;
   }
 
   override sendHeaders(): void {
-    this.prepareHead();
+    const list = this.prepareHead();
+    const { lines, response, status = '' } = this;
     this.sendPreamble();
-    for (const [name, value] of this.headers) this.head.push(name, value);
-    const status = this.status ?? '';
-    const { response } = this;
+    for (const pair of list) lines.push(pair[0], pair[1]);
     response.sendDate = false;
-    const head = response.getHeaderNames().length > 0 ? this.addHead() : this.head;
+    const isFirst = response.getHeaderNames().length === 0;
+    const head = isFirst ? lines : addToEarlier(response, lines);
     response.writeHead(Number(status.slice(0, 3)), status.slice(4), head);
   }
 
   /** Begins the head with Date and Server. Unlike Python: Node writes the first line. */
   override sendPreamble(): void {
-    if (!this.headers.has('Date')) this.head.push('Date', formatDateTime(Date.now()));
-    if (this.serverSoftware !== undefined && !this.headers.has('Server')) {
-      this.head.push('Server', this.serverSoftware);
-    }
-  }
-
-  override finishContent(): void {
-    super.finishContent();
-    if (!this.response.writableEnded) this.response.end();
+    const { head, lines, serverSoftware } = this;
+    if (!head?.hasDate) lines.push('Date', formatDateTime(Date.now()));
+    if (serverSoftware !== undefined && !head?.hasServer) lines.push('Server', serverSoftware);
   }
 
   override _write(data: Uint8Array): void {
     const { response } = this;
     // The last chunk and the end of the response leave together.
     if (this.isComplete()) {
-      response.end(data);
+      if (data.length > SMALL_BODY) response.end(data);
+      else response.end(asText(data), 'latin1');
       return;
     }
-    // Left to itself, Node holds back what is written until the code at work is
-    // done, and a generator may work for long before it yields again. It leaves
-    // alone what somebody else has corked.
-    const { socket } = response;
+    // Node holds back what is written until the code at work is done. For an array, that
+    // is best: its chunks are there already, and leave together. But a generator may work
+    // for long before it yields again. A socket that is corked already is left alone.
+    const socket = Array.isArray(this.result) ? null : response.socket;
     socket?.cork();
     response.write(data);
     socket?.uncork();
@@ -98,6 +110,20 @@ export class ServerHandler extends SimpleHandler {
     if (response.writableNeedDrain) return this.drained();
     this.chunks += 1;
     return this.chunks % CHUNKS_PER_TURN === 0 ? nextTurn() : undefined;
+  }
+
+  override _end(): void {
+    if (!this.response.writableEnded) this.response.end();
+  }
+
+  override _abort(): void {
+    this.logRequest();
+    // The bytes that have been written should arrive, even the head alone. Where Node
+    // refused the head there is none, and Node would make one up.
+    const { response } = this;
+    if (response.headersSent) response.flushHeaders();
+    while (response.socket?.writableCorked) response.socket.uncork();
+    response.destroy();
   }
 
   /** Sends an open file by large blocks: each block is a trip to the disk. */
@@ -112,60 +138,63 @@ export class ServerHandler extends SimpleHandler {
     return true;
   }
 
-  override _abort(): void {
-    this.logRequest();
-    // What has been sent should arrive, be it the head alone. Where Node refused the
-    // head there is none, and it would make one up.
-    if (this.response.headersSent) this.response.flushHeaders();
-    this.response.destroy();
-  }
-
   override close(): Promise<void> {
     this.logRequest();
     return super.close();
   }
 
-  override disconnect(): void {
-    super.disconnect();
+  override disconnect(error?: unknown): void {
+    super.disconnect(error);
     this.wake?.();
   }
 
-  // A body that breaks off in the middle is the client's leaving, too.
+  /** Gives the request up: another answer is on its way, or none. Nothing is logged. */
+  abandon(): void {
+    this.requestHandler = undefined;
+    this.disconnect();
+  }
+
+  // A body that breaks off in the middle says that the client has left, too.
   override isDisconnect(error: unknown): boolean {
     const { errored } = this.request;
     return super.isDisconnect(error) || (errored !== null && isCausedBy(error, errored));
   }
 
-  // A middleware before this application may have set headers. Ours replace them, but
-  // for those of which each has its own. Left to itself, Node replaces these as well,
-  // and Node 20 sends one alone where we have several of a name.
-  private addHead(): [] {
-    const pairs: Array<[name: string, value: string]> = [];
-    for (let index = 0; index < this.head.length; index += 2) {
-      pairs.push([this.head[index] ?? '', this.head[index + 1] ?? '']);
-    }
-    for (const [name] of pairs) {
-      if (!/^(?:set-cookie|vary)$/i.test(name)) this.response.removeHeader(name);
-    }
-    for (const [name, value] of pairs) this.response.appendHeader(name, value);
-    return [];
-  }
-
   private logRequest(): void {
-    this.requestHandler?.logRequest(this.status?.slice(0, 3) ?? '-', this.bytesSent);
+    const code = this.headersSent ? this.status?.slice(0, 3) : undefined;
+    this.requestHandler?.logRequest(code ?? '-', this.bytesSent);
   }
 
-  // All who wait, wait for the same: an application need not await each write().
+  // All writes that wait, wait for the same: an application need not await each write().
   private drained(): Promise<void> {
-    this.draining ??= new Promise((resolve) => {
+    this.room ??= new Promise((resolve) => {
       this.wake = () => {
-        this.draining = undefined;
+        this.room = undefined;
         resolve();
       };
       this.response.once('drain', this.wake);
     });
-    return this.draining;
+    return this.room;
   }
+}
+
+// A middleware before this application may have set headers. Ours replace them, except for
+// those of which each has its own. Headers that frame the body are the server's alone. (Left
+// to itself, Node replaces all, and Node 20 sends one where we have several of a name.)
+function addToEarlier(response: ServerResponse, lines: readonly string[]): [] {
+  const names = ['content-length', 'transfer-encoding', 'connection', 'keep-alive', 'trailer'];
+  for (let index = 0; index < lines.length; index += 2) names.push(lines[index] as string);
+  for (const name of names) {
+    if (!/^(?:set-cookie|vary)$/i.test(name)) response.removeHeader(name);
+  }
+  for (let index = 0; index < lines.length; index += 2) {
+    response.appendHeader(lines[index] as string, lines[index + 1] as string);
+  }
+  return [];
+}
+
+function asText(data: Uint8Array): string {
+  return Buffer.from(data.buffer, data.byteOffset, data.length).toString('latin1');
 }
 
 function nextTurn(): Promise<void> {

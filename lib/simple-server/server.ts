@@ -1,25 +1,34 @@
-// The server's life: bind, serve, shut down. Parsing and framing are Node's.
+// The server's life: bind, serve, shut down. Parsing and framing are Node's; what happens
+// on a connection is in connection.ts.
 //
 // Mirrors wsgiref.simple_server.WSGIServer.
 
-import { type IncomingMessage, Server, type ServerOptions, type ServerResponse } from 'node:http';
+import { IncomingMessage, Server, type ServerOptions, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { hostname } from 'node:os';
+import type { TlsOptions } from 'node:tls';
 
 import { describe } from '../describe.ts';
-import { checkApplication } from '../handlers/checks.ts';
-import { formatException } from '../handlers/exception.ts';
+import { checkApplication } from '../handlers/base.ts';
+import type { BaseEnviron, RefusedRequest } from '../request.ts';
+import { writeToStderr } from '../handlers/stderr.ts';
 import type { WSGIApplication } from '../types.ts';
-import type { BaseEnviron } from './environ.ts';
+import { type Admission, Connection } from './connection.ts';
+import { type ParserError, refusalOf, refuseTunnel } from './refusal.ts';
 import { WSGIRequestHandler } from './request-handler.ts';
+import { Handshakes } from './tls.ts';
 
-/** What a server puts up with. Each has Node's or Gunicorn's meaning and Node's default. */
+/** The limits of a server. Each has Node's or Gunicorn's meaning and Node's default. */
 export interface ServerLimits {
   /** Connections that may wait to be accepted. Default 511. */
   requestQueueSize?: number;
   /** Connections at one time; more are dropped. Default: no limit. */
   maxConnections?: number;
-  /** Bytes of a request's line and headers; more get 431. Default 16384. */
+  /**
+   * Bytes of a request's target and of its headers' names and values together; a request
+   * with as many or more gets 431. Node does not count the method, the version, spaces and
+   * line ends. Default 16384.
+   */
   maxHeaderSize?: number;
   /** Milliseconds for a request's head to arrive; later gets 408. Default 60000. */
   headersTimeout?: number;
@@ -31,17 +40,31 @@ export interface ServerLimits {
   maxRequests?: number;
 }
 
+/** What a server is made with, beside its address. */
+export interface ServerSettings extends ServerLimits {
+  /**
+   * Serves HTTPS: the options of Node's `tls.createServer`, of which `cert` and `key` (PEM)
+   * are the least. `handshakeTimeout` is 10000 milliseconds unless given.
+   */
+  tls?: TlsOptions;
+  /**
+   * Whether the server listens on its address. Default true. If false, a parent process
+   * that listens hands it each connection: `server.emit('connection', socket)`.
+   */
+  listen?: boolean;
+}
+
 /**
- * A server for one application. It begins to bind when it is made; `ready` tells
- * how that went. Requests are served from then on as they come, each beside those
- * that still wait for something.
+ * A server for one application. It begins to bind when it is made; `ready` says how that
+ * went. It serves requests from then on as they come, each beside those that still wait
+ * for something.
  */
 export class WSGIServer extends Server {
   application: WSGIApplication | undefined = undefined;
   baseEnviron: BaseEnviron;
   /** The host name or address for `SERVER_NAME`. */
   serverName: string;
-  /** The port; once bound, the real one, also where 0 was asked for. */
+  /** The port; once bound, the real one, also if 0 was asked for. */
   serverPort: number;
   requestQueueSize: number;
   /** Resolves once bound; rejects if that failed, with an error that names the address. */
@@ -49,52 +72,61 @@ export class WSGIServer extends Server {
 
   private readonly requestHandlerClass: typeof WSGIRequestHandler;
   private readonly requestedAddress: ServerAddress;
+  private readonly limits: ServerLimits;
+  private readonly handshakes: Handshakes | undefined;
   private readonly closed: Promise<void>;
-  private readonly sockets: Set<Socket> = new Set();
-  private readonly inFlight: Set<ServerResponse> = new Set();
+  private readonly open = new Set<Connection>();
+  private readonly admission: Admission;
+  private readonly adopts: boolean;
   private stopping = false;
+  private hasBegunToListen = false;
   private requestsLeft: number;
 
-  // How many requests may begin, and those that wait for it. Only handleRequest()
-  // makes a request wait.
-  private permits = Infinity;
-  private readonly queue: Array<[IncomingMessage, ServerResponse]> = [];
-  private readonly whenServed: Array<() => void> = [];
+  // From the first handleRequest() on, each request waits for a call that asks for it,
+  // until serveForever() asks for all.
+  private onDemand = false;
+  private servesForever = false;
+  private readonly asked: Array<() => void> = [];
+  private readonly served = new Map<WSGIRequestHandler, () => void>();
+  private readonly heldBack = new Set<Connection>();
 
-  /** Throws a TypeError or RangeError for a host or port that cannot be one. */
+  /**
+   * @param address host and port to listen on
+   * @param requestHandlerClass serves each request
+   * @param settings limits, and the certificate for HTTPS
+   * @throws TypeError or RangeError for a host or port that cannot be one, and an Error for
+   *   a certificate and a key that do not belong together
+   */
   constructor(
     address: ServerAddress,
     requestHandlerClass: typeof WSGIRequestHandler = WSGIRequestHandler,
-    limits: ServerLimits = {},
+    settings: ServerSettings = {},
   ) {
     checkAddress(address);
+    const { tls, listen = true, ...limits } = settings;
     super(nodeOptions(limits));
     this.requestHandlerClass = requestHandlerClass;
     this.requestedAddress = address;
+    this.limits = limits;
     [this.serverName, this.serverPort] = address;
     this.baseEnviron = this.makeBaseEnviron();
     this.requestQueueSize = limits.requestQueueSize ?? 511;
     this.requestsLeft = limits.maxRequests ?? Infinity;
+    // Node would drop header lines beyond a number; maxHeaderSize is the limit here.
+    this.maxHeadersCount = 0;
     if (limits.maxConnections !== undefined) this.maxConnections = limits.maxConnections;
 
-    // One listener for all: a connection may lie idle for long, in great numbers.
-    const forget = (socket: Socket): void => this.forget(socket);
-    const onClose = function (this: Socket): void {
-      forget(this);
+    this.admission = {
+      admits: (exchange, connection) => this.admits(exchange, connection),
+      begins: () => this.countRequest(),
+      isOver: (exchange) => this.release(exchange),
+      isGone: (connection) => this.forget(connection),
     };
-    this.on('connection', (socket: Socket) => {
-      this.sockets.add(socket);
-      socket.on('close', onClose);
-    });
-    // Node would answer Expect itself, before anything is known of the rest.
-    for (const event of ['request', 'checkContinue', 'checkExpectation']) {
-      this.on(event, (request: IncomingMessage, response: ServerResponse) => {
-        this.queue.push([request, response]);
-        this.admit();
-      });
-    }
+    this.handshakes = tls && new Handshakes(this, tls);
+    this.listenToNode();
     this.closed = new Promise((resolve) => this.once('close', resolve));
-    this.ready = this.bind();
+    this.adopts = !listen;
+    this.ready = listen ? this.bind() : this.adopt();
   }
 
   /** The bound host and port; those asked for, until it is bound. */
@@ -102,6 +134,15 @@ export class WSGIServer extends Server {
     const bound = this.address();
     if (bound === null || typeof bound === 'string') return this.requestedAddress;
     return [bound.address, bound.port];
+  }
+
+  /** The server's address as a URL, such as `http://127.0.0.1:8000/`; the real port once bound. */
+  get url(): string {
+    const [host] = this.requestedAddress;
+    const isEveryInterface = host === '' || host === '0.0.0.0' || host === '::';
+    const name = isEveryInterface ? 'localhost' : host;
+    const scheme = this.handshakes === undefined ? 'http' : 'https';
+    return `${scheme}://${name.includes(':') ? `[${name}]` : name}:${this.serverPort}/`;
   }
 
   /** Called once bound: makes `baseEnviron`. An override may add to it. */
@@ -117,15 +158,15 @@ export class WSGIServer extends Server {
     return this.application;
   }
 
-  /** Sets the application. Throws a TypeError if it is no function. */
+  /** Sets the application. Throws a TypeError if it is not a function. */
   setApp(application: WSGIApplication): void {
     checkApplication(application);
     this.application = application;
   }
 
   /**
-   * Serves until `shutdown()` is called or `signal` aborts, and resolves then.
-   * Rejects if binding failed.
+   * Serves until `shutdown()` is called or `signal` aborts, and resolves then. Rejects if
+   * binding failed.
    */
   async serveForever({ signal }: { signal?: AbortSignal } = {}): Promise<void> {
     const stop = (): void => void this.shutdown();
@@ -133,8 +174,9 @@ export class WSGIServer extends Server {
     signal?.addEventListener('abort', stop, { once: true });
     try {
       await this.ready;
-      this.permits = Infinity;
-      this.admit();
+      this.servesForever = true;
+      this.onDemand = false;
+      this.proceed();
       await this.closed;
     } finally {
       signal?.removeEventListener('abort', stop);
@@ -142,34 +184,64 @@ export class WSGIServer extends Server {
   }
 
   /**
-   * Serves one request and resolves when its response is over, or the server is
-   * closed. From the first call on, requests wait until one of these, or
-   * `serveForever`, asks for them. Rejects if binding failed.
+   * Serves one request and resolves when its response is over, or the server is closed.
+   * From the first call on, requests wait until one of these, or `serveForever`, asks for
+   * them. While `serveForever` serves all, it only waits for the next request to be over.
+   * Rejects if binding failed.
    */
   async handleRequest(): Promise<void> {
-    this.permits = this.permits === Infinity ? 1 : this.permits + 1;
-    const served = new Promise<void>((resolve) => this.whenServed.push(resolve));
+    if (!this.servesForever) this.onDemand = true;
     await this.ready;
-    this.admit();
-    await Promise.race([served, this.closed]);
+    if (this.stopping) return;
+    await new Promise<void>((resolve) => {
+      this.asked.push(resolve);
+      this.proceed();
+    });
   }
 
   /**
-   * Stops accepting, lets the requests in flight finish, closes each connection as
-   * soon as it is idle, and resolves when all are closed.
+   * Stops accepting, lets the requests under way finish, closes each connection as soon as
+   * it is idle, and resolves when all are closed.
    */
   async shutdown(): Promise<void> {
-    await this.stop((socket) => !this.isBusy(socket));
+    await this.stop((connection) => connection.finish());
   }
 
-  /** Stops at once, and breaks off the requests in flight. */
+  /** Stops at once, and cuts the requests under way. */
   async serverClose(): Promise<void> {
-    await this.stop(() => true);
+    await this.stop((connection) => connection.cut());
   }
 
-  /** `await using server = makeServer(…)` shuts the server down where the block ends. */
+  /** `await using server = makeServer(…)` shuts the server down at the end of the block. */
   override async [Symbol.asyncDispose](): Promise<void> {
     await this.shutdown();
+  }
+
+  /** What `shutdown()` does, in Node's own form: `callback` is called when all is closed. */
+  override close(callback?: (error?: Error) => void): this {
+    this.stopping = true;
+    if (!this.adopts) super.close(callback);
+    else if (callback !== undefined) this.once('close', callback);
+    this.handshakes?.end();
+    for (const connection of this.open) connection.finish();
+    this.closeIfLast();
+    return this;
+  }
+
+  /** Closes the connections on which no response is due. */
+  override closeIdleConnections(): void {
+    for (const connection of this.open) {
+      if (connection.isIdle) connection.finish();
+    }
+  }
+
+  /** Not for applications: the server listens from the moment that it is made. */
+  override listen(...args: unknown[]): this {
+    if (this.hasBegunToListen) {
+      throw new Error('this server has its address already, and serves once: make another server');
+    }
+    this.hasBegunToListen = true;
+    return (super.listen as (...args: unknown[]) => this)(...args);
   }
 
   private bind(): Promise<void> {
@@ -177,7 +249,7 @@ export class WSGIServer extends Server {
       const [host, port] = this.requestedAddress;
       this.on('error', (error: NodeJS.ErrnoException) => {
         // Once bound, it is a connection that could not be accepted: the others go on.
-        if (this.listening) process.stderr.write(`tsgiref: ${error.message}\n`);
+        if (this.listening) writeToStderr(`tsgiref: ${error.message}\n`);
         else reject(bindError(error, this.requestedAddress));
       });
       this.listen({ host, port, backlog: this.requestQueueSize }, () => {
@@ -188,6 +260,26 @@ export class WSGIServer extends Server {
         resolve();
       });
     });
+  }
+
+  private async adopt(): Promise<void> {
+    // A subclass may override setupEnviron, and its own fields are not set yet.
+    await Promise.resolve();
+    const [host] = this.requestedAddress;
+    this.serverName = nameOf(host, host);
+    this.setupEnviron();
+    // Node begins here to watch the time that requests take.
+    this.emit('listening');
+  }
+
+  private forget(connection: Connection): void {
+    this.open.delete(connection);
+    this.closeIfLast();
+  }
+
+  // Node counts the connections that it has accepted itself, and only those.
+  private closeIfLast(): void {
+    if (this.adopts && this.stopping && this.open.size === 0) this.emit('close');
   }
 
   private makeBaseEnviron(): BaseEnviron {
@@ -201,70 +293,76 @@ export class WSGIServer extends Server {
     };
   }
 
-  private admit(): void {
-    while (this.permits > 0) {
-      const next = this.queue.shift();
-      if (next === undefined) return;
-      const [request, response] = next;
-      // A stopping server takes no more, and a client may have left the queue.
-      if (this.stopping || response.destroyed || request.socket.destroyed) continue;
-      this.permits -= 1;
-      void this.serve(request, response);
-    }
-  }
-
-  private async serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    this.inFlight.add(response);
-    const served = this.whenServed.shift();
-    response.once('close', () => {
-      this.inFlight.delete(response);
-      if (this.stopping && !this.isBusy(request.socket)) request.socket.destroySoon();
-      served?.();
+  // Every event of Node that matters to a connection becomes a call to its owner.
+  private listenToNode(): void {
+    const encrypted = this.handshakes !== undefined;
+    this.on(encrypted ? 'secureConnection' : 'connection', (socket: Socket) => {
+      const connection = new Connection(socket, this.admission);
+      this.open.add(connection);
+      if (this.stopping) connection.finish();
     });
+    // Node would answer Expect itself, before anything is known of the rest.
+    for (const event of ['request', 'checkContinue', 'checkExpectation']) {
+      this.on(event, (request: IncomingMessage, response: ServerResponse) => {
+        Connection.of(request.socket)?.add(this.makeHandler(request, response));
+      });
+    }
+    this.on('clientError', (error: ParserError, socket: Socket) => {
+      const refusal = refusalOf(error, this.limits);
+      if (refusal === undefined || !socket.writable) socket.destroy();
+      else this.refuse(refusal, new IncomingMessage(socket));
+    });
+    this.on('connect', (request: IncomingMessage) => this.refuse(refuseTunnel(), request));
+  }
+
+  private refuse(refusal: RefusedRequest, request: IncomingMessage): void {
+    const exchange = this.makeHandler(request, new ServerResponse(request));
+    Connection.of(request.socket)?.refuse(refusal, exchange);
+  }
+
+  private makeHandler(request: IncomingMessage, response: ServerResponse): WSGIRequestHandler {
+    return new this.requestHandlerClass(request, response, this);
+  }
+
+  private admits(exchange: WSGIRequestHandler, connection: Connection): boolean {
+    if (this.asked.length === 0 && !this.onDemand) return true;
+    const resolve = this.asked.shift();
+    if (resolve !== undefined) this.served.set(exchange, resolve);
+    else this.heldBack.add(connection);
+    return resolve !== undefined;
+  }
+
+  private countRequest(): void {
     this.requestsLeft -= 1;
-    if (this.requestsLeft === 0) void this.shutdown();
-    try {
-      await new this.requestHandlerClass(request, response, this).handle();
-    } catch (error) {
-      // The handler answers for the application; this is its own failure.
-      process.stderr.write(formatException(error));
-      response.destroy();
+    if (this.requestsLeft === 0 && !this.stopping) this.close();
+  }
+
+  private release(exchange: WSGIRequestHandler): void {
+    if (this.served.size === 0) return;
+    this.served.get(exchange)?.();
+    this.served.delete(exchange);
+  }
+
+  private proceed(): void {
+    for (const connection of this.heldBack) {
+      this.heldBack.delete(connection);
+      connection.proceed();
+      if (this.onDemand && this.asked.length === 0) return;
     }
   }
 
-  private forget(socket: Socket): void {
-    this.sockets.delete(socket);
-    // Node 20 and 22 tell only the response whose turn it is, not those behind it.
-    for (const response of this.inFlight) {
-      if (response.req.socket === socket) response.emit('close');
-    }
-  }
-
-  private isBusy(socket: Socket): boolean {
-    for (const response of this.inFlight) {
-      if (response.req.socket === socket) return true;
-    }
-    return false;
-  }
-
-  private async stop(isOver: (socket: Socket) => boolean): Promise<void> {
-    this.stopping = true;
+  private async stop(end: (connection: Connection) => void): Promise<void> {
     try {
       await this.ready;
     } catch {
-      // What was never bound needs no stopping; `ready` tells whoever asks.
+      // A server that was never bound need not be stopped; `ready` says why.
       return;
     }
-    if (this.listening) this.close();
-    // Of several in a row on one connection, the last says that it closes.
-    const last = new Map<Socket, ServerResponse>();
-    for (const response of this.inFlight) last.set(response.req.socket, response);
-    for (const response of last.values()) response.shouldKeepAlive = false;
-    // Node alone would wait for connections that have not sent a byte.
-    for (const socket of this.sockets) {
-      if (isOver(socket)) socket.destroy();
-    }
+    if (!this.stopping) this.close();
+    for (const connection of this.open) end(connection);
     await this.closed;
+    for (const resolve of [...this.asked.splice(0), ...this.served.values()]) resolve();
+    this.served.clear();
   }
 }
 
@@ -308,7 +406,7 @@ function bindError(error: NodeJS.ErrnoException, [host, port]: ServerAddress): E
   return Object.assign(named, { code });
 }
 
-// No name is looked up: the machine's own is known to it.
+// No name is looked up: the machine knows its own.
 function nameOf(host: string, address: string): string {
   if (host === '' || address === '0.0.0.0' || address === '::') return hostname();
   return host.includes(':') ? `[${host}]` : host;

@@ -2,6 +2,7 @@
 // as a client does, and the handler that runs the application for it.
 
 import { FetchHandler, type RequestParts } from '../fetch/handler.ts';
+import { DONE } from '../handlers/wait.ts';
 import type { ErrorStream, WSGIEnvironment } from '../types.ts';
 
 /** Keys to add to environ, or a function that changes it. */
@@ -63,11 +64,9 @@ export class TestHandler extends FetchHandler {
   /** Whether an error of the application becomes a 500, and does not reject. */
   catchErrors: boolean = false;
   environOption: EnvironOption | undefined = undefined;
-  private readonly outgoing: Outgoing;
 
   constructor(outgoing: Outgoing, stderr: ErrorStream) {
     super(partsOf(outgoing));
-    this.outgoing = outgoing;
     this.stderr = stderr;
   }
 
@@ -79,33 +78,35 @@ export class TestHandler extends FetchHandler {
     Object.assign(environ, more);
   }
 
-  override addCgiVars(): void {
-    super.addCgiVars();
-    const { environ } = this;
-    const { body, method } = this.outgoing;
-    environ.REMOTE_ADDR = '127.0.0.1';
-    if (body instanceof Uint8Array) {
-      environ.CONTENT_LENGTH = String(body.length);
-      delete environ['HTTP_TRANSFER_ENCODING'];
-    } else if (body !== null) {
-      environ.CONTENT_LENGTH = '';
-      environ['HTTP_TRANSFER_ENCODING'] = 'chunked';
-    } else if (method === 'POST' || method === 'PUT') environ.CONTENT_LENGTH = '0';
-  }
-
-  override async handleError(error: unknown): Promise<void> {
+  override handleError(error: unknown): Promise<void> {
     if (this.catchErrors) return super.handleError(error);
     this.fail(error);
+    return DONE;
   }
 }
 
+// A client that knows the length of its body says it, and says 0 where a body is usual.
 function partsOf({ url, method, headers, body, signal }: Outgoing): RequestParts {
+  const list: string[] = [];
+  for (const [name, value] of headers ?? []) {
+    if (name !== 'content-length' && name !== 'transfer-encoding') list.push(name, value);
+  }
+  const length = body === null ? emptyLength(method) : lengthOf(body);
+  if (length !== undefined) list.push('Content-Length', String(length));
   return {
-    url: url.href,
+    url,
     method,
-    headers: headers ?? [],
+    headers: list,
     body: body instanceof Uint8Array ? [body] : body,
-    bodyUsed: false,
     signal,
+    remoteAddress: '127.0.0.1',
   };
+}
+
+function lengthOf(body: Uint8Array | AsyncIterable<Uint8Array>): number | undefined {
+  return body instanceof Uint8Array ? body.length : undefined;
+}
+
+function emptyLength(method: string): number | undefined {
+  return method === 'POST' || method === 'PUT' ? 0 : undefined;
 }

@@ -1,7 +1,7 @@
 // The body in a trace: whatever the server does with it is passed through, and
 // drawn where it is part of the interface.
 
-import { asyncIteratorOf } from '../handlers/iterate.ts';
+import { asyncIteratorOf } from '../handlers/body.ts';
 import type { ResponseBody } from '../types.ts';
 import { type Printer, showBytes } from './printer.ts';
 

@@ -3,7 +3,7 @@
 // one; iterating it hands out the body's own chunks, each looked at on its way.
 
 import { describe } from '../describe.ts';
-import { asyncIteratorOf } from '../handlers/iterate.ts';
+import { asyncIteratorOf } from '../handlers/body.ts';
 import { callClose, watchForDrop } from './close.ts';
 import type { Exchange } from './exchange.ts';
 import { isFileResult } from './file-wrapper.ts';

@@ -1,9 +1,7 @@
 // Whether cost stays linear: the time for one of ten, of a hundred, of ten thousand.
 
-import type { IncomingMessage } from 'node:http';
-
 import { SimpleHandler, StreamInput, StringIO, BytesIO, setupTestingDefaults } from '../../lib/index.ts';
-import { requestEnviron } from '../../lib/simple-server/environ.ts';
+import { makeEnviron } from '../../lib/request.ts';
 import { median } from './measure.ts';
 
 export const SIZES: readonly number[] = [10, 100, 1000, 10_000];
@@ -19,8 +17,8 @@ const BASE = {
 
 function environ(headers: number): void {
   const rawHeaders = Array.from({ length: headers }, (_, index) => [`X-${index}`, 'value']).flat();
-  const request = { url: '/', method: 'GET', httpVersion: '1.1', rawHeaders, socket: {} };
-  requestEnviron(request as unknown as IncomingMessage, BASE, 'bench');
+  const head = { url: '/', method: 'GET', httpVersion: '1.1', rawHeaders: ['Host', 'x', ...rawHeaders] };
+  makeEnviron(head, BASE, { remoteAddress: '127.0.0.1', secure: false }, 'bench');
 }
 
 async function chunks(count: number): Promise<void> {

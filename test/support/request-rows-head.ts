@@ -4,7 +4,7 @@ import { type Row, bad, get, good, last, refused } from './request-rows.ts';
 
 const noTarget = (target: string): string =>
   `The target ${JSON.stringify(target)} is neither a path nor an http URL.\n`;
-const noHost = (host: string): string => `The Host ${JSON.stringify(host)} is no host and port.\n`;
+const noHost = (host: string): string => `The Host ${JSON.stringify(host)} is not a host and port.\n`;
 const noVersion = (version: string): string =>
   `This server speaks HTTP/1.1, not HTTP/${version}.\n`;
 const fragment = /^The target ".*" contains '#'\.\n$/;
@@ -114,8 +114,8 @@ export const methods: Row[] = [
   bad('no method', ' / HTTP/1.1\r\nHost: x\r\n\r\n'),
   bad('a space before the method', ' GET / HTTP/1.1\r\nHost: x\r\n\r\n'),
   bad('a TAB behind the method', 'GET\t/ HTTP/1.1\r\nHost: x\r\n\r\n'),
-  bad('CONNECT', 'CONNECT other:80 HTTP/1.1\r\nHost: x\r\n\r\n', ''),
-  bad('CONNECT with a path', 'CONNECT / HTTP/1.1\r\nHost: x\r\n\r\n', ''),
+  bad('CONNECT', 'CONNECT other:80 HTTP/1.1\r\nHost: x\r\n\r\n', '501'),
+  bad('CONNECT with a path', 'CONNECT / HTTP/1.1\r\nHost: x\r\n\r\n', '501'),
 ];
 
 export const versions: Row[] = [
@@ -168,10 +168,11 @@ export const hosts: Row[] = [
   ].map((host) =>
     refused(`that is none: ${host} (CVE-2024-32652)`, `GET / HTTP/1.1\r\nHost: ${host}\r\n\r\n`, noHost(host)),
   ),
-  refused('above ASCII', 'GET / HTTP/1.1\r\nHost: \xe9\r\n\r\n', 'The Host "\xc3\xa9" is no host and port.\n'),
+  refused('an empty one', 'GET / HTTP/1.1\r\nHost:\r\n\r\n', noHost('')),
+  refused('above ASCII', 'GET / HTTP/1.1\r\nHost: \xe9\r\n\r\n', 'The Host "\xc3\xa9" is not a host and port.\n'),
   ...[
     'x', 'x:80', 'x:', 'example.com', 'example.com.', '127.0.0.1:8000', '[::1]', '[::1]:8000',
-    'under_score', 'a%20b', '*', 'a,b', '',
+    'under_score', 'a%20b', '*', 'a,b',
   ].map((host) =>
     good(`that is one: '${host}'`, `GET / HTTP/1.1\r\nHost: ${host}\r\n\r\n`, { HTTP_HOST: host }),
   ),

@@ -1,0 +1,217 @@
+// The head of a response: the status and the headers, checked and understood in one pass
+// when the application hands them over. The application's own frame is then still on the
+// stack of the error. (PEP 3333, "The start_response() Callable")
+
+import { codePoint, describe, quote } from '../describe.ts';
+import { type HeaderList, Headers, checkHeaderValue } from '../headers.ts';
+import type { ResponseHeaders, Status } from '../types.ts';
+import { isHopByHop } from '../util.ts';
+
+/** What a response is going to say, and the facts that the server needs of it. */
+export class ResponseHead {
+  readonly status: Status;
+  /** The status code, from 200. */
+  readonly code: number;
+  /** What Content-Length says; undefined without one. */
+  contentLength: number | undefined = undefined;
+  hasDate: boolean = false;
+  hasServer: boolean = false;
+
+  // A copy, down to the pairs: the list may be a constant that the application uses for
+  // every request, and nothing may change once it has been checked.
+  private readonly list: HeaderList = [];
+  private headers: Headers | undefined = undefined;
+
+  /**
+   * Copies and checks status and headers.
+   *
+   * @throws TypeError for a wrong type, RangeError for a value that cannot be sent
+   */
+  constructor(status: Status, headers: ResponseHeaders) {
+    this.status = status;
+    this.code = checkStatus(status);
+    checkList(headers);
+    for (const pair of headers) {
+      checkPair(pair);
+      const [name, value] = pair;
+      const role = checkName(name);
+      checkHeaderValue(value);
+      if (role !== 'plain') this.note(role, value);
+      this.list.push([name, value]);
+    }
+  }
+
+  /** Whether a response with this status never has a body. (RFC 9110 §6.4.1) */
+  get isBodyless(): boolean {
+    return this.code === 204 || this.code === 205 || this.code === 304;
+  }
+
+  /** The headers as an object, which a hook may change. Made when it is first wanted. */
+  headersAs(headersClass: typeof Headers): Headers {
+    this.headers ??= new headersClass(this.list);
+    return this.headers;
+  }
+
+  /** Puts one Content-Length in place of every other; undefined removes it. */
+  setContentLength(length: number | undefined): void {
+    if (this.headers !== undefined) {
+      if (length === undefined) this.headers.delete('Content-Length');
+      else this.headers.set('Content-Length', String(length));
+    } else {
+      if (this.contentLength !== undefined) this.removeLength();
+      if (length !== undefined) this.list.push(['Content-Length', String(length)]);
+    }
+    this.contentLength = length;
+  }
+
+  /** The headers to send, in order. If a hook had the object in hand, the facts are read anew. */
+  final(): HeaderList {
+    if (this.headers === undefined) return this.list;
+    const entries = this.headers.entries();
+    this.contentLength = undefined;
+    this.hasDate = false;
+    this.hasServer = false;
+    for (const [name, value] of entries) this.note(roleOf(name), value);
+    return entries;
+  }
+
+  private note(role: Role, value: string): void {
+    if (role === 'date') this.hasDate = true;
+    else if (role === 'server') this.hasServer = true;
+    else if (role === 'length') {
+      if (this.contentLength !== undefined) {
+        throw new RangeError('Content-Length is in the headers more than once: keep one');
+      }
+      this.contentLength = checkContentLength(value);
+    }
+  }
+
+  private removeLength(): void {
+    const index = this.list.findIndex(([name]) => roleOf(name) === 'length');
+    this.list.splice(index, 1);
+  }
+}
+
+function checkList(headers: ResponseHeaders): void {
+  if (Array.isArray(headers)) return;
+  throw new TypeError(
+    'startResponse() takes the headers as an array of [name, value] pairs, ' +
+      `not ${describe(headers)}`,
+  );
+}
+
+function checkPair(pair: readonly [string, string]): void {
+  if (!Array.isArray(pair) || pair.length !== 2) {
+    throw new TypeError(`each header is a [name, value] pair, not ${describe(pair)}`);
+  }
+}
+
+// status-line = HTTP-version SP 3DIGIT SP [ reason-phrase ]      (RFC 9112 §4)
+const STATUS = /^[0-9]{3} /;
+
+// Unlike a header's value, a status has no room for a TAB.
+const NOT_IN_STATUS = /[\x00-\x1f\x7f]|[^\x00-\xff]/u;
+
+// Applications send the same few statuses and names again and again. The bound is
+// against an application that invents new ones.
+const MOST_KNOWN = 200;
+const codes = new Map<string, number>();
+const roles = new Map<string, Role>();
+
+/** The code of a status that can be sent as a response's first line. */
+function checkStatus(status: Status): number {
+  const known = codes.get(status);
+  if (known !== undefined) return known;
+  const wanted = "a string such as '200 OK'";
+  if (typeof status !== 'string') {
+    throw new TypeError(
+      `startResponse() takes a status that is ${wanted}, not ${describe(status)}`,
+    );
+  }
+  const forbidden = NOT_IN_STATUS.exec(status);
+  if (forbidden !== null) {
+    throw new RangeError(
+      `the status ${quote(status)} contains ${codePoint(forbidden[0])}: ` +
+        'control characters and characters above U+00FF are not allowed',
+    );
+  }
+  if (!STATUS.test(status)) {
+    throw new RangeError(
+      `the status ${quote(status)} is not three digits, a space and a reason: use ${wanted}`,
+    );
+  }
+  if (status < '200') {
+    throw new RangeError(
+      `the status ${quote(status)} cannot end a request: 1xx only announce another`,
+    );
+  }
+  const code = Number(status.slice(0, 3));
+  if (codes.size < MOST_KNOWN) codes.set(status, code);
+  return code;
+}
+
+/** What a header means to the server. */
+type Role = 'plain' | 'length' | 'date' | 'server';
+
+function roleOf(name: string): Role {
+  switch (name.toLowerCase()) {
+    case 'content-length':
+      return 'length';
+    case 'date':
+      return 'date';
+    case 'server':
+      return 'server';
+    default:
+      return 'plain';
+  }
+}
+
+// token = 1*tchar                                              (RFC 9110 §5.6.2)
+const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+
+function checkName(name: string): Role {
+  const known = roles.get(name);
+  if (known !== undefined) return known;
+  if (typeof name !== 'string') {
+    throw new TypeError(`a header name is a string, not ${describe(name)}; use String(…)`);
+  }
+  if (!TOKEN.test(name)) {
+    throw new RangeError(
+      `${quote(name)} is not a header name: letters, digits and any of ` +
+        "!#$%&'*+-.^_`|~ are allowed",
+    );
+  }
+  if (isHopByHop(name)) {
+    throw new RangeError(
+      `the application may not send ${name}: this header belongs to the connection, ` +
+        'and the connection belongs to the server',
+    );
+  }
+  const role = roleOf(name);
+  if (roles.size < MOST_KNOWN) roles.set(name, role);
+  return role;
+}
+
+function checkContentLength(value: string): number {
+  if (/^[0-9]+$/.test(value)) return Number(value);
+  throw new RangeError(`Content-Length is ${quote(value)}; it is a number of bytes in digits`);
+}
+
+let lastSecond = NaN;
+let lastDate = '';
+
+/**
+ * A time in the form of the Date header: `Sun, 06 Nov 1994 08:49:37 GMT`.
+ * (RFC 9110 §5.6.7)
+ *
+ * @param time milliseconds since 1970, as `Date.now()` gives them
+ */
+export function formatDateTime(time: number): string {
+  const second = Math.floor(time / 1000);
+  // The date shows seconds, so one text serves all responses of a second.
+  if (second !== lastSecond) {
+    lastSecond = second;
+    lastDate = new Date(time).toUTCString();
+  }
+  return lastDate;
+}

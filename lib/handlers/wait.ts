@@ -1,0 +1,68 @@
+// Waiting only where there is something to wait for. `await` always gives way to other
+// work, and each use makes a promise. An application that never waits is served
+// without either: these helpers go on at once when a step is already done.
+
+/** Nothing if the work is done, else a promise that settles when it is. */
+export type Sent = void | Promise<void>;
+
+/**
+ * The promise of a step that is already done. Functions whose type says `Promise<void>`
+ * return this one in place of a new one, and `after` does not wait for it.
+ */
+export const DONE: Promise<void> = Promise.resolve();
+
+/** Whether there is something to wait for. */
+export function isWaiting<T>(value: T | Promise<T>): value is Promise<T> {
+  if (value instanceof Promise) return (value as unknown) !== DONE;
+  return typeof value === 'object' && value !== null && isThenable(value);
+}
+
+/** `next(await value)`, but at once if `value` need not be waited for. */
+export function after<T, U>(
+  value: T | Promise<T>,
+  next: (value: T) => U | Promise<U>,
+): U | Promise<U> {
+  return isWaiting(value) ? Promise.resolve(value).then(next) : next(value);
+}
+
+/** `try { await step() } catch (error) { await recover(error) }`, but at once where possible. */
+export function attempt<T>(
+  step: () => T | Promise<T>,
+  recover: (error: unknown) => T | Promise<T>,
+): T | Promise<T> {
+  try {
+    const value = step();
+    return isWaiting(value) ? value.catch(recover) : value;
+  } catch (error) {
+    return recover(error);
+  }
+}
+
+/** `while (await step());`, but at once for as long as no step need be waited for. */
+export function repeat(step: () => boolean | Promise<boolean>): Sent {
+  let more = step();
+  while (more === true) more = step();
+  return more === false ? undefined : repeatAfter(more, step);
+}
+
+async function repeatAfter(
+  waiting: Promise<boolean>,
+  step: () => boolean | Promise<boolean>,
+): Promise<void> {
+  let more = await waiting;
+  while (more) {
+    const next = step();
+    more = typeof next === 'boolean' ? next : await next;
+  }
+}
+
+/** Settles when both have; at once if there is nothing to wait for. */
+export function both(first: Sent, second: Sent): Sent {
+  if (first === undefined) return second;
+  if (second === undefined) return first;
+  return Promise.all([first, second]).then(() => undefined);
+}
+
+function isThenable(value: object): boolean {
+  return 'then' in value && typeof value.then === 'function';
+}

@@ -1,0 +1,68 @@
+// HTTPS: Node's TLS server stands between the listening socket and the part of a connection
+// that speaks HTTP. It never listens itself; it is handed each connection.
+
+import { X509Certificate, createPrivateKey } from 'node:crypto';
+import type { Server } from 'node:http';
+import type { Socket } from 'node:net';
+import { type TLSSocket, type TlsOptions, createServer } from 'node:tls';
+
+/** How long a client may take for the handshake, in milliseconds, unless the options say. */
+const HANDSHAKE_TIMEOUT = 10_000;
+
+/** The handshakes of a server's connections. */
+export class Handshakes {
+  private readonly pending = new Map<string, Socket>();
+
+  /**
+   * Puts TLS before the HTTP of `server`. From then on the server emits `secureConnection`
+   * for each connection that has finished its handshake.
+   *
+   * @throws an Error if the certificate and the key cannot be used together
+   */
+  constructor(server: Server, options: TlsOptions) {
+    checkKey(options);
+    const tls = createServer({
+      handshakeTimeout: HANDSHAKE_TIMEOUT,
+      ALPNProtocols: ['http/1.1'],
+      ...options,
+    });
+    const http = server.listeners('connection') as Array<(socket: Socket) => void>;
+    server.removeAllListeners('connection');
+    server.on('connection', (socket: Socket) => {
+      const peer = peerOf(socket);
+      this.pending.set(peer, socket);
+      socket.once('close', () => this.forget(peer, socket));
+      tls.emit('connection', socket);
+    });
+    tls.on('secureConnection', (socket: TLSSocket) => {
+      this.pending.delete(peerOf(socket));
+      for (const listener of http) listener.call(server, socket);
+      server.emit('secureConnection', socket);
+    });
+    // A client that speaks no TLS, does not trust the certificate, or takes too long.
+    tls.on('tlsClientError', (_error, socket) => socket.destroy());
+  }
+
+  /** Closes the connections whose handshake is not finished. */
+  end(): void {
+    for (const socket of this.pending.values()) socket.destroy();
+  }
+
+  // The peer's port may be in use again.
+  private forget(peer: string, socket: Socket): void {
+    if (this.pending.get(peer) === socket) this.pending.delete(peer);
+  }
+}
+
+function peerOf({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress} ${remotePort}`;
+}
+
+// OpenSSL compares a key with a certificate of its own kind only.
+function checkKey({ cert, key, passphrase }: TlsOptions): void {
+  if (cert === undefined || key === undefined || Array.isArray(cert) || Array.isArray(key)) return;
+  const privateKey = createPrivateKey({ key, ...(passphrase !== undefined && { passphrase }) });
+  if (!new X509Certificate(cert).checkPrivateKey(privateKey)) {
+    throw new Error('the TLS key does not belong to the TLS certificate');
+  }
+}
