@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
@@ -40,4 +40,11 @@ test('the package works as CommonJS, where import.meta is empty', async () => {
   } finally {
     folder.remove();
   }
+});
+
+test('npm run test:quick names tests that exist', () => {
+  const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { scripts: Record<string, string> };
+  const files = scripts['test:quick']?.match(/dist\/test\/[\w-]+\.test\.js/g) ?? [];
+  assert.ok(files.length > 5);
+  for (const file of files) assert.ok(existsSync(join(ROOT, file)), file);
 });
