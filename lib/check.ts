@@ -25,8 +25,13 @@ import { selectChecks } from './check/definition.ts';
 import { type CheckResult, Run, type RunOptions } from './check/run.ts';
 import type { StartServer } from './check/trial.ts';
 
-export { type Check, checks } from './check/definition.ts';
-export type { CheckResult, Outcome } from './check/run.ts';
+export {
+  type Check,
+  type Group as CheckGroup,
+  type Verdict as CheckVerdict,
+  checks,
+} from './check/definition.ts';
+export type { CheckResult, Outcome, RunOptions as CheckRunOptions } from './check/run.ts';
 export type { RunningServer, StartServer } from './check/trial.ts';
 
 /** How `checkServer` works. */

@@ -10,8 +10,9 @@ import { type ServerSettings, WSGIServer } from './simple-server/server.ts';
 import { WSGIRequestHandler } from './simple-server/request-handler.ts';
 import type { ResponseBody, StartResponse, WSGIApplication, WSGIEnvironment } from './types.ts';
 
-export { WSGIRequestHandler } from './simple-server/request-handler.ts';
-export { ServerHandler } from './simple-server/server-handler.ts';
+export type { BaseEnviron, RefusedRequest } from './request.ts';
+export { type ApplicationServer, WSGIRequestHandler } from './simple-server/request-handler.ts';
+export { type RequestLog, ServerHandler } from './simple-server/server-handler.ts';
 export {
   type ServerAddress,
   type ServerLimits,

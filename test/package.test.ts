@@ -12,6 +12,55 @@ import { bytes } from './support/bytes.ts';
 import { ROOT, makeFolder } from './support/command.ts';
 import { COMPILER } from './support/readme.ts';
 
+const declarationsOf = (file: string): string =>
+  readFileSync(join(ROOT, 'dist', file.replace(/\.ts$/, '.d.ts')), 'utf8').replace(/\/\*[^]*?\*\/|\/\/.*$/gm, '');
+
+// The program of a check runs inside the kit, and its types belong to the kit.
+const INTERNAL = new Set(['Trial']);
+
+interface Exported {
+  /** The name in its own file, which may differ from the exported one. */
+  name: string;
+  file: string;
+}
+
+/** All that a module exports, from wherever it comes. */
+function exportsOf(file: string): Exported[] {
+  const text = declarationsOf(file);
+  const own = text.matchAll(/^export (?:declare |abstract )*(?:class|function|interface|type|const) (\w+)/gm);
+  const found = [...own].map(([, name = '']) => ({ name, file }));
+  for (const [, names, from = ''] of text.matchAll(/^export (?:type )?(?:\*|\{([^}]*)\}) from '(.*)'/gm)) {
+    const wanted = names?.split(',').map((each) => each.replace(/\btype\b| as \w+/g, '').trim());
+    const inner = exportsOf(join(dirname(file), from));
+    found.push(...inner.filter(({ name }) => wanted?.includes(name) ?? true));
+  }
+  return found;
+}
+
+test('every type in a public signature can be imported', () => {
+  const all = exportsOf('lib/index.ts');
+  assert.ok(all.length > 40, 'the exports were found');
+  const exported = new Set(all.map(({ name }) => name));
+  const hidden: string[] = [];
+  for (const file of new Set(all.map((each) => each.file))) {
+    const text = declarationsOf(file);
+    const imported = [...text.matchAll(/^import (?:type )?\{([^}]*)\} from '\./gm)].flatMap(([, names = '']) =>
+      names.split(',').map((name) => name.replace(/\btype\b/, '').trim()),
+    );
+    const declarations = text.split(/^(?=(?:export|declare|interface|type|import)\b)/m);
+    const nameOf = (declaration: string): string => /\b(?:class|function|interface|type|const) (\w+)/.exec(declaration)?.[1] ?? '';
+    const known = new Set([...imported, ...declarations.map(nameOf)].filter(Boolean));
+    for (const declaration of declarations) {
+      const name = nameOf(declaration);
+      if (!all.some((each) => each.name === name && each.file === file)) continue;
+      for (const [used] of declaration.matchAll(/\b[A-Z]\w*\b/g)) {
+        if (known.has(used) && !exported.has(used) && !INTERNAL.has(used)) hidden.push(`${used} of ${name} in ${file}`);
+      }
+    }
+  }
+  assert.deepEqual([...new Set(hidden)], []);
+});
+
 // A bundler puts all modules into one CommonJS file, in which import.meta is an empty
 // object. Here the compiler makes a CommonJS file of each module.
 test('the package works as CommonJS, where import.meta is empty', async () => {
