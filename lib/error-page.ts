@@ -1,12 +1,9 @@
 // Middleware for development: when the application throws before its head is sent,
 // the client gets a page that shows where and why, in place of the server's 500.
-// It stands outermost, so that it sees what every other middleware throws, too.
+// It is the outermost, so that it sees everything that other middleware throws.
 //
-// Never put it before an application that strangers can reach: it shows source.
+// Never put it around an application that strangers can reach: it shows source.
 
-import { renderHtml } from './error-page/html.ts';
-import { makeReport } from './error-page/report.ts';
-import { renderText } from './error-page/text.ts';
 import { BodyReader } from './handlers/body.ts';
 import { checkChunk } from './handlers/body.ts';
 import { formatException, property } from './handlers/exception.ts';
@@ -20,18 +17,30 @@ import type {
 } from './types.ts';
 import { FileWrapper } from './util.ts';
 
+/** Options of `errorPage`. */
+export interface ErrorPageOptions {
+  /**
+   * The path of a request that a server answers when a new version of the application
+   * runs. The page makes this request, and reloads itself after it.
+   */
+  reloadPath?: string;
+}
+
 /**
  * An application that answers as `app` does, and where `app` throws before its head
  * is sent, answers 500 with a report of the error: HTML for a client that asks for
  * it, else plain text. The error goes to `wsgi.errors` as well. After the head, an
- * error passes through unchanged, and so does one that says a connection was reset.
+ * error passes through unchanged, and so does an error that says that a connection
+ * was reset.
  *
- * Values whose names speak of secrets are masked. The source that is shown is that
- * of the JavaScript and TypeScript files in the error's own trace.
+ * Values whose names speak of secrets are masked. The page shows the source of the
+ * JavaScript and TypeScript files in the trace of the error. Its links open the editor
+ * that the environment variable `TSGIREF_EDITOR` names: the scheme of its links, by
+ * default `vscode`, or a link with `{file}`, `{line}` and `{column}`.
  */
-export function errorPage(app: WSGIApplication): WSGIApplication {
+export function errorPage(app: WSGIApplication, options: ErrorPageOptions = {}): WSGIApplication {
   return (environ, startResponse) => {
-    const exchange = new Exchange(environ, startResponse);
+    const exchange = new Exchange(environ, startResponse, options);
     try {
       const returned = app(environ, exchange.startResponse);
       if (typeof property(returned, 'then') !== 'function') {
@@ -47,22 +56,31 @@ export function errorPage(app: WSGIApplication): WSGIApplication {
   };
 }
 
-/** One request: whether its head may have gone, and what is said if it has not. */
+// The page is many files, and an application that works needs none of them.
+let renderer: typeof import('./error-page/page.ts') | undefined;
+
+async function loadRenderer(): Promise<void> {
+  renderer ??= await import('./error-page/page.ts');
+}
+
+/** One request: whether its head may have been sent, and the answer if it has not. */
 class Exchange {
   readonly startResponse: StartResponse;
   private readonly environ: WSGIEnvironment;
   private readonly outer: StartResponse;
+  private readonly options: ErrorPageOptions;
   private started = false;
   private sent = false;
 
-  constructor(environ: WSGIEnvironment, startResponse: StartResponse) {
+  constructor(environ: WSGIEnvironment, startResponse: StartResponse, options: ErrorPageOptions) {
     this.environ = environ;
+    this.options = options;
     this.outer = startResponse;
     this.startResponse = (...args) => {
       const write = startResponse(...args);
       this.started = true;
       return (data) => {
-        // Only bytes can take the head with them; the server refuses all else.
+        // Only bytes send the head first; the server refuses anything else.
         if (data instanceof Uint8Array && data.length > 0) this.sent = true;
         return write(data);
       };
@@ -70,39 +88,37 @@ class Exchange {
   }
 
   /** The body that goes to the server in place of the application's. */
-  guard(body: ResponseBody): ResponseBody {
-    // The server knows its own file wrapper by sight, so it is not put into another.
+  guard(body: ResponseBody): ResponseBody | Promise<ResponseBody> {
+    // The server recognises its own file wrapper by its class.
     if (body instanceof FileWrapper) return body;
     try {
-      // What the server is going to refuse is refused here, where it gets a page.
+      // A body that the server is going to refuse is refused here, where it gets a page.
       new BodyReader(body, () => {});
       if (Array.isArray(body) || body instanceof Set) {
         this.checkAll(body);
         return body;
       }
     } catch (error) {
-      return passOn(body, this.answer(error));
+      const page = this.answer(error);
+      return page instanceof Promise
+        ? page.then((chunks) => passOn(body, chunks))
+        : passOn(body, page);
     }
     if (Symbol.asyncIterator in body) {
       const begin = (): AsyncIterator<Uint8Array> => asyncIteratorOf(body);
       return passOn(body, { [Symbol.asyncIterator]: () => this.guardAsync(begin) });
     }
+    // A step of a synchronous body cannot wait for the page to be read.
+    if (renderer === undefined) return loadRenderer().then(() => this.guard(body));
     const begin = body[Symbol.iterator].bind(body);
     return passOn(body, { [Symbol.iterator]: () => this.guardSync(begin) });
   }
 
   /** Starts the 500 and returns its body. Throws `error` itself if that cannot be. */
-  answer(error: unknown): Uint8Array[] {
+  answer(error: unknown): Uint8Array[] | Promise<Uint8Array[]> {
     if (this.sent || isReset(error)) throw error;
-    const html = wantsHtml(this.environ['HTTP_ACCEPT'] ?? '');
-    const page = this.render(error, html);
-    const headers: ResponseHeaders = [
-      ['Content-Type', `text/${html ? 'html' : 'plain'}; charset=utf-8`],
-      ['Content-Length', String(page.length)],
-      ['Content-Security-Policy', POLICY],
-      ['X-Content-Type-Options', 'nosniff'],
-      ['Cache-Control', 'no-store'],
-    ];
+    if (renderer === undefined) return loadRenderer().then(() => this.answer(error));
+    const { headers, page } = this.render(error, renderer);
     // An error that is undefined would look like a second call without one.
     this.outer('500 Internal Server Error', headers, error ?? new Error(`thrown: ${error}`));
     const stderr = this.environ['wsgi.errors'];
@@ -111,12 +127,28 @@ class Exchange {
     return this.environ.REQUEST_METHOD === 'HEAD' ? [] : [page];
   }
 
-  private render(error: unknown, html: boolean): Uint8Array {
+  private render(
+    error: unknown,
+    { htmlPage, textPage }: NonNullable<typeof renderer>,
+  ): { headers: ResponseHeaders; page: Uint8Array } {
+    const { environ } = this;
+    const isHtml = wantsHtml(environ['HTTP_ACCEPT'] ?? '');
     try {
-      const report = makeReport(error, this.environ);
-      return new TextEncoder().encode(html ? renderHtml(report) : renderText(report));
+      const occasion = { error, environ, reloadPath: this.options.reloadPath };
+      const { text, policy } = isHtml
+        ? htmlPage(occasion)
+        : { text: textPage(occasion), policy: "default-src 'none'" };
+      const page = new TextEncoder().encode(text);
+      const headers: ResponseHeaders = [
+        ['Content-Type', `text/${isHtml ? 'html' : 'plain'}; charset=utf-8`],
+        ['Content-Length', String(page.length)],
+        ['Content-Security-Policy', policy],
+        ['X-Content-Type-Options', 'nosniff'],
+        ['Cache-Control', 'no-store'],
+      ];
+      return { headers, page };
     } catch {
-      // Whatever is so broken that it cannot be shown, the server may still report.
+      // An error that is too broken to be shown can still be reported by the server.
       throw error;
     }
   }
@@ -131,7 +163,8 @@ class Exchange {
           inner ??= begin();
           return this.note(inner.next());
         } catch (error) {
-          page = this.answer(error).values();
+          // The page has been read before the first step.
+          page = (this.answer(error) as Uint8Array[]).values();
           return page.next();
         }
       },
@@ -149,7 +182,7 @@ class Exchange {
           inner ??= begin();
           return this.note(await inner.next());
         } catch (error) {
-          page = this.answer(error).values();
+          page = (await this.answer(error)).values();
           return page.next();
         }
       },
@@ -158,7 +191,7 @@ class Exchange {
   }
 
   private note(step: IteratorResult<Uint8Array>): IteratorResult<Uint8Array> {
-    // Too late for a page; and what is no step at all, the server will name.
+    // It is too late for a page, or it is not a step, which the server reports.
     if (this.sent || typeof step !== 'object' || step === null) return step;
     if (!step.done) checkChunk(step.value);
     if (step.done || step.value.length > 0) this.checkStarted();
@@ -183,17 +216,13 @@ class Exchange {
 
 const DONE: IteratorReturnResult<undefined> = { done: true, value: undefined };
 
-const POLICY =
-  "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; " +
-  "frame-ancestors 'none'";
-
 interface ServerSees {
   close?: unknown;
   length?: unknown;
   destroy?: unknown;
 }
 
-/** Gives `to` what a server asks of the body `from`, beside its chunks. */
+/** Gives `to` the members of the body `from` that a server uses beside its chunks. */
 function passOn(from: ResponseBody, to: ResponseBody): ResponseBody {
   if (typeof from !== 'object' || from === null) return to;
   const { close, length, destroy } = from as ServerSees;
@@ -214,8 +243,7 @@ function wantsHtml(accept: string): boolean {
   });
 }
 
-// It may be the client that has left, which nobody is to be told. Only the server
-// can know, so it decides.
+// The client may have left, which is not worth a report. Only the server can know.
 function isReset(error: unknown): boolean {
   let current = error;
   for (let depth = 0; depth < 10; depth += 1) {

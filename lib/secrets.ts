@@ -34,6 +34,11 @@ export function maskValue(name: string, value: string): string {
   return name === 'QUERY_STRING' ? maskQuery(value) : maskText(value);
 }
 
+/** The value of a parameter of a query or form, masked if its name is secret. */
+export function maskParameter(name: string, value: string): string {
+  return isSecret(name) || SECRET_PARAMETER.test(name.toLowerCase()) ? MASK : maskText(value);
+}
+
 /** A query or a form, without its `?`, with the values of secret parameters masked. */
 export function maskQuery(query: string): string {
   return maskText(`?${query}`).slice(1);
@@ -47,9 +52,8 @@ export function maskText(text: string): string {
   return text
     .replace(/(\/\/)[^/\s?#@]+@/g, `$1${MASK}@`)
     .replace(/([?&;])([^=?&;#\s]+)=([^?&;#\s]*)/g, (whole, before: string, name: string) => {
-      const decoded = percentDecode(name);
-      const secret = isSecret(decoded) || SECRET_PARAMETER.test(decoded.toLowerCase());
-      return secret ? `${before}${name}=${MASK}` : whole;
+      const isMasked = maskParameter(percentDecode(name), '') === MASK;
+      return isMasked ? `${before}${name}=${MASK}` : whole;
     });
 }
 

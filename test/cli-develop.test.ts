@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { request as httpsRequest } from 'node:https';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 
@@ -65,14 +65,13 @@ async function serving(args: string[], use: (server: Serving, folder: string) =>
 }
 
 const HTML = { headers: { accept: 'text/html' } };
-const body = (stdout: string): string => stdout.slice(stdout.indexOf('\r\n\r\n') + 4);
 
 describe('around the application stand', () => {
   test('an error page, for a browser and for a terminal', async () => {
     await serving(['app.mjs'], async (server) => {
       const page = await (await fetch(`${server.url}throw`, HTML)).text();
       assert.match(page, /^<!doctype html>[\s\S]*on purpose[\s\S]*<mark>.*case &#39;\/throw&#39;/);
-      assert.match(await (await fetch(`${server.url}throw`)).text(), /^GET \/throw\n\nError: on purpose\n/);
+      assert.match(await (await fetch(`${server.url}throw`)).text(), /\nGET \/throw\n\nError: on purpose\n {2}at /);
       await server.printed(/Error: on purpose\n {4}at .*app\.mjs:6/);
     });
   });
@@ -121,6 +120,7 @@ describe('around the application stand', () => {
         const url = server.url.replace('0.0.0.0', '127.0.0.1');
         assert.equal(/on purpose/.test(await (await fetch(`${url}throw`)).text()), debug);
         assert.match(server.stderr, /\n {2}http:\/\/127\.0\.0\.1:\d+\/\n[\s\S]*Anyone who can reach this machine can use it/);
+        assert.equal(/The page that explains errors is off; --debug shows it to everyone\.\n/.test(server.stderr), !debug);
       });
     }
   });
@@ -168,23 +168,49 @@ describe('around the application stand', () => {
 });
 
 describe('--request', () => {
-  test('prints the raw response, and ends with 0', async () => {
+  test('prints the body alone into a pipe', async () => {
     const { stdout, stderr, status } = await once_(['app.mjs', '--request', '/']);
+    assert.deepEqual([stdout, stderr, status], ['hello', '', 0]);
+  });
+
+  test('prints the head, too, with -i, and ends with 0', async () => {
+    const { stdout, stderr, status } = await once_(['app.mjs', '--request', '/', '-i']);
     assert.match(stdout, /^HTTP\/1\.1 200 OK\r\nDate: .*\r\nContent-Type: text\/plain\r\nContent-Length: 5\r\n\r\nhello$/);
     assert.equal(stderr, '');
     assert.equal(status, 0);
   });
 
-  test('takes a method, a query, headers and data', async () => {
-    const args = ['app.mjs', '--request', 'PUT /body?q=1', '-H', 'X-A: b', '-H', 'Content-Type: text/x', '--data', 'hello'];
-    assert.equal(body((await once_(args)).stdout), 'PUT q=1 text/x b hello');
-    assert.equal(body((await once_(['app.mjs', '--request', 'POST /body', '-d', '@data.txt'], { files: { 'data.txt': 'from a file' } })).stdout), 'POST  application/x-www-form-urlencoded  from a file');
-    assert.equal(body((await once_(['app.mjs', '--request', 'POST /body', '-d', '-'], { input: 'from stdin' })).stdout), 'POST  application/x-www-form-urlencoded  from stdin');
+  const bodies: Array<[title: string, args: string[], expected: string, input?: string]> = [
+    ['a method, a query and headers', ['PUT /body?q=1', '-H', 'X-A: b', '-H', 'Content-Type: text/x', '--data', 'hello'], 'PUT q=1 text/x b hello'],
+    ['a method as it is typed', ['pUT /body', '-d', ''], 'pUT  application/x-www-form-urlencoded  '],
+    ['data, which means POST', ['/body', '-d', 'a=1'], 'POST  application/x-www-form-urlencoded  a=1'],
+    ['several pieces of data, as fields of one form', ['/body', '-d', 'a=1', '-d', 'b=2'], 'POST  application/x-www-form-urlencoded  a=1&b=2'],
+    ['a file, without its line breaks', ['/body', '-d', '@data.txt'], 'POST  application/x-www-form-urlencoded  from a file'],
+    ['a file as it is', ['/body', '--data-binary', '@data.txt'], 'POST  application/x-www-form-urlencoded  from a\n file\n'],
+    ['standard input', ['/body', '-d', '@-'], 'POST  application/x-www-form-urlencoded  from stdin', 'from stdin\n'],
+    ['text that is not ASCII, as UTF-8', ['/body?q=ü', '-H', 'X-A: ü'], 'GET q=%C3%BC  Ã¼'],
+  ];
+  for (const [title, args, expected, input] of bodies) {
+    test(`sends ${title}`, async () => {
+      const files = { 'data.txt': 'from a\n file\n' };
+      const { stdout } = await once_(['app.mjs', '--request', ...args], { files, ...(input !== undefined && { input }) });
+      assert.equal(stdout.trimEnd(), expected.trimEnd());
+    });
+  }
+
+  test('keeps standard output clean of what the application prints', async () => {
+    const files = { 'loud.mjs': `console.log('loading');\n${APP.replace("case '/throw':", "case '/loud': console.table([1]); console.log('answering'); ok(start); return [enc('quiet')]; case '/throw':")}` };
+    const { stdout, stderr } = await once_(['loud.mjs', '--request', '/loud'], { files });
+    assert.equal(stdout, 'quiet');
+    assert.match(stderr, /^loading\n[^]*answering\n$/);
   });
 
-  test('ends with 22 for 4xx and 5xx', async () => {
-    assert.equal((await once_(['app.mjs', '--request', '/status'])).status, 22);
-    const failed = await once_(['app.mjs', '--request', '/throw']);
+  test('ends with 22 for 4xx and 5xx, and says why', async () => {
+    const missing = await once_(['app.mjs', '--request', '/status']);
+    assert.equal(missing.status, 22);
+    assert.equal(missing.stdout, 'none');
+    assert.equal(missing.stderr, 'tsgiref: the response is 404 Not Found\n');
+    const failed = await once_(['app.mjs', '--request', '/throw', '-i']);
     assert.equal(failed.status, 22);
     assert.match(failed.stdout, /^HTTP\/1\.1 500 /);
   });
@@ -207,9 +233,9 @@ describe('other ways to run it', () => {
   });
 
   test('FILE:FACTORY() and fetch handlers, which the banner says', async () => {
-    assert.equal(body((await once_(['app.mjs:make()', '--request', '/'])).stdout), 'made');
-    assert.equal(body((await once_(['app.mjs:makeLater()', '--request', '/'])).stdout), 'made');
-    assert.match((await once_(['app.mjs:wrong()', '--request', '/'])).stderr, /exports the number 5 as what wrong\(\) gives; an application is a function/);
+    assert.equal((await once_(['app.mjs:make()', '--request', '/'])).stdout, 'made');
+    assert.equal((await once_(['app.mjs:makeLater()', '--request', '/'])).stdout, 'made');
+    assert.match((await once_(['app.mjs:wrong()', '--request', '/'])).stderr, /exports the number 5 as the result of wrong\(\); an application is a function/);
     await serving(['app.mjs:object'], async (server) => {
       assert.match(server.banner, /^Serving app\.mjs:object \(a fetch handler\) on /);
       assert.equal(await (await fetch(`${server.url}x`)).text(), 'fetched /x');
@@ -279,8 +305,19 @@ describe('other ways to run it', () => {
     [['--tls-cert', 'x', '--tls-key', 'y'], /there is no file x; --tls-cert and --tls-key take PEM files/],
     [['--tls-cert', 'app.mjs', '--tls-key', 'app.mjs'], /app\.mjs and app\.mjs are no certificate and its key in PEM/],
     [['--timeout', 'soon'], /--timeout takes a whole number, not 'soon'/],
+    [['-d', 'x=1'], /--data belongs to --request: tsgiref FILE --request \/path --data …/],
+    [['--reload', '--once'], /--reload serves until Ctrl-C, and --once does not/],
+    [['--watch', 'x'], /--watch belongs to --reload/],
+    [['--watch'], /--watch takes a PATH to watch beside the application; to restart on changes: --reload/],
+    [['--env-file', 'missing'], /there is no file missing to read environment variables from|missing: not found/],
     [['--allow-hots', 'x'], /there is no option --allow-hots; did you mean --allow-host\?/],
   ];
+  test('a PORT that is not a port', async () => {
+    const { stderr, status } = await once_(['app.mjs'], { env: { PORT: 'abc' } });
+    assert.equal(stderr, "tsgiref: the environment variable PORT: a port is a number from 0 to 65535, not 'abc'\n");
+    assert.equal(status, 1);
+  });
+
   for (const [args, message] of wrong) {
     test(`a mistake in ${args.join(' ')}`, async () => {
       const { stderr, status } = await once_(['app.mjs', ...args]);
@@ -288,40 +325,4 @@ describe('other ways to run it', () => {
       assert.equal(status, 1);
     });
   }
-});
-
-describe('--reload', () => {
-  const main = `import { word } from './part.mjs';
-export default (environ, start) => { start('200 OK', [['Content-Type', 'text/plain']]); return [new TextEncoder().encode(word)]; };`;
-
-  test('restarts on a change of what is imported, shows what does not load, and recovers', async () => {
-    const files = { 'main.mjs': main, 'part.mjs': "export const word = 'one';" };
-    await serving(['main.mjs', '--reload', '--port', '0'], async (server, folder) => {
-      const restarts = (): number => server.stderr.match(/^Serving /gm)?.length ?? 0;
-      const answer = async (): Promise<string> => {
-        const url = [...server.stderr.matchAll(/http:\S+/g)].at(-1)?.[0] ?? '';
-        return (await fetch(url)).text();
-      };
-      const save = async (text: string): Promise<void> => {
-        const before = restarts();
-        writeFileSync(join(folder, 'part.mjs'), text);
-        while (restarts() === before) await once(server.child.stderr ?? server.child, 'data');
-      };
-      assert.equal(await answer(), 'one');
-      await save("export const word = 'two';");
-      assert.equal(await answer(), 'two');
-      await save('export const word = ;');
-      assert.match(await answer(), /^part\.mjs:1: Unexpected token ';'\n {4}export const word = ;\n\nSave the file to try again\.\n$/);
-      assert.match(server.stderr, /tsgiref: part\.mjs:1: Unexpected token/);
-      await save("export const word = 'three';");
-      assert.equal(await answer(), 'three');
-      await server.stop('SIGINT');
-    }, files);
-  });
-
-  test('fails at once if the first load does', async () => {
-    const { stderr, status } = await once_(['broken.mjs', '--reload'], { files: { 'broken.mjs': 'export default ;' } });
-    assert.match(stderr, /^tsgiref: broken\.mjs:1: Unexpected token ';'/);
-    assert.equal(status, 1);
-  });
 });

@@ -8,7 +8,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 
-import { PUBLIC_MODULES } from '../lib/cli/own-modules.ts';
+import { PUBLIC_MODULES } from '../lib/cli/loading/resolve.ts';
 import { COMMAND, type Ended, ROOT, Serving, makeFolder, run } from './support/command.ts';
 
 const HELLO = `

@@ -1,6 +1,7 @@
 // The page that is shown when an application throws.
 
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -40,14 +41,17 @@ describe('errorPage answers', () => {
     assert.match(head, /\r\nCache-Control: no-store/);
     assert.match(head, new RegExp(`\r\nContent-Length: ${bytes(body).length}(\r\n|$)`));
     assert.match(body, /^<!doctype html>/);
-    assert.doesNotMatch(body, /<script|<link|<img|src=|href=|javascript:|url\(/);
+    assert.doesNotMatch(body, /<script|<link|<img|src=|href=\"(?!#error-|vscode:\/\/file\/)|javascript:|url\(/);
   });
 
   test('with the error, escaped, its cause, and the failing line of each call', async () => {
     const { body } = await ask(failing);
     assert.match(body, /<span class="name">Error<\/span>the &lt;b&gt;settings&lt;\/b&gt; &amp; &quot;more&quot;<\/h1>/);
-    assert.match(body, /caused by<\/p>\s*<section>\s*<h2><span class="name">TypeError<\/span>the reason<\/h2>/);
-    assert.match(body, /<b>failHere<\/b> .*error-page\.test\.[jt]s:\d+/);
+    assert.match(body, /<li>caused by <b>root cause<\/b> <a href="#error-2">TypeError: the reason<\/a><\/li>/);
+    assert.match(body, /caused by <b>root cause<\/b><\/p>\s*<section id="error-2" class="part">\s*<h2><span class="name">TypeError<\/span>the reason<\/h2>/);
+    assert.match(body, /<details class="frame" open>\n<summary><b>failHere<\/b> <a href="vscode:\/\/file\/.*error-page\.test\.[jt]s:\d+:\d+">.*error-page\.test\.[jt]s:\d+:\d+<\/a><\/summary>/);
+    assert.match(body, /<\/mark>\n<span class="column"><i><\/i> +\^<\/span>/);
+    assert.equal(body.match(/<details class="frame" open>/g)?.length, 1, 'each place once');
     assert.match(body, /<mark><i>\d+<\/i> +throw new Error\(&#39;the &lt;b&gt;settings/);
     assert.match(body, /<summary>\d+ calls in libraries<\/summary>/);
   });
@@ -56,9 +60,10 @@ describe('errorPage answers', () => {
     for (const accept of ['*/*', 'application/json', 'text/html;q=0, */*', undefined]) {
       const { head, body } = await ask(failing, { HTTP_ACCEPT: accept });
       assert.match(head, /\r\nContent-Type: text\/plain; charset=utf-8\r\n/);
-      assert.match(body, /^GET \/\n\nError: the <b>settings<\/b> & "more"\n {2}at failHere, /);
+      assert.match(body, /\nGET \/\n\nError: the <b>settings<\/b> & "more"\n {2}at failHere, /);
       assert.match(body, /\n {2}> +\d+ \| +throw new Error\(/);
-      assert.match(body, /\ncaused by:\nTypeError: the reason\n/);
+      assert.match(body, /\n {10}\| +\^\n/);
+      assert.match(body, /\ncaused by, the root cause:\nTypeError: the reason\n(?: {2}.*\n)*$/, 'the error comes last');
     }
   });
 
@@ -80,8 +85,8 @@ describe('errorPage answers', () => {
   }
 
   const thrown: Array<[string, unknown, RegExp]> = [
-    ['undefined', undefined, /Thrown, though it is no Error<\/span>undefined/],
-    ['a string', '<i>', /Thrown, though it is no Error<\/span>&quot;&lt;i&gt;&quot;/],
+    ['undefined', undefined, /The thrown value is not an Error<\/span>undefined/],
+    ['a string', '<i>', /The thrown value is not an Error<\/span>&quot;&lt;i&gt;&quot;/],
     ['a frozen error', Object.freeze(new Error('frozen')), />frozen</],
     ['an error whose stack cannot be read', Object.defineProperty(new Error('hidden'), 'stack', { get() { throw new Error('no'); } }), />hidden</],
     ['several errors in one', new AggregateError([new Error('first part'), new Error('second part')], 'whole'), /whole[\s\S]*first part[\s\S]*second part/],
@@ -91,6 +96,37 @@ describe('errorPage answers', () => {
       assert.match((await ask(() => { throw value; })).body, expected);
     });
   }
+
+  test('with the properties of an error, masked', async () => {
+    const error = Object.assign(new Error('no'), { code: 'E_NO', status: 409, apiKey: 'hide-1', details: { field: 'name', token: 'hide-2' } });
+    const { body } = await ask(() => { throw error; }, { HTTP_ACCEPT: '*/*' });
+    assert.match(body, /\nError: no\n {2}code: E_NO\n {2}status: 409\n {2}apiKey: ••••••\n {2}details: \{"field":"name","token":"••••••"\}\n/);
+    assert.match((await ask(() => { throw error; })).body, /<th scope="row">code<\/th><td>E_NO<\/td>/);
+  });
+
+  test('with the parameters of the query, and the browser\'s headers folded', async () => {
+    const { body } = await ask(failing, { QUERY_STRING: 'q=a+b&token=hide' });
+    assert.match(body, /<h2>The query<\/h2>\n<table>\n<tr><th scope="row">q<\/th><td>a b<\/td><\/tr>\n<tr><th scope="row">token<\/th><td>••••••<\/td>/);
+    assert.match(body, /<details class="server">\n<summary>The headers of the request<\/summary>\n<table>\n<tr><th scope="row">HTTP_ACCEPT/);
+  });
+
+  test('without a control character in plain text', async () => {
+    const { body } = await ask(() => { throw new Error('sent \x1b[2J'); }, { HTTP_ACCEPT: '*/*' });
+    assert.match(body, /Error: sent \\x1b\[2J\n/);
+    assert.doesNotMatch(body, /[\x00-\x09\x0b-\x1f]/);
+  });
+
+  test('with a script only if it is to reload, which its policy allows by its hash', async () => {
+    const environ: Partial<WSGIEnvironment> = { HTTP_ACCEPT: 'text/html' };
+    setupTestingDefaults(environ);
+    const stdout = new BytesIO();
+    await new SimpleHandler(new BytesIO(), stdout, new StringIO(), environ).run(errorPage(failing, { reloadPath: '/wait' }));
+    const response = text(stdout.getValue());
+    const [, script = ''] = /<script>([^]*)<\/script>/.exec(response) ?? [];
+    assert.equal(script, "fetch('/wait').catch(() => {}).then(() => { location.reload(); });");
+    const hash = createHash('sha256').update(script).digest('base64');
+    assert.ok(response.includes(`script-src 'sha256-${hash}'; connect-src 'self';`));
+  });
 
   test('for an error that causes itself', async () => {
     const error = new Error('round');
@@ -139,7 +175,7 @@ describe('errorPage answers', () => {
     assert.match(head, /^HTTP\/1\.0 500 /);
     assert.equal(body, '');
     const environ = { REQUEST_METHOD: 'HEAD', 'wsgi.errors': new StringIO() as ErrorStream } as WSGIEnvironment;
-    assert.deepEqual(errorPage(failing)(environ, () => () => {}), []);
+    assert.deepEqual(await errorPage(failing)(environ, () => () => {}), []);
   });
 });
 
@@ -161,7 +197,7 @@ describe('errorPage shows', () => {
   test('each place once, and what the parts of an error are to it', async () => {
     const error = new AggregateError([new Error('first', { cause: new Error('reason') }), 'second'], 'whole');
     const { body } = await ask(() => { throw error; }, { HTTP_ACCEPT: '*/*' });
-    assert.match(body, /AggregateError: whole\n[\s\S]*\nerror 1 of the 2 in it:\nError: first\n[\s\S]*\ncaused by:\nError: reason\n[\s\S]*\nerror 2 of the 2 in it:\nThrown, though it is no Error: "second"\n/);
+    assert.match(body, /AggregateError: whole\n[\s\S]*\nerror 1 of the 2 in it:\nError: first\n[\s\S]*\ncaused by:\nError: reason\n[\s\S]*\nerror 2 of the 2 in it:\nThe thrown value is not an Error: "second"\n/);
     assert.equal(body.match(/^ {2}> /gm)?.length, 1);
   });
 
@@ -197,11 +233,11 @@ describe('errorPage changes nothing', () => {
     assert.deepEqual(seen, ['finally', 'close']);
   });
 
-  test('of when things happen: what was synchronous stays so', () => {
+  test('of when things happen: a synchronous body stays synchronous', async () => {
     const start: StartResponse = () => () => {};
     const environ = { REQUEST_METHOD: 'GET' } as WSGIEnvironment;
     const seen: string[] = [];
-    const body = errorPage((_, begin) => {
+    const body = await errorPage((_, begin) => {
       begin('200 OK', []);
       return (function* () { try { seen.push('first'); yield bytes('1'); seen.push('second'); yield bytes('2'); } finally { seen.push('finally'); } })();
     })(environ, start) as Iterable<Uint8Array>;
@@ -213,9 +249,9 @@ describe('errorPage changes nothing', () => {
     assert.deepEqual(seen, ['first', 'finally']);
   });
 
-  test('of a stream that is given up unread', () => {
+  test('of a stream that is given up unread', async () => {
     const stream = Readable.from([bytes('x')]);
-    const body = errorPage(() => stream)({ REQUEST_METHOD: 'GET' } as WSGIEnvironment, () => () => {});
+    const body = await errorPage(() => stream)({ REQUEST_METHOD: 'GET' } as WSGIEnvironment, () => () => {});
     (body as unknown as Readable).destroy();
     assert.equal(stream.destroyed, true);
   });

@@ -1,34 +1,48 @@
 // The command line, as the user typed it, made into settings.
 
-import { parseArgs } from 'node:util';
+import { readFileSync } from 'node:fs';
+import { parseArgs, parseEnv } from 'node:util';
 
 import { Problem, nearest } from './problem.ts';
 
 /** What the command was asked to do. */
 export interface Settings {
-  /** FILE, FILE:NAME or FILE:FACTORY(); undefined serves the demo application. */
+  /** FILE, FILE:NAME or FILE:FACTORY(); undefined serves what the folder has, or the demo. */
   target: string | undefined;
+  demo: boolean;
   host: string;
   port: number;
 
-  /** What stands around the application. */
+  /** The middleware around the application. */
   validate: boolean;
   errorPage: boolean;
   trace: boolean;
   quiet: boolean;
   allowedHosts: string[];
 
-  /** What is done with it in place of serving until Ctrl-C. */
-  request: { method: string; target: string } | undefined;
-  headers: Array<[name: string, value: string]>;
-  data: string | undefined;
+  /** The one request to make in place of serving. */
+  request: RequestSettings | undefined;
   cgi: boolean;
   once: boolean;
   reload: boolean;
+  /** More files and folders whose changes restart the application. */
+  watched: string[];
+  envFile: string | undefined;
   open: boolean;
 
   tls: { cert: string; key: string } | undefined;
   limits: Limits;
+}
+
+/** The request of `--request`. */
+export interface RequestSettings {
+  method: string;
+  target: string;
+  headers: Array<[name: string, value: string]>;
+  /** The parts of the body, as the user typed them; none without `--data`. */
+  data: Array<{ text: string; binary: boolean }>;
+  /** Whether the head is printed even where standard output is not a terminal. */
+  include: boolean;
 }
 
 /** The server's limits, as far as they were given. */
@@ -45,7 +59,10 @@ export const OPTIONS = {
   port: { type: 'string', short: 'p' },
   bind: { type: 'string', short: 'b' },
   'allow-host': { type: 'string', multiple: true },
+  demo: { type: 'boolean' },
   reload: { type: 'boolean', short: 'r' },
+  watch: { type: 'string', multiple: true },
+  'env-file': { type: 'string' },
   trace: { type: 'boolean' },
   plain: { type: 'boolean' },
   'no-validate': { type: 'boolean' },
@@ -55,7 +72,9 @@ export const OPTIONS = {
   once: { type: 'boolean' },
   request: { type: 'string' },
   header: { type: 'string', short: 'H', multiple: true },
-  data: { type: 'string', short: 'd' },
+  data: { type: 'string', short: 'd', multiple: true },
+  'data-binary': { type: 'string', multiple: true },
+  include: { type: 'boolean', short: 'i' },
   cgi: { type: 'boolean' },
   'tls-cert': { type: 'string' },
   'tls-key': { type: 'string' },
@@ -68,37 +87,69 @@ export const OPTIONS = {
   version: { type: 'boolean' },
 } as const;
 
+// `--help` fits on one screen.
+export const HELP = `Usage: tsgiref [options] [FILE[:NAME]]
+
+Serves the application that FILE exports: NAME, NAME() if that makes it, else
+\`default\`, \`app\` or \`application\`. FILE is app.ts, app.js or index.ts if left out.
+
+  -b, --bind HOST:PORT   --host HOST   -p, --port PORT     (127.0.0.1:8000)
+  -r, --reload           restart when the application changes
+      --watch PATH       restart when this file or folder changes, too
+      --env-file FILE    read environment variables from FILE
+      --trace            print what server and application say to each other
+      --request 'POST /' run it once without a socket and print the response;
+                         -H 'Name: value', -i for the head, -d TEXT, -d @FILE,
+                         -d @- for a body, --data-binary to keep its line breaks
+      --once             serve one request, and stop
+      --cgi              be a CGI program             --demo  serve a demo
+      --plain            the bare application: no validator, no error page
+      --no-validate      no validator         --debug   error page for everyone
+      --allow-host NAME  answer to this Host  --open    open the browser
+      --tls-cert FILE --tls-key FILE          serve HTTPS
+      --max-connections N  --backlog N  --max-header-size BYTES
+      --max-requests N     --timeout SECONDS
+  -q, --quiet            print errors alone   --version  -h, --help
+`;
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
 /**
- * Reads the words after the command's name; `help` or `version` if that is what
- * they ask for. Throws a Problem for what it cannot read.
+ * Reads the words after the command's name.
+ *
+ * @returns `help` or `version` if the words ask for that.
+ * @throws Problem for words that make no sense.
  */
 export function readArguments(
   words: readonly string[],
-  environment: Readonly<Record<string, string | undefined>>,
+  environment: Environment,
 ): Settings | 'help' | 'version' {
   const { values, positionals } = parse(words);
   if (values.help) return 'help';
   if (values.version) return 'version';
   checkPositionals(positionals);
+  checkCombination(values);
 
-  const [host, port] = readAddress(values, environment);
+  const envFile = values['env-file'];
+  const [host, port] = readAddress(values, { ...readEnvFile(envFile), ...environment });
   const plain = values.plain ?? false;
   return {
     target: positionals[0],
+    demo: values.demo ?? false,
     host,
     port,
     validate: !plain && !(values['no-validate'] ?? false),
-    // The page shows source: only to whoever sits at this machine, or was meant to see it.
+    // The page shows source: only to users of this machine, unless it is asked for.
     errorPage: !plain && (isLoopback(host) || (values.debug ?? false)),
     trace: values.trace ?? false,
     quiet: values.quiet ?? false,
-    allowedHosts: values['allow-host'] ?? [],
-    request: values.request === undefined ? undefined : readRequest(values.request),
-    headers: (values.header ?? []).map(readHeader),
-    data: values.data,
+    allowedHosts: (values['allow-host'] ?? []).map((name) => name.toLowerCase()),
+    request: values.request === undefined ? undefined : readRequest(values.request, values),
     cgi: values.cgi ?? false,
     once: values.once ?? false,
     reload: values.reload ?? false,
+    watched: values.watch ?? [],
+    envFile,
     open: values.open ?? false,
     tls: readTls(values['tls-cert'], values['tls-key']),
     limits: readLimits(values),
@@ -132,6 +183,9 @@ function explain(error: unknown): string {
   // Option '-p, --port <value>' argument missing
   const [, option = '', complaint = ''] =
     /^Option '(?:-\w, )?(--?[\w-]+)[^']*' ([^\n]*)/.exec(message) ?? [];
+  if (option === '--watch') {
+    return '--watch takes a PATH to watch beside the application; to restart on changes: --reload';
+  }
   if (complaint.includes('not take')) return `${option} takes no value`;
   if (option !== '') return `${option} needs a value; see tsgiref --help`;
   return `${message.split('\n')[0]}; see tsgiref --help`;
@@ -145,13 +199,33 @@ function checkPositionals(positionals: readonly string[]): void {
   throw new Problem(`one FILE is served at a time, not ${positionals.length}: ${words}`);
 }
 
+// An option that would have no effect is a mistake to report.
+function checkCombination(values: Values): void {
+  const given = (Object.keys(values) as Array<keyof Values>).map((name) => `--${name}`);
+  const find = (...names: string[]): string | undefined => given.find((each) => names.includes(each));
+  const alone = find('--request', '--cgi', '--once');
+  if (values.reload && alone) {
+    throw new Problem(`--reload serves until Ctrl-C, and ${alone} does not: leave out one of them`);
+  }
+  const ofReload = find('--watch');
+  if (!values.reload && ofReload) {
+    throw new Problem(`${ofReload} belongs to --reload, which restarts when a file changes`);
+  }
+  const ofRequest = find('--data', '--data-binary', '--header', '--include');
+  if (values.request === undefined && ofRequest) {
+    throw new Problem(`${ofRequest} belongs to --request: tsgiref FILE --request /path ${ofRequest} …`);
+  }
+}
+
 function readAddress(
   { bind, host, port }: Values,
-  environment: Readonly<Record<string, string | undefined>>,
+  environment: Environment,
 ): [host: string, port: number] {
   const usualHost = environment['HOST'] || '127.0.0.1';
-  const usualPort = environment['PORT'] || '8000';
-  if (bind === undefined) return [host ?? usualHost, readPort(port ?? usualPort)];
+  const usualPort = (): number => readPort(environment['PORT'] || '8000', 'PORT');
+  if (bind === undefined) {
+    return [host ?? usualHost, port === undefined ? usualPort() : readPort(port)];
+  }
   if (host !== undefined || port !== undefined) {
     throw new Problem('--bind says both host and port; leave out --host and --port');
   }
@@ -159,21 +233,40 @@ function readAddress(
   const [, bracketed, plain, given] = /^(?:\[([^\]]*)\]|([^:]*))(?::(\d+))?$/.exec(bind) ?? [];
   const name = bracketed ?? plain;
   if (name === undefined) throw new Problem(`--bind takes HOST:PORT, not '${bind}'`);
-  return [name, readPort(given ?? usualPort)];
+  return [name, given === undefined ? usualPort() : readPort(given)];
 }
 
-function readPort(text: string): number {
+function readPort(text: string, variable?: string): number {
   if (/^[0-9]{1,5}$/.test(text) && Number(text) <= 65535) return Number(text);
-  throw new Problem(`a port is a number from 0 to 65535, not '${text}'`);
+  const where = variable === undefined ? '' : `the environment variable ${variable}: `;
+  throw new Problem(`${where}a port is a number from 0 to 65535, not '${text}'`);
 }
 
-function readRequest(text: string): { method: string; target: string } {
+/** The variables in a file of NAME=VALUE lines; none without a file. */
+export function readEnvFile(file: string | undefined): Environment {
+  if (file === undefined) return {};
+  if (typeof parseEnv !== 'function') {
+    throw new Problem(`Node ${process.versions.node} has no --env-file; use Node 20.12 or later`);
+  }
+  try {
+    return parseEnv(readFileSync(file, 'utf8'));
+  } catch {
+    throw new Problem(`there is no file ${file} to read environment variables from`);
+  }
+}
+
+function readRequest(text: string, values: Values): RequestSettings {
   const [first = '', second, ...more] = text.trim().split(/\s+/);
-  const [method, target] = second === undefined ? ['GET', first] : [first, second];
+  const data = (values.data ?? []).map((each) => ({ text: each, binary: false }));
+  data.push(...(values['data-binary'] ?? []).map((each) => ({ text: each, binary: true })));
+  // As with curl, data to send means POST.
+  const usualMethod = data.length > 0 ? 'POST' : 'GET';
+  const [method, target] = second === undefined ? [usualMethod, first] : [first, second];
   if (more.length > 0 || !(target.startsWith('/') || target === '*')) {
     throw new Problem(`--request takes 'METHOD /path' or '/path', not '${text}'`);
   }
-  return { method, target };
+  const headers = (values.header ?? []).map(readHeader);
+  return { method, target, headers, data, include: values.include ?? false };
 }
 
 function readHeader(text: string): [name: string, value: string] {

@@ -1,84 +1,93 @@
-// Why an application's file could not be loaded, in words.
+// From FILE:NAME to an application: finds the file, loads it, and picks the export.
+// Nothing else in the command loads code of the application's.
 
-import { existsSync, readdirSync } from 'node:fs';
-import { basename, dirname, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { existsSync, readdirSync, statSync } from 'node:fs';
+import { basename, dirname, extname, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
 
-import { property } from '../handlers/exception.ts';
-import { type Place, readLines, showPlace } from './place.ts';
+import { describe } from '../describe.ts';
+import { isApplication } from '../handlers/base.ts';
+import type { WSGIApplication } from '../types.ts';
+import { installHooks } from './loading/hooks.ts';
 import { Problem, nearest } from './problem.ts';
-import { findSyntaxError } from './syntax.ts';
-import { applicationTrace, isFromApplication } from './traces.ts';
-import { isTypeScript } from './typescript.ts';
 
-/** A Problem that says why importing `file`, as the user wrote it, threw `error`. */
-export function explainLoading(error: unknown, file: string): Problem {
-  // The hooks' thread hands errors over as copies.
-  if (property(error, 'name') === 'Problem') return new Problem(String(property(error, 'message')));
-  const message = String(property(error, 'message') ?? '');
-  switch (property(error, 'code')) {
-    case 'ERR_MODULE_NOT_FOUND':
-    case 'MODULE_NOT_FOUND':
-      return new Problem(explainNotFound(message, file));
-    case 'ERR_UNKNOWN_FILE_EXTENSION':
-      return new Problem(
-        `${file} is not JavaScript or TypeScript by its name: ` +
-          '.js, .mjs, .cjs, .ts, .mts and .cts are',
-      );
-    case 'ERR_UNKNOWN_BUILTIN_MODULE':
-    case 'ERR_PACKAGE_PATH_NOT_EXPORTED':
-    case 'ERR_UNSUPPORTED_DIR_IMPORT':
-      return new Problem(`${file} could not be loaded: ${firstLine(message)}`);
-  }
-  // JSON.parse and its like throw SyntaxErrors too, from a line that runs.
-  if (error instanceof SyntaxError && (placeOf(error) || !isFromApplication(error))) {
-    return new Problem(explainSyntax(error, file));
-  }
-  return new Problem(`${file} threw while it was loaded:\n${applicationTrace(error).trimEnd()}`);
+const DEFAULT_NAMES = ['default', 'app', 'application', 'fetch'];
+
+/** An application, and its name in the banner. */
+export interface Loaded {
+  app: WSGIApplication;
+  name: string;
 }
 
-// Cannot find package 'x' imported from /path/app.ts
-// Cannot find module '/path/y.ts' imported from /path/app.ts
-// Cannot find module 'x'\nRequire stack:\n- /path/app.cjs
-function explainNotFound(message: string, file: string): string {
-  const [, missing = ''] = /^Cannot find (?:package|module) '([^']*)'/.exec(message) ?? [];
-  const [, from = file] = /(?: imported from |\nRequire stack:\n- )(.+)/.exec(message) ?? [];
-  const importer = resolve(toPath(from));
-  const found = findImport(importer, missing);
-  const where = basename(importer) + (found ? `:${found.line}` : '');
-  const specifier = found?.specifier ?? missing;
-
-  if (!/^(?:[./]|file:|[A-Za-z]:[\\/])/.test(missing)) {
-    return `${where} imports '${specifier}', which is not installed; run: npm install ${missing}`;
+/**
+ * Loads the application that `target` names: FILE, FILE:NAME or FILE:FACTORY().
+ *
+ * @param onLoad - Called with the URL of each file that is loaded, then and later.
+ * @throws Problem that says what was found and what was expected.
+ */
+export async function loadApplication(
+  target: string,
+  onLoad: (url: string) => void = () => {},
+): Promise<Loaded> {
+  const { file, name, factory } = splitTarget(target);
+  checkFile(file);
+  installHooks(resolve(file), onLoad);
+  const { value, found } = pick(await load(file), file, name);
+  const made = factory ? await callFactory(value, file, found) : value;
+  const what = factory ? `the result of ${found}()` : `'${found}'`;
+  if (isApplication(made) && found !== 'fetch' && !isServerOfItsOwn(made)) {
+    return { app: made, name: target };
   }
-  const path = resolve(dirname(importer), toPath(missing));
-  const meant = fileLike(path);
-  return meant === undefined
-    ? `${where} imports '${specifier}', but there is no file ${path}`
-    : `${where} imports '${specifier}', but there is no such file; did you mean ${meant}?`;
+  const handler = fetchHandler(made, found);
+  if (handler === undefined) throw new Problem(explainWrong(made, file, what));
+  const { fromFetch } = await import('../fetch.ts');
+  return { app: fromFetch(handler), name: `${target} (a fetch handler)` };
 }
 
-// Node tells the file that imports, but not the line.
-function findImport(
-  importer: string,
-  missing: string,
-): { specifier: string; line: number } | undefined {
-  const path = toPath(missing);
-  const leadsThere = (specifier: string): boolean =>
-    specifier === missing ||
-    specifier.startsWith(`${missing}/`) ||
-    (specifier.startsWith('.') && resolve(dirname(importer), specifier) === path);
+const USUAL_FILES = ['app.ts', 'app.js', 'index.ts'];
 
-  for (const [index, text] of readLines(importer).entries()) {
-    for (const [, , specifier = ''] of text.matchAll(/(['"])([^'"]+)\1/g)) {
-      if (leadsThere(specifier)) return { specifier, line: index + 1 };
-    }
-  }
-  return undefined;
+/** Loads the application of this folder, by the usual names of files, or else the demo. */
+export async function loadDefault(demo: boolean, onLoad?: (url: string) => void): Promise<Loaded> {
+  const file = demo ? undefined : USUAL_FILES.find((each) => existsSync(each));
+  if (file !== undefined) return loadApplication(file, onLoad);
+  const { demoApp } = await import('../simple-server.ts');
+  return { app: demoApp, name: 'the demo application' };
 }
 
-/** The name of a file in the same folder that may have been meant. */
-function fileLike(path: string): string | undefined {
+interface Target {
+  file: string;
+  name?: string;
+  factory: boolean;
+}
+
+// `C:\app.ts` has a colon of its own, which no identifier follows.
+function splitTarget(target: string): Target {
+  const [, file, name, call] = /^(.+):(.*?)(\(\))?$/.exec(target) ?? [];
+  const whole = { file: target, factory: false };
+  if (file === undefined || name === undefined || existsSync(target)) return whole;
+  const factory = call !== undefined;
+  return existsSync(file) || /^[A-Za-z_$][\w$]*$/.test(name) ? { file, name, factory } : whole;
+}
+
+const KINDS = ['.js', '.mjs', '.cjs', '.ts', '.mts', '.cts'];
+
+function checkFile(file: string): void {
+  if (!existsSync(file)) {
+    const meant = fileLike(resolve(file));
+    throw new Problem(`there is no file ${file}${meant ? `; did you mean ${meant}?` : ''}`);
+  }
+  if (statSync(file).isDirectory()) {
+    throw new Problem(`${file} is a folder; name the file in it that exports the application`);
+  }
+  const kind = extname(file);
+  if (kind !== '' && !KINDS.includes(kind)) {
+    const list = `${KINDS.slice(0, -1).join(', ')} and ${KINDS.at(-1)}`;
+    throw new Problem(`${file} is not JavaScript or TypeScript by its name: ${list} are`);
+  }
+}
+
+/** The name of a file in the same folder that may have been meant by this path. */
+export function fileLike(path: string): string | undefined {
   const folder = dirname(path);
   if (!existsSync(folder)) return undefined;
   const names = readdirSync(folder);
@@ -89,41 +98,112 @@ function fileLike(path: string): string | undefined {
   return sameStem ?? nearest(basename(path), names);
 }
 
-function explainSyntax(error: SyntaxError, file: string): string {
-  const place = placeOf(error) ?? findSyntaxError(resolve(file));
-  if (place === undefined) return `${file} could not be loaded: ${firstLine(error.message)}`;
-  // The first sentence says what is wrong; a list of all that may stand there can follow.
-  const [reason = ''] = error.message.trim().split(/\.? Expected |\n/);
-  return showPlace(place, reason) + advise(error, place);
+const PATIENCE_MS = 5000;
+
+async function load(file: string): Promise<Record<string, unknown>> {
+  const slow = setTimeout(() => {
+    process.stderr.write(
+      `${file} is still loading after ${PATIENCE_MS / 1000} seconds: ` +
+        'it awaits something at its top level\n',
+    );
+  }, PATIENCE_MS);
+  // It must not be the timer that keeps the process alive.
+  slow.unref();
+  try {
+    return await Promise.race([import(pathToFileURL(resolve(file)).href), stuck(file)]);
+  } catch (error) {
+    // Only read where it is needed: every start would wait for it.
+    const { explainLoading } = await import('./loading/explain.ts');
+    throw explainLoading(error, file);
+  } finally {
+    clearTimeout(slow);
+  }
 }
 
-// What Node puts before some syntax errors is their place: `file:///path/app.ts:3`.
-function placeOf(error: SyntaxError): Place | undefined {
-  const [, where = '', line] = /^(.+):(\d+)\n/.exec(String(error.stack)) ?? [];
-  const path = toPath(where);
-  return existsSync(path) ? { path, line: Number(line) } : undefined;
+// Nothing is left that could happen, and the module is still not there.
+function stuck(file: string): Promise<never> {
+  const problem = new Problem(`${file} awaits something, at its top level, that never comes`);
+  return new Promise((_, reject) => process.once('beforeExit', () => reject(problem)));
 }
 
-function advise(error: SyntaxError, { path }: Place): string {
-  if (property(error, 'code') === 'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX') {
+function pick(
+  module: Record<string, unknown>,
+  file: string,
+  name: string | undefined,
+): { value: unknown; found: string } {
+  const exports = flatten(module);
+  const wanted = name === undefined ? DEFAULT_NAMES : [name];
+  const present = wanted.filter((each) => exports[each] !== undefined);
+  const found = present.find((each) => typeof exports[each] === 'function') ?? present[0];
+  if (found === undefined) throw new Problem(explainMissing(Object.keys(exports), file, name));
+  return { value: exports[found], found };
+}
+
+// `module.exports = { app }` arrives as a default that holds the exports.
+function flatten(module: Record<string, unknown>): Record<string, unknown> {
+  const { default: exported, 'module.exports': marker, ...named } = module;
+  const isCommonJs = marker !== undefined || isPlainObject(exported);
+  if (!isCommonJs || !isPlainObject(exported) || 'fetch' in exported) {
+    return exported === undefined ? named : { ...named, default: exported };
+  }
+  const isEmpty = Object.keys(exported).length === 0;
+  const hasKnownName = DEFAULT_NAMES.some((each) => each in exported);
+  return isEmpty || hasKnownName ? { ...exported, ...named } : { ...named, default: exported };
+}
+
+function isPlainObject(value: unknown): value is Record<string, unknown> {
+  return Object.prototype.toString.call(value) === '[object Object]';
+}
+
+async function callFactory(value: unknown, file: string, found: string): Promise<unknown> {
+  if (!isApplication(value)) {
+    throw new Problem(`${file} exports ${describe(value)} as '${found}', which cannot be called`);
+  }
+  const make = value as unknown as () => unknown;
+  return make();
+}
+
+type FetchHandler = (request: Request) => Response | Promise<Response>;
+
+// What frameworks for fetch export: an object with the method, or the function.
+function fetchHandler(value: unknown, found: string): FetchHandler | undefined {
+  if (found === 'fetch' && typeof value === 'function') return value as FetchHandler;
+  if ((typeof value !== 'object' && typeof value !== 'function') || value === null)
+    return undefined;
+  const fetch: unknown = Reflect.get(value, 'fetch');
+  return typeof fetch === 'function' ? (request) => fetch.call(value, request) : undefined;
+}
+
+// Express, Koa, Fastify and Node's own servers listen by themselves.
+function isServerOfItsOwn(value: unknown): boolean {
+  return typeof Reflect.get(Object(value), 'listen') === 'function';
+}
+
+function explainWrong(value: unknown, file: string, what: string): string {
+  if (isServerOfItsOwn(value)) {
     return (
-      '\nNode only takes types away: write it without, ' +
-      'or run: npm install --save-dev typescript'
+      `${file} exports, as ${what}, an application for Node's own interface ` +
+      '(request, response), as Express makes them; it serves itself with listen().\n' +
+      "To use an application for tsgiref in it, write: app.use('/path', toNodeListener(wsgiApp))"
     );
   }
-  if (/\bimport statement outside a module|Unexpected token 'export'/.test(error.message)) {
-    return '\nname the file .mjs, or write "type": "module" in package.json';
+  const found = typeof value === 'function' ? `the class ${value.name}` : describe(value);
+  return (
+    `${file} exports ${found} as ${what}; ` +
+    'an application is a function (environ, startResponse)'
+  );
+}
+
+function explainMissing(found: string[], file: string, name: string | undefined): string {
+  const seen = found.length === 0 ? 'nothing' : found.map((each) => `'${each}'`).join(', ');
+  if (name !== undefined) {
+    const meant = nearest(name, found);
+    const advice = meant ? `: did you mean '${meant}'?` : '';
+    return `${file} does not export '${name}'; it exports ${seen}${advice}`;
   }
-  const [, module, name] =
-    /module '(.+)' does not provide an export named '(.+)'/.exec(error.message) ?? [];
-  if (name === undefined || !isTypeScript(path)) return '';
-  return `\nif ${name} is a type, write: import type { ${name} } from '${module}'`;
-}
-
-function firstLine(text: string): string {
-  return text.split('\n')[0] ?? '';
-}
-
-function toPath(place: string): string {
-  return place.startsWith('file:') ? fileURLToPath(place) : place;
+  const other = found.length > 0 ? `, or name one: tsgiref ${file}:${found[0]}` : '';
+  return (
+    `${file} exports ${seen}; wanted is a 'default', an 'app' or an 'application':\n` +
+    `write \`export default app\`${other}`
+  );
 }

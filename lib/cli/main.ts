@@ -1,86 +1,103 @@
 #!/usr/bin/env node
-// The command: reads its arguments, loads the application, serves it.
+// The command: reads its arguments, loads the application, and serves it, or does with
+// it what the arguments ask for.
 //
 // Mirrors `python -m wsgiref.simple_server`.
 
 import { readFileSync } from 'node:fs';
 
-import { formatException } from '../handlers/exception.ts';
+import type { ErrorPageOptions } from '../error-page.ts';
 import type { WSGIApplication } from '../types.ts';
-import { type Settings, readArguments } from './arguments.ts';
-import { OWN_FOLDER } from './own-modules.ts';
-import { Problem } from './problem.ts';
-import { RELOADING, brokenApplication, isReloaded, reload, watchBeside } from './reload.ts';
-import { applicationTrace } from './traces.ts';
+import { HELP, type Settings, readArguments } from './arguments.ts';
+import { applicationTrace, explain } from './problem.ts';
 
-async function main(words: readonly string[]): Promise<void> {
+// lib/cli and dist/lib/cli lie at different depths below package.json.
+const MANIFEST = import.meta.url.endsWith('.ts') ? '../../package.json' : '../../../package.json';
+
+async function main(words: readonly string[]): Promise<number> {
   const settings = readArguments(words, process.env);
   if (settings === 'help') {
-    const { HELP } = await import('./help.ts');
     process.stdout.write(HELP);
-  } else if (settings === 'version') {
-    process.stdout.write(`tsgiref ${version()}, Node ${process.versions.node}\n`);
-  } else if (settings.reload && !isReloaded()) {
-    process.exit(await reload(words));
-  } else {
-    // The application may have timers of its own.
-    process.exit(await runApplication(settings));
+    return 0;
   }
+  if (settings === 'version') {
+    const { version } = JSON.parse(readFileSync(new URL(MANIFEST, import.meta.url), 'utf8'));
+    process.stdout.write(`tsgiref ${version}, Node ${process.versions.node}\n`);
+    return 0;
+  }
+  if (!settings.reload) return runApplication(settings, await loadRunner(settings));
+  const { isChild, reload } = await import('./reload.ts');
+  if (!isChild()) return reload(settings, words);
+  const { ReloadedRunner } = await import('./reload/child.ts');
+  return runApplication(settings, new ReloadedRunner(settings));
 }
 
-async function runApplication(settings: Settings): Promise<number> {
+/** The use that is made of the application. */
+export interface Runner {
+  /** Resolves with the exit status. */
+  run(app: WSGIApplication, name: string): Promise<number>;
+  /** Called with the URL of each file that the application loads. */
+  onLoad?(url: string): void;
+  /** Called with the reason why the application cannot be loaded, in place of throwing it. */
+  onFailure?(error: unknown): Promise<number>;
+  /** Options of the error page. */
+  pageOptions?: ErrorPageOptions;
+  /** Middleware around all other. */
+  wrap?(app: WSGIApplication): WSGIApplication;
+}
+
+async function runApplication(settings: Settings, runner: Runner): Promise<number> {
+  if (settings.envFile !== undefined) process.loadEnvFile(settings.envFile);
   // A forgotten `await` should not end the server, nor the requests beside it.
   process.on('unhandledRejection', (reason) => {
     process.stderr.write(`Unhandled rejection: ${applicationTrace(reason)}`);
   });
-  const serves = settings.request === undefined && !settings.cgi;
-  const [{ app, name }, wrap] = await Promise.all([
-    loadTarget(settings),
-    import('./stack.ts').then(({ loadStack }) => loadStack(settings)),
-    // Needed only later, but read beside the others it costs no time of its own.
-    serves && import('./serve.ts'),
-  ]);
-  // The first load of --reload: the parent wants to know only whether it works.
-  if (process.env[RELOADING] === 'check') return 0;
+  // A trace should reach down to the application through all the middleware.
+  Error.stackTraceLimit = Math.max(Error.stackTraceLimit, 50);
+  // Our own modules come first: a CommonJS application cannot require one of them
+  // while it is being imported.
+  const { loadStack } = await import('./stack.ts');
+  const stack = await loadStack(settings, runner.pageOptions);
+  const { loadApplication, loadDefault } = await import('./loading.ts');
+  try {
+    const { target, demo } = settings;
+    const load = target === undefined ? loadDefault(demo, runner.onLoad) : loadApplication(target, runner.onLoad);
+    const { app, name } = await load;
+    const wrapped = stack(app);
+    return await runner.run(runner.wrap?.(wrapped) ?? wrapped, name);
+  } catch (error) {
+    if (runner.onFailure === undefined) throw error;
+    return runner.onFailure(error);
+  }
+}
 
-  const stack = wrap(app);
-  if (settings.request !== undefined)
-    return (await import('./request.ts')).request(stack, settings);
+async function loadRunner(settings: Settings): Promise<Runner> {
+  if (settings.request !== undefined) {
+    const { request, sendConsoleToStandardError } = await import('./request.ts');
+    const wanted = settings.request;
+    sendConsoleToStandardError();
+    return { run: (app) => request(app, wanted) };
+  }
   if (settings.cgi) {
     const { CGIHandler } = await import('../handlers.ts');
-    await new CGIHandler().run(stack);
-    return 0;
+    const { sendConsoleToStandardError } = await import('./request.ts');
+    sendConsoleToStandardError();
+    return {
+      async run(app) {
+        await new CGIHandler().run(app);
+        return 0;
+      },
+    };
   }
   const { serve } = await import('./serve.ts');
-  await serve(stack, name, settings);
-  return 0;
+  return { run: (app, name) => serve(app, name, settings) };
 }
 
-async function loadTarget({ target }: Settings): Promise<{ app: WSGIApplication; name: string }> {
-  if (target === undefined) {
-    const { demoApp } = await import('../simple-server.ts');
-    return { app: demoApp, name: 'the demo application' };
-  }
-  const { loadApplication } = await import('./application.ts');
-  try {
-    return await loadApplication(target);
-  } catch (error) {
-    if (process.env[RELOADING] !== 'serve') throw error;
+main(process.argv.slice(2)).then(
+  // The application may have timers of its own.
+  (status) => process.exit(status),
+  (error: unknown) => {
     process.stderr.write(`tsgiref: ${explain(error)}`);
-    watchBeside(target);
-    return { app: brokenApplication(error), name: `what is wrong with ${target}` };
-  }
-}
-
-function version(): string {
-  return JSON.parse(readFileSync(new URL('package.json', OWN_FOLDER), 'utf8')).version;
-}
-
-function explain(error: unknown): string {
-  return error instanceof Problem ? `${error.message}\n` : formatException(error);
-}
-
-main(process.argv.slice(2)).catch((error: unknown) => {
-  process.stderr.write(`tsgiref: ${explain(error)}`);
-  process.exit(1);
-});
+    process.exit(1);
+  },
+);

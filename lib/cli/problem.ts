@@ -1,13 +1,54 @@
-// What the user can mend: shown as it is, without a trace of ours.
+// What the command prints of a failure: a mistake of the user's as a message alone,
+// an error of the application's with a trace that begins and ends in its own code.
 
-/** A mistake of the user's, in one or two lines that say how to mend it. */
+import { fileURLToPath } from 'node:url';
+
+import { formatException } from '../handlers/exception.ts';
+
+/** A mistake of the user's: its message says what is wrong and how to fix it. */
 export class Problem extends Error {
   override readonly name: string = 'Problem';
+  /** Paths at which a change may fix it, beside the files that were loaded. */
+  files: readonly string[] = [];
+  /** The line of a file that is wrong. */
+  place: { path: string; line: number } | undefined = undefined;
+}
+
+/** What to print of anything that was thrown, ending in a line break. */
+export function explain(error: unknown): string {
+  return error instanceof Problem ? `${error.message}\n` : formatException(error);
+}
+
+/** The trace of what the application threw, without calls of Node's loader and of this command. */
+export function applicationTrace(error: unknown): string {
+  const lines = formatException(error).split('\n');
+  return lines.filter((line) => !isCall(line) || !leadsToApplication(line)).join('\n');
+}
+
+/** Whether the trace of this error has a line of the application's own. */
+export function isFromApplication(error: Error): boolean {
+  const calls = String(error.stack).split('\n').filter(isCall);
+  return calls.some((line) => !isOurs(line) && !/\bnode:|<anonymous>\)?$/.test(line));
+}
+
+function isCall(line: string): boolean {
+  return /^\s+at /.test(line);
+}
+
+function leadsToApplication(line: string): boolean {
+  if (isOurs(line) || /\bat async Promise\.(all|race) /.test(line)) return true;
+  return /\bnode:internal\/(?:modules|process|main)\//.test(line);
+}
+
+const HERE = new URL('.', import.meta.url);
+
+function isOurs(line: string): boolean {
+  return line.includes(HERE.href) || line.includes(fileURLToPath(HERE));
 }
 
 /**
- * The candidate that `word` most likely stands for; undefined if none is near: more
- * than a third of its letters would have to change.
+ * The candidate that is most like `word`; undefined if more than a third of the word's
+ * letters would have to change for each of them.
  */
 export function nearest(word: string, candidates: Iterable<string>): string | undefined {
   let best: string | undefined;
@@ -22,7 +63,7 @@ export function nearest(word: string, candidates: Iterable<string>): string | un
   return best;
 }
 
-/** How many letters must be put in, taken out or changed (Levenshtein). */
+/** How many letters must be inserted, deleted or changed (Levenshtein). */
 function editDistance(one: string, other: string): number {
   let row = Array.from({ length: other.length + 1 }, (_, index) => index);
   for (let i = 1; i <= one.length; i += 1) {

@@ -1,68 +1,258 @@
-// `--reload`: the command again, in a child that Node restarts when a file changes
-// which the application is made of.
+// `--reload`: this process holds the listening socket, and a child runs the application.
+// When a file of the application changes, a new child takes the place of the old one.
+//
+// A connection is accepted here and passed to the child once its client has sent
+// something. So none is refused during a restart, and none is lost: it waits here for
+// the new child. While there is no child, because the application does not load or has
+// ended its process, a page from here says why.
 
-import { type ChildProcess, spawn } from 'node:child_process';
-import { readdirSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { type ChildProcess, fork } from 'node:child_process';
+import { type RequestListener, type Server, type ServerResponse, createServer } from 'node:http';
+import * as inspector from 'node:inspector';
+import { type AddressInfo, type Socket, createServer as createSocketServer } from 'node:net';
+import { relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
 
-import type { WSGIApplication } from '../types.ts';
-import { Problem } from './problem.ts';
+import { type Settings, readEnvFile } from './arguments.ts';
+import { CHILD, type FromChild, type Page, RELOAD_PATH, type ToChild } from './reload/messages.ts';
+import { Watcher } from './reload/watcher.ts';
+import { announce, explainBinding, readTls, stopOnSignals } from './serve.ts';
 
-/** Set in the child, so that it knows. */
-export const RELOADING = 'TSGIREF_RELOADING';
-
-/** Whether this process is the child that is restarted. */
-export function isReloaded(): boolean {
-  return process.env[RELOADING] !== undefined;
+/** Whether this process is the child. */
+export function isChild(): boolean {
+  return process.env[CHILD] !== undefined;
 }
 
-/** Loads once, to fail at once; then runs `words` in the child. Resolves with its status. */
-export async function reload(words: readonly string[]): Promise<number> {
-  const main = process.argv[1] ?? fileURLToPath(new URL('./main.js', import.meta.url));
-  const first = run([main, ...words], 'check');
-  const status = await ended(first);
-  if (status !== 0) return status;
-
-  const child = run(['--watch', '--watch-preserve-output', main, ...words], 'serve');
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.kill(signal));
-  await ended(child);
-  return 0;
+/** Serves until the user stops it; resolves with the exit status. */
+export async function reload(settings: Settings, words: readonly string[]): Promise<number> {
+  leaveInspectorToChild();
+  const supervisor = new Supervisor(settings, words);
+  await supervisor.bind();
+  return supervisor.run();
 }
 
-function run(args: readonly string[], step: 'check' | 'serve'): ChildProcess {
-  // Node's own words about each restart and its warnings are not ours to explain.
-  const env = { ...process.env, [RELOADING]: step, NODE_NO_WARNINGS: '1' };
-  return spawn(process.execPath, args, { env, stdio: 'inherit' });
+// The child gets the same options, and its inspector wants the same port. Under
+// --inspect-brk a debugger is attached by now, and closing would wait for it.
+function leaveInspectorToChild(): void {
+  const options = [...process.execArgv, process.env['NODE_OPTIONS'] ?? ''].join(' ');
+  if (inspector.url() !== undefined && !options.includes('--inspect-brk')) inspector.close();
 }
 
-function ended(child: ChildProcess): Promise<number> {
-  return new Promise((resolve) => child.once('close', (status) => resolve(status ?? 1)));
+// A child that has not ended by itself by then is stuck.
+const PATIENCE_MS = 2000;
+
+class Supervisor {
+  private readonly settings: Settings;
+  private readonly words: readonly string[];
+  private readonly env: NodeJS.ProcessEnv;
+  private readonly watcher: Watcher = new Watcher((path) => this.restart(path));
+  private readonly pages: PageServer;
+  // With so small a buffer, reading stops after the first packet: the rest is the child's.
+  private readonly server = createSocketServer({ highWaterMark: 1, allowHalfOpen: true });
+  private readonly waiting: Socket[] = [];
+  private connections = 0;
+
+  private child: ChildProcess | undefined = undefined;
+  private state: 'first start' | 'starting' | 'serving' | 'retiring' | 'broken' | 'stopping' =
+    'first start';
+  private page: Page | undefined = undefined;
+  private changed = '';
+  private finish: (status: number) => void = () => {};
+
+  constructor(settings: Settings, words: readonly string[]) {
+    this.settings = settings;
+    this.words = words;
+    this.env = withoutEnvFile(settings.envFile);
+    this.pages = new PageServer(settings);
+    for (const path of settings.watched) this.watcher.addTree(path);
+    if (settings.envFile !== undefined) this.watcher.addTree(settings.envFile);
+  }
+
+  /** Listens. Throws a Problem if that is not possible. */
+  async bind(): Promise<void> {
+    const { host, port, limits } = this.settings;
+    const { maxConnections, requestQueueSize = 511 } = limits;
+    if (maxConnections !== undefined) this.server.maxConnections = maxConnections;
+    this.server.on('connection', (socket: Socket) => this.accept(socket));
+    try {
+      await new Promise<void>((resolve, reject) => {
+        this.server.once('error', reject);
+        this.server.listen({ host, port, backlog: requestQueueSize }, resolve);
+      });
+    } catch (error) {
+      const { bindError } = await import('../simple-server/server.ts');
+      throw await explainBinding(bindError(error as Error, [host, port]), host, port);
+    }
+  }
+
+  run(): Promise<number> {
+    stopOnSignals(() => this.stop());
+    process.on('exit', () => this.child?.kill('SIGKILL'));
+    this.start();
+    return new Promise((resolve) => (this.finish = resolve));
+  }
+
+  private get port(): number {
+    return (this.server.address() as AddressInfo).port;
+  }
+
+  private start(): void {
+    this.page = undefined;
+    this.watcher.begin();
+    const file = import.meta.url.endsWith('.ts') ? './main.ts' : './main.js';
+    const main = fileURLToPath(new URL(file, import.meta.url));
+    const env = {
+      ...this.env,
+      [CHILD]: String(this.port),
+      // Node's loader says of each module that it loads it.
+      WATCH_REPORT_DEPENDENCIES: '1',
+    };
+    this.child = fork(main, this.words, { env, serialization: 'advanced' });
+    this.child.on('message', (message: FromChild) => this.receive(message));
+    this.child.on('exit', (status, signal) => this.ended(status, signal));
+  }
+
+  private receive(message: FromChild): void {
+    // Node's loader sends these two, as it does under `node --watch`.
+    if ('watch:import' in message) this.watcher.add(message['watch:import']);
+    else if ('watch:require' in message) this.watcher.add(message['watch:require']);
+    else if (message.tsgiref === 'broken') {
+      this.page = message.page;
+      this.watcher.add(message.files);
+    } else if (message.tsgiref === 'ready') this.ready(message.name);
+  }
+
+  private ready(name: string): void {
+    if (this.state === 'first start') announce(name, this.settings, this.port);
+    else if (this.state !== 'starting') return;
+    else if (!this.settings.quiet) {
+      process.stderr.write(`Reloaded ${name}: ${relative('', this.changed)} has changed\n`);
+    }
+    this.state = 'serving';
+    this.watcher.settle();
+    for (const socket of this.waiting.splice(0)) this.serve(socket);
+  }
+
+  private restart(changed: string): void {
+    this.changed = changed;
+    if (this.state === 'broken') {
+      this.state = 'starting';
+      this.pages.release();
+      this.start();
+    } else if (this.state === 'serving' || this.state === 'starting') {
+      this.state = 'retiring';
+      this.tell({ tsgiref: 'retire' });
+      const { child } = this;
+      setTimeout(() => child?.kill('SIGKILL'), PATIENCE_MS).unref();
+    }
+  }
+
+  private ended(status: number | null, signal: string | null): void {
+    this.child = undefined;
+    if (this.state === 'first start') return this.finish(status || 1);
+    if (this.state === 'stopping') return this.finish(0);
+    if (this.state === 'retiring') {
+      this.state = 'starting';
+      return this.start();
+    }
+    this.state = 'broken';
+    const reason = `The application's process has ended, with ${signal ?? `status ${status}`}.`;
+    if (this.page === undefined) process.stderr.write(`tsgiref: ${reason}\n`);
+    process.stderr.write('Save a file of the application to start it again\n');
+    const text = `${reason}\n\nSave a file of the application to start it again.\n`;
+    this.pages.show(this.page ?? { text, html: undefined });
+    this.watcher.watchBeside();
+    for (const socket of this.waiting.splice(0)) this.serve(socket);
+  }
+
+  private stop(): void {
+    this.state = 'stopping';
+    this.server.close();
+    this.pages.release();
+    for (const socket of this.waiting) socket.destroy();
+    if (this.child === undefined) this.finish(0);
+    else this.tell({ tsgiref: 'stop' });
+  }
+
+  private accept(socket: Socket): void {
+    socket.on('error', () => socket.destroy());
+    socket.once('readable', () => {
+      if (socket.readableLength === 0) socket.destroy();
+      else this.serve(socket);
+    });
+  }
+
+  private serve(socket: Socket): void {
+    if (this.state === 'broken') return this.pages.serve(socket);
+    if (this.state !== 'serving') return void this.waiting.push(socket);
+    this.connections += 1;
+    const id = this.connections;
+    this.tell({ tsgiref: 'connection', id }, socket, () => {
+      // The child has the connection now, and reads on behind the bytes that are here.
+      const bytes = (socket.read() as Uint8Array | null) ?? new Uint8Array();
+      this.tell({ tsgiref: 'bytes', id, bytes });
+    });
+  }
+
+  // A child that has just died is reported by its `exit`.
+  private tell(message: ToChild, socket?: Socket, sent: () => void = () => {}): void {
+    if (!this.child?.connected) return;
+    this.child.send(message, socket, {}, (error) => {
+      if (error === null) sent();
+    });
+  }
 }
 
-/**
- * Has Node watch the modules beside the application, too. Some lines of it do not
- * watch a module that could not be read, and would wait for ever for its next save.
- */
-export function watchBeside(target: string): void {
-  const folder = dirname(resolve(target));
-  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter(
-    (file) => /\.[mc]?[jt]s$/.test(file) && !/(^|[\\/])(node_modules|\.[^\\/]*)[\\/]/.test(file),
-  );
-  // The message by which a module's loading is reported to a process under --watch.
-  const urls = files.map((file) => pathToFileURL(join(folder, file)).href);
-  process.send?.({ 'watch:import': urls });
+// Some versions of Node read the file by themselves, as if --env-file were theirs. The
+// child is to read it anew.
+function withoutEnvFile(file: string | undefined): NodeJS.ProcessEnv {
+  const env = { ...process.env };
+  for (const [name, value] of Object.entries(readEnvFile(file))) {
+    if (env[name] === value) delete env[name];
+  }
+  return env;
 }
 
-/** What the child serves in place of an application that does not load. */
-export function brokenApplication(problem: unknown): WSGIApplication {
-  if (!(problem instanceof Problem)) throw problem;
-  const page = new TextEncoder().encode(`${problem.message}\n\nSave the file to try again.\n`);
-  return (_environ, startResponse) => {
-    startResponse('500 Internal Server Error', [
-      ['Content-Type', 'text/plain; charset=utf-8'],
-      ['Cache-Control', 'no-store'],
-    ]);
-    return [page];
-  };
+/** Answers every request with one page. */
+class PageServer {
+  private readonly server: Promise<Server>;
+  private readonly held = new Set<ServerResponse>();
+  private page: Page = { text: '', html: undefined };
+
+  constructor(settings: Settings) {
+    this.server = makePageServer(settings, (request, response) => {
+      if (request.url === RELOAD_PATH) return void this.held.add(response);
+      const { html, text } = this.page;
+      const wantsHtml = html !== undefined && /\btext\/html\b/.test(request.headers.accept ?? '');
+      response.writeHead(500, {
+        'Content-Type': `text/${wantsHtml ? 'html' : 'plain'}; charset=utf-8`,
+        'Content-Security-Policy': wantsHtml ? html.policy : "default-src 'none'",
+        'X-Content-Type-Options': 'nosniff',
+        'Cache-Control': 'no-store',
+        Connection: 'close',
+      });
+      response.end(wantsHtml ? html.text : text);
+    });
+  }
+
+  show(page: Page): void {
+    this.page = page;
+  }
+
+  serve(socket: Socket): void {
+    void this.server.then((server) => server.emit('connection', socket));
+  }
+
+  /** Ends the requests of pages that wait for the application to start. */
+  release(): void {
+    for (const response of this.held) response.writeHead(204, { Connection: 'close' }).end();
+    this.held.clear();
+  }
+}
+
+async function makePageServer(settings: Settings, listener: RequestListener): Promise<Server> {
+  const { tls } = readTls(settings);
+  if (tls === undefined) return createServer(listener);
+  const { createServer: createSecureServer } = await import('node:https');
+  return createSecureServer(tls, listener);
 }

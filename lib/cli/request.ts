@@ -1,78 +1,178 @@
-// `--request`: one request without a socket, its raw response on standard output.
+// `--request`: one request without a socket, its response on standard output. Where it
+// looks like curl, it does what curl does.
 
+import { Console } from 'node:console';
 import { readFileSync } from 'node:fs';
 
 import { SimpleHandler } from '../handlers.ts';
 import { BytesIO, ErrorOutput } from '../io.ts';
-import { percentDecode } from '../latin1.ts';
-import type { WSGIApplication } from '../types.ts';
-import type { Settings } from './arguments.ts';
+import { decodeLatin1 } from '../latin1.ts';
+import { RefusedRequest, makeEnviron } from '../request.ts';
+import type { WSGIApplication, WSGIEnvironment } from '../types.ts';
+import type { RequestSettings } from './arguments.ts';
 import { Problem } from './problem.ts';
 
-/** What the command ends with when the application answered 4xx or 5xx, as curl does. */
+// The exit status for a response of 4xx or 5xx, as curl has it.
 const FAILED = 22;
 
 /** Runs `app` once and prints its response; resolves with the exit status. */
-export async function request(app: WSGIApplication, settings: Settings): Promise<number> {
-  const data = readData(settings.data);
-  const stdin = new BytesIO(data);
+export async function request(app: WSGIApplication, settings: RequestSettings): Promise<number> {
+  const body = readData(settings);
+  const environ = environOf(settings, body);
+  const output = new Output(settings.include || process.stdout.isTTY);
   const stderr = new ErrorOutput(process.stderr);
-  const environ = makeEnviron(settings, data.length);
-  const handler = new OneRequest(stdin, process.stdout, stderr, environ, false, false);
+  const handler = new OneRequest(new BytesIO(body), output, stderr, environ, false, false);
   await handler.run(app);
-  return handler.code >= 400 ? FAILED : 0;
+  if (output.code < 400 && !handler.failed) return 0;
+  // Without the head, nothing else would say why the command failed.
+  if (handler.failed) process.stderr.write('tsgiref: the response was cut short by an error\n');
+  else if (!output.showsHead) process.stderr.write(`tsgiref: the response is ${output.status}\n`);
+  return FAILED;
+}
+
+/** Sends what the application prints for its author to standard error. */
+export function sendConsoleToStandardError(): void {
+  // Standard output holds the response, and nothing else may get into it.
+  Object.assign(console, new Console(process.stderr));
 }
 
 class OneRequest extends SimpleHandler {
   override httpVersion: string = '1.1';
-  /** The status that was sent; 500 if none was. */
-  code: number = 500;
-
-  override sendPreamble(): void | Promise<void> {
-    this.code = Number(this.status?.slice(0, 3));
-    return super.sendPreamble();
-  }
+  failed: boolean = false;
 
   // An application that fails after its head has not answered.
   override _abort(): void {
-    this.code = 500;
+    this.failed = true;
   }
 }
 
-function makeEnviron(settings: Settings, length: number): Record<string, string> {
-  const { method, target } = settings.request ?? { method: 'GET', target: '/' };
-  const [path = '', query = ''] = target.split(/\?(.*)/s);
-  const environ: Record<string, string> = {
-    REQUEST_METHOD: method,
-    SCRIPT_NAME: '',
-    PATH_INFO: percentDecode(path),
-    QUERY_STRING: query,
-    REQUEST_URI: target,
-    CONTENT_LENGTH: settings.data === undefined ? '' : String(length),
-    SERVER_NAME: 'localhost',
-    SERVER_PORT: '80',
-    SERVER_PROTOCOL: 'HTTP/1.1',
-    REMOTE_ADDR: '127.0.0.1',
-    HTTP_HOST: 'localhost',
-  };
-  // What curl says of the data it is given, too.
-  if (settings.data !== undefined) environ['CONTENT_TYPE'] = 'application/x-www-form-urlencoded';
-  for (const [name, value] of settings.headers) {
-    const key = name.toUpperCase().replaceAll('-', '_');
-    const known = key === 'CONTENT_TYPE' || key === 'CONTENT_LENGTH';
-    environ[known ? key : `HTTP_${key}`] = value;
+/** Standard output as the destination of one response. */
+class Output {
+  readonly showsHead: boolean;
+  private head = '';
+  private inHead = true;
+  private isBinary: boolean | undefined = undefined;
+  private isReported = false;
+
+  constructor(showsHead: boolean) {
+    this.showsHead = showsHead;
   }
-  return environ;
+
+  get status(): string {
+    return /^\S+ (.*)/.exec(this.head)?.[1]?.trimEnd() ?? '500 Internal Server Error';
+  }
+
+  get code(): number {
+    return Number(this.status.slice(0, 3));
+  }
+
+  async write(data: Uint8Array): Promise<void> {
+    if (!this.inHead) return this.writeBody(data);
+    // The head may come in several pieces; an empty line ends it.
+    const before = this.head.length;
+    this.head += decodeLatin1(data);
+    const end = this.head.indexOf('\r\n\r\n') + 4;
+    if (end < 4) return undefined;
+    this.inHead = false;
+    const body = data.subarray(end - before);
+    this.head = this.head.slice(0, end);
+    if (this.showsHead) await print(Buffer.from(this.head, 'latin1'));
+    return body.length > 0 ? this.writeBody(body) : undefined;
+  }
+
+  private async writeBody(data: Uint8Array): Promise<void> {
+    this.isBinary ??= process.stdout.isTTY && !isText(data);
+    if (!this.isBinary) return print(data);
+    if (!this.isReported) {
+      const type = /^content-type: *(.*?)\r$/im.exec(this.head)?.[1] ?? 'binary';
+      process.stderr.write(`The body is ${type} and not text: send it to a file with > FILE\n`);
+    }
+    this.isReported = true;
+  }
 }
 
-// TEXT, @FILE, or - for standard input.
-function readData(data: string | undefined): Uint8Array {
-  if (data === undefined) return new Uint8Array(0);
-  if (data === '-') return readFileSync(0);
-  if (!data.startsWith('@')) return new TextEncoder().encode(data);
+// As curl decides: by the first piece, which may end inside of a character.
+function isText(data: Uint8Array): boolean {
   try {
-    return readFileSync(data.slice(1));
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(data, { stream: true });
+    return !text.includes('\0');
   } catch {
-    throw new Problem(`there is no file ${data.slice(1)} to take the data from`);
+    return false;
+  }
+}
+
+function print(data: Uint8Array): Promise<void> {
+  return new Promise((resolve, reject) => {
+    process.stdout.once('error', reject);
+    process.stdout.write(data, (error) => {
+      process.stdout.off('error', reject);
+      if (error) reject(error);
+      else resolve();
+    });
+  });
+}
+
+const BASE = {
+  SERVER_NAME: 'localhost',
+  SERVER_PORT: '80',
+  GATEWAY_INTERFACE: 'CGI/1.1',
+  SCRIPT_NAME: '',
+  REMOTE_HOST: '',
+  CONTENT_LENGTH: '',
+};
+
+/** The environ of a server at localhost that was sent this request by curl. */
+function environOf(
+  { method, target, headers }: RequestSettings,
+  body: Uint8Array | undefined,
+): WSGIEnvironment {
+  const rawHeaders = headers.flatMap(([name, value]) => [name, asLatin1(value)]);
+  const add = (name: string, value: string): void => {
+    const wanted = name.toLowerCase();
+    if (!headers.some(([each]) => each.toLowerCase() === wanted)) rawHeaders.push(name, value);
+  };
+  add('Host', 'localhost');
+  if (body !== undefined) {
+    add('Content-Length', String(body.length));
+    add('Content-Type', 'application/x-www-form-urlencoded');
+  }
+  const head = { method, url: encode(target), httpVersion: '1.1', rawHeaders };
+  const client = { remoteAddress: '127.0.0.1', secure: false };
+  try {
+    return makeEnviron(head, BASE, client, `tsgiref Node.js/${process.versions.node}`);
+  } catch (error) {
+    if (!(error instanceof RefusedRequest)) throw error;
+    throw new Problem(`a server answers ${error.status}: ${error.message}`);
+  }
+}
+
+// Bytes of UTF-8 as Latin-1 characters, as they arrive at a server.
+function asLatin1(text: string): string {
+  return decodeLatin1(new TextEncoder().encode(text));
+}
+
+// A target as a browser sends it: UTF-8, percent-encoded where it is not ASCII.
+function encode(target: string): string {
+  return target.replace(/[^\x21-\x7e]+/gu, encodeURIComponent);
+}
+
+/** The body: all parts, joined as fields of a form; undefined if there are none. */
+function readData({ data }: RequestSettings): Uint8Array | undefined {
+  if (data.length === 0) return undefined;
+  const parts = data.map(({ text, binary }) => {
+    if (!text.startsWith('@')) return Buffer.from(text);
+    const content = readContent(text.slice(1));
+    // curl leaves out the line breaks of a file, except with --data-binary.
+    return binary ? content : content.filter((byte) => ![0, 10, 13].includes(byte));
+  });
+  return Buffer.concat(parts.flatMap((part, index) => (index > 0 ? [Buffer.from('&'), part] : [part])));
+}
+
+// FILE, or - for standard input.
+function readContent(file: string): Uint8Array {
+  try {
+    return readFileSync(file === '-' ? 0 : file);
+  } catch {
+    throw new Problem(`there is no file ${file} to take the data from`);
   }
 }

@@ -1,23 +1,38 @@
-// Runs the server until it is told to stop.
+// Serves an application until the user stops it.
 
+import { spawn } from 'node:child_process';
+import { X509Certificate, createPrivateKey } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { networkInterfaces } from 'node:os';
+import { createSecureContext } from 'node:tls';
 
-import { WSGIRequestHandler, type WSGIServer, makeServer } from '../simple-server.ts';
+import { WSGIRequestHandler, makeServer } from '../simple-server.ts';
 import type { WSGIApplication } from '../types.ts';
 import { type Settings, isLoopback } from './arguments.ts';
 import { Problem } from './problem.ts';
-import { isReloaded } from './reload.ts';
 
-/** Serves `app`, called `name` in the banner; resolves when it was stopped. */
-export async function serve(app: WSGIApplication, name: string, settings: Settings): Promise<void> {
-  const { host, port, tls } = settings;
-  const options = {
+// The exit status of `--once` for a response of 4xx or 5xx, as curl has it.
+const FAILED = 22;
+
+/**
+ * Serves `app`, called `name` in the banner.
+ *
+ * @returns The exit status, once the server was stopped.
+ * @throws Problem if the server cannot bind its address.
+ */
+export async function serve(
+  app: WSGIApplication,
+  name: string,
+  settings: Settings,
+): Promise<number> {
+  const { host, port } = settings;
+  let status = '';
+  const server = makeServer(host, port, app, {
     ...settings.limits,
-    ...(settings.quiet && { handlerClass: QuietRequestHandler }),
-    ...(tls && { serverClass: (await import('./secure-server.ts')).secureServerClass(tls) }),
-  };
-  const server = makeServer(host, port, app, options);
+    ...readTls(settings),
+    handlerClass: handlerClass(settings, (code) => (status = code)),
+  });
   const one = settings.once ? server.handleRequest() : undefined;
   // It rejects as `ready` does, which is where binding is explained.
   one?.catch(() => {});
@@ -26,25 +41,73 @@ export async function serve(app: WSGIApplication, name: string, settings: Settin
   } catch (error) {
     throw await explainBinding(error, host, port);
   }
-  stopOnSignals(server);
-  const url = urlOf(host, server.serverPort, tls !== undefined);
-  if (!settings.quiet) process.stderr.write(banner(name, url, settings, server.serverPort));
-  if (settings.open) await (await import('./open.ts')).openBrowser(url);
-  if (one === undefined) await server.serveForever();
-  else await one.then(() => server.shutdown());
+  stopOnSignals(() => void server.shutdown());
+  announce(name, settings, server.serverPort);
+  if (one === undefined) {
+    await server.serveForever();
+    return 0;
+  }
+  await one;
+  await server.shutdown();
+  return Number(status) < 400 ? 0 : FAILED;
 }
 
-class QuietRequestHandler extends WSGIRequestHandler {
-  override logRequest(): void {}
+/** A request handler that logs as these settings want it. */
+export function handlerClass(
+  { quiet }: Settings,
+  onLog: (code: string) => void = () => {},
+): typeof WSGIRequestHandler {
+  return class extends WSGIRequestHandler {
+    override logRequest(code: string, size: number): void {
+      onLog(this.response.writableEnded ? code : '500');
+      if (!quiet) super.logRequest(code, size);
+    }
+  };
 }
 
-function banner(name: string, url: string, { host }: Settings, port: number): string {
+/** The certificate and key of `--tls-cert` and `--tls-key`, as options of a server. */
+export function readTls({ tls }: Settings): { tls?: { cert: Buffer; key: Buffer } } {
+  if (tls === undefined) return {};
+  const read = (file: string): Buffer => {
+    try {
+      return readFileSync(file);
+    } catch {
+      throw new Problem(`there is no file ${file}; --tls-cert and --tls-key take PEM files`);
+    }
+  };
+  const [cert, key] = [read(tls.cert), read(tls.key)];
+  try {
+    createSecureContext({ cert, key });
+    // OpenSSL accepts a key of another kind, and then no client can connect.
+    const certificate = new X509Certificate(cert);
+    if (certificate.checkPrivateKey(createPrivateKey(key))) return { tls: { cert, key } };
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new Problem(
+      `${tls.cert} and ${tls.key} are not a certificate and its key in PEM: ${reason}`,
+    );
+  }
+  throw new Problem(`the key in ${tls.key} does not belong to the certificate in ${tls.cert}`);
+}
+
+/** Prints the banner, and opens the browser, as far as these settings want it. */
+export function announce(name: string, settings: Settings, port: number): void {
+  const url = urlOf(settings.host, port, settings.tls !== undefined);
+  if (!settings.quiet) process.stderr.write(banner(name, url, settings, port));
+  if (settings.open) openBrowser(url);
+}
+
+function banner(name: string, url: string, settings: Settings, port: number): string {
+  const { host, errorPage, validate, tls } = settings;
   const line = `Serving ${name} on ${url} (Ctrl-C stops)\n`;
   if (isLoopback(host)) return line;
-  const addresses = isEveryInterface(host) ? reachable().map((each) => urlOf(each, port)) : [];
-  const list = addresses.map((each) => `  ${each}\n`).join('');
+  const secure = tls !== undefined;
+  const addresses = isEveryInterface(host) ? reachable() : [];
+  const list = addresses.map((each) => `  ${urlOf(each, port, secure)}\n`).join('');
   const warning = 'Anyone who can reach this machine can use it; it is made for development.\n';
-  return line + list + warning;
+  // The page shows source, so it is off where others can see it.
+  const hint = 'The page that explains errors is off; --debug shows it to everyone.\n';
+  return line + list + warning + (errorPage || !validate ? '' : hint);
 }
 
 function isEveryInterface(host: string): boolean {
@@ -62,24 +125,28 @@ const ONE_PRESS_MS = 100;
 
 const NUMBERS = { SIGINT: 2, SIGTERM: 15 } as const;
 
-function stopOnSignals(server: WSGIServer): void {
+/**
+ * Calls `stop` at the first Ctrl-C or SIGTERM, and says so if that takes long; the next
+ * one ends the process.
+ */
+export function stopOnSignals(stop: () => void): void {
   let state: 'serving' | 'asked' | 'waiting' = 'serving';
-  const stop = (signal: keyof typeof NUMBERS): void => {
+  const onSignal = (signal: keyof typeof NUMBERS): void => {
     if (state === 'waiting') process.exit(128 + NUMBERS[signal]);
     if (state === 'asked') return;
     state = 'asked';
-    // Whoever saves a file wants to see it, and not the end of what was there before.
-    void (isReloaded() ? server.serverClose() : server.shutdown());
+    stop();
     setTimeout(() => {
       state = 'waiting';
       process.stderr.write('Waiting for requests to finish (Ctrl-C again stops at once)\n');
     }, ONE_PRESS_MS);
   };
-  process.on('SIGINT', stop);
-  process.on('SIGTERM', stop);
+  process.on('SIGINT', onSignal);
+  process.on('SIGTERM', onSignal);
 }
 
-async function explainBinding(error: unknown, host: string, port: number): Promise<Problem> {
+/** The Problem to report in place of an error from binding this address. */
+export async function explainBinding(error: unknown, host: string, port: number): Promise<Problem> {
   const message = error instanceof Error ? error.message : String(error);
   if (Reflect.get(Object(error), 'code') !== 'EADDRINUSE') return new Problem(message);
   const next = await nextFreePort(host, port);
@@ -106,4 +173,20 @@ function isFree(host: string, port: number): Promise<boolean> {
 function urlOf(host: string, port: number, secure = false): string {
   const name = host.includes(':') ? `[${host}]` : host || '0.0.0.0';
   return `${secure ? 'https' : 'http'}://${name}:${port}/`;
+}
+
+function openBrowser(url: string): void {
+  const [program, ...args] = opener(url);
+  const child = spawn(program, args, { stdio: 'ignore', detached: true });
+  child.once('error', () => {
+    process.stderr.write(`No browser could be opened; the page is at ${url}\n`);
+  });
+  child.unref();
+}
+
+function opener(url: string): [program: string, ...args: string[]] {
+  if (process.env['BROWSER']) return [process.env['BROWSER'], url];
+  if (process.platform === 'darwin') return ['open', url];
+  if (process.platform === 'win32') return ['cmd', '/c', 'start', '', url];
+  return ['xdg-open', url];
 }

@@ -1,45 +1,75 @@
-// What the command puts around an application, from the inside out.
+// The middleware that the command puts around an application, from the inside out:
+// trace, validator, error page, check of the Host.
 
+import type { ErrorPageOptions } from '../error-page.ts';
 import type { WSGIApplication } from '../types.ts';
 import { type Settings, isLoopback } from './arguments.ts';
 
 type Middleware = (app: WSGIApplication) => WSGIApplication;
 
 /**
- * Loads what stands around an application under these settings. Only what is wanted
- * is read, and all of it at once: the first answer waits for it.
+ * Loads the middleware for these settings, and returns the function that puts it
+ * around an application. Only what is wanted is read, and all of it at once: the
+ * first answer waits for it.
  */
-export async function loadStack(settings: Settings): Promise<Middleware> {
+export async function loadStack(
+  settings: Settings,
+  pageOptions: ErrorPageOptions = {},
+): Promise<Middleware> {
   const parts = await Promise.all([
-    settings.trace && loadTrace(),
+    settings.trace && import('../trace.ts').then(({ trace }): Middleware => (app) => trace(app)),
     settings.validate && loadValidator(),
-    settings.errorPage && loadErrorPage(),
-    wantsHostCheck(settings) && loadHostCheck(settings.allowedHosts),
+    settings.errorPage && loadErrorPage(pageOptions),
+    wantsHostCheck(settings) &&
+      ((app: WSGIApplication) => checkHost(app, new Set(settings.allowedHosts))),
   ]);
   return (app) => parts.reduce<WSGIApplication>((inner, part) => (part ? part(inner) : inner), app);
 }
 
-// Only a browser can be led here under another name, and only to a server.
+async function loadErrorPage(options: ErrorPageOptions): Promise<Middleware> {
+  const { errorPage } = await import('../error-page.ts');
+  return (app) => errorPage(app, options);
+}
+
+// A warning is worth reading once, not with every request.
+async function loadValidator(): Promise<Middleware> {
+  const { validator } = await import('../validate.ts');
+  const printed = new Set<string>();
+  return (app) =>
+    validator(app, {
+      onWarning({ code, message }): void {
+        const [place = ''] = /\S+:\d+(?::\d+)?\)?$/m.exec(message) ?? [];
+        const key = `${code} ${place}`;
+        if (printed.has(key)) return;
+        printed.add(key);
+        process.stderr.write(`Warning [${code}]: ${message}\n`);
+      },
+    });
+}
+
+// Only a browser can be led here by another name, and only to a server.
 function wantsHostCheck({ host, request, cgi }: Settings): boolean {
   return isLoopback(host) && request === undefined && !cgi;
 }
 
-async function loadTrace(): Promise<Middleware> {
-  const { trace } = await import('../trace.ts');
-  return (app) => trace(app);
+// Against DNS rebinding: a page from elsewhere can point a name of its own at this
+// machine, and then read what a server on the loopback answers. Such a request carries
+// that name as its Host.
+function checkHost(app: WSGIApplication, allowed: ReadonlySet<string>): WSGIApplication {
+  return (environ, startResponse) => {
+    const host = environ['HTTP_HOST'] ?? '';
+    const name = host.replace(/:\d*$/, '').toLowerCase();
+    if (name === '' || isLocal(name) || allowed.has(name)) return app(environ, startResponse);
+    startResponse('403 Forbidden', [['Content-Type', 'text/plain; charset=utf-8']]);
+    const text =
+      "This server answers to this machine's own names alone, " +
+      `and not to ${JSON.stringify(name)}.\n` +
+      `If the name is yours, start it with: --allow-host ${name}\n`;
+    return [new TextEncoder().encode(text)];
+  };
 }
 
-async function loadValidator(): Promise<Middleware> {
-  const { validateOnce } = await import('./warnings.ts');
-  return validateOnce;
-}
-
-async function loadErrorPage(): Promise<Middleware> {
-  const { errorPage } = await import('../error-page.ts');
-  return errorPage;
-}
-
-async function loadHostCheck(allowed: readonly string[]): Promise<Middleware> {
-  const { hostCheck } = await import('./host-check.ts');
-  return (app) => hostCheck(app, allowed);
+function isLocal(name: string): boolean {
+  if (name === 'localhost' || name.endsWith('.localhost')) return true;
+  return /^\d+(\.\d+){3}$/.test(name) || /^\[[0-9a-f:.]+\]$/.test(name);
 }

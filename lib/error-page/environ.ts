@@ -1,7 +1,7 @@
 // The part of environ that may be shown, with its secrets masked.
 
 import { describe } from '../describe.ts';
-import { MASK, isSecret, maskText, maskValue } from '../secrets.ts';
+import { MASK, isSecret, maskParameter, maskText, maskValue } from '../secrets.ts';
 import type { WSGIEnvironment } from '../types.ts';
 import { decodePath } from '../util.ts';
 
@@ -11,9 +11,13 @@ export type Entry = [key: string, value: string];
 export interface EnvironReport {
   /** The request's method, path and query. */
   line: string;
-  /** What the client sent. */
+  /** The parameters of the query, decoded. */
+  query: Entry[];
+  /** The request in environ, without its headers. */
   request: Entry[];
-  /** What the server and other middleware added. */
+  /** The headers of the request in environ. */
+  headers: Entry[];
+  /** Keys that the server and other middleware added. */
   server: Entry[];
 }
 
@@ -23,7 +27,7 @@ const LONGEST = 500;
 // passwords. Only what the interface names is shown. (RFC 3875 §4.1; PEP 3333,
 // "environ Variables")
 const OF_REQUEST = new RegExp(
-  '^(HTTP_.*|REQUEST_(METHOD|URI)|SCRIPT_NAME|PATH_INFO|QUERY_STRING|CONTENT_(TYPE|LENGTH))$',
+  '^(REQUEST_(METHOD|URI)|SCRIPT_NAME|PATH_INFO|QUERY_STRING|CONTENT_(TYPE|LENGTH))$',
 );
 const OF_SERVER = new RegExp(
   '^(.*\\..*|SERVER_(NAME|PORT|PROTOCOL|SOFTWARE)|REMOTE_(ADDR|HOST|PORT|USER|IDENT)' +
@@ -32,9 +36,16 @@ const OF_SERVER = new RegExp(
 
 /** The entries that may be shown, in alphabetical order. Never throws. */
 export function readEnviron(environ: WSGIEnvironment): EnvironReport {
-  const report: EnvironReport = { line: requestLine(environ), request: [], server: [] };
+  const report: EnvironReport = {
+    line: requestLine(environ),
+    query: readQuery(environ),
+    request: [],
+    headers: [],
+    server: [],
+  };
   for (const key of Object.keys(environ).sort()) {
-    if (OF_REQUEST.test(key)) report.request.push([key, show(environ, key)]);
+    if (key.startsWith('HTTP_')) report.headers.push([key, show(environ, key)]);
+    else if (OF_REQUEST.test(key)) report.request.push([key, show(environ, key)]);
     else if (OF_SERVER.test(key) && !isOfProcess(environ, key)) {
       report.server.push([key, show(environ, key)]);
     }
@@ -48,6 +59,14 @@ function requestLine(environ: WSGIEnvironment): string {
   const query = typeof QUERY_STRING === 'string' && QUERY_STRING ? `?${QUERY_STRING}` : '';
   const method = typeof REQUEST_METHOD === 'string' ? REQUEST_METHOD : 'request';
   return shorten(`${method} ${decodePath(path.join('')) || '/'}${maskText(query)}`);
+}
+
+const MOST_PARAMETERS = 50;
+
+function readQuery({ QUERY_STRING }: WSGIEnvironment): Entry[] {
+  if (typeof QUERY_STRING !== 'string') return [];
+  const parameters = [...new URLSearchParams(QUERY_STRING)].slice(0, MOST_PARAMETERS);
+  return parameters.map(([name, value]) => [shorten(name), shorten(maskParameter(name, value))]);
 }
 
 // A name with a dot is the interface's, unless the process brought it along.

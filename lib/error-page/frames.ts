@@ -5,13 +5,18 @@
 // files it names only those that hold source.
 
 import { readFileSync, statSync } from 'node:fs';
+import { isAbsolute, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** One call on the stack. */
 export interface Frame {
   call: string;
   file: string;
+  /** The path to show: relative to the folder of the application, if it is in there. */
+  path: string;
   line: number;
+  /** Counted from 1; 0 if it is not known. */
+  column: number;
   /** Of the application itself, of a library or Node, or shown before. */
   kind: 'own' | 'library' | 'repeated';
   /** The lines around it, if they are the application's own and can be read. */
@@ -37,7 +42,7 @@ export function readFrames(stack: string, message: string): Frame[] {
   for (const line of trace.split('\n').slice(0, 2 * MOST_FRAMES)) {
     const frame = line.length < 4096 ? readFrame(line) : undefined;
     if (frame === undefined || frames.length === MOST_FRAMES) continue;
-    // Without the message there is no telling what the trace is and what it was.
+    // Without the message, a part of it could pass for the trace.
     if (start !== -1 && frame.kind === 'own') frame.source = readSource(frame.file, frame.line);
     frames.push(frame);
   }
@@ -45,17 +50,34 @@ export function readFrames(stack: string, message: string): Frame[] {
 }
 
 //     at call (file:///folder/app.ts:9:5)      at async call (C:\folder\app.ts:9:5)
-const NAMED = /^\s+at (.*) \(((?:file:|node:|[a-z]:[\\/]|\/).*):(\d+):\d+\)$/i;
+const NAMED = /^\s+at (.*) \(((?:file:|node:|[a-z]:[\\/]|\/).*):(\d+):(\d+)\)$/i;
 
 //     at /folder/app.ts:9:5                    at async file:///folder/app.ts:9:5
-const PLAIN = /^\s+at (?:async )?((?:file:|node:|[a-z]:[\\/]|\/).*):(\d+):\d+$/i;
+const PLAIN = /^\s+at (?:async )?((?:file:|node:|[a-z]:[\\/]|\/).*):(\d+):(\d+)$/i;
 
 function readFrame(line: string): Frame | undefined {
   const named = NAMED.exec(line);
-  const [call = '', place, number] = named?.slice(1) ?? ['', ...(PLAIN.exec(line)?.slice(1) ?? [])];
+  const found = named?.slice(1) ?? ['', ...(PLAIN.exec(line)?.slice(1) ?? [])];
+  const [call = '', place, number, column] = found;
   if (place === undefined) return undefined;
-  const file = toPath(place);
-  return { call, file, line: Number(number), kind: isOwn(file) ? 'own' : 'library', source: [] };
+  return makeFrame(call, toPath(place), Number(number), Number(column));
+}
+
+/** A frame for a place that is known without a trace, with its source. */
+export function frameAt(file: string, line: number): Frame {
+  return { ...makeFrame('', file, line, 0), kind: 'own', source: readSource(file, line) };
+}
+
+function makeFrame(call: string, file: string, line: number, column: number): Frame {
+  const kind = isOwn(file) ? 'own' : 'library';
+  return { call, file, path: shorten(file), line, column, kind, source: [] };
+}
+
+// The command is started in the folder of the application.
+function shorten(file: string): string {
+  if (!isAbsolute(file)) return file;
+  const path = relative(process.cwd(), file);
+  return isAbsolute(path) || path.startsWith(`..${sep}`) ? file : path;
 }
 
 // The folders of this package's own code: with source maps, built code is reported

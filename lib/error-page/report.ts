@@ -1,19 +1,26 @@
-// What there is to say of an error: its causes, the calls that led to it with
-// their source, and the request. Nothing here knows how it will be shown.
+// A report of an error: its causes, the calls that led to it with their source, and the
+// request. Nothing here knows how it will be shown.
 
 import { describe } from '../describe.ts';
 import { property } from '../handlers/exception.ts';
+import { MASK, isSecret, maskText } from '../secrets.ts';
 import type { WSGIEnvironment } from '../types.ts';
-import { type EnvironReport, readEnviron } from './environ.ts';
-import { type Frame, readFrames } from './frames.ts';
+import { type Entry, type EnvironReport, readEnviron } from './environ.ts';
+import { type Frame, frameAt, readFrames } from './frames.ts';
 
-/** An error, and how it belongs to the one before it. */
+/** An error, and its relation to the one before it. */
 export interface ErrorReport {
+  /** Its relation to the error that was thrown: empty for that one itself. */
   relation: string;
   name: string;
   message: string;
+  /** Whether it is the end of a chain of causes. */
+  isRootCause: boolean;
+  /** The innermost first. */
   frames: Frame[];
-  /** What a validator's error says of the rule that was broken. */
+  /** Properties that the author has given to the error, such as `code`, with secrets masked. */
+  properties: Entry[];
+  /** The rule that was broken, if it is an error of the validator. */
   rule: Rule | undefined;
 }
 
@@ -28,18 +35,33 @@ export interface Rule {
 
 export interface Report {
   errors: ErrorReport[];
-  environ: EnvironReport;
+  /** Of the request; undefined for an error outside of any. */
+  environ: EnvironReport | undefined;
+}
+
+/** A line of a file in which there is an error without a trace. */
+export interface Place {
+  path: string;
+  line: number;
 }
 
 const MOST_ERRORS = 10;
+const MOST_PROPERTIES = 20;
 const LONGEST_MESSAGE = 2000;
 
-/** Everything to be shown of `error`, thrown while this request was served. */
-export function makeReport(error: unknown, environ: WSGIEnvironment): Report {
+/**
+ * Everything to be shown of `error`.
+ *
+ * @param environ - Of the request that was being served.
+ * @param place - The place of an error that has no trace of its own.
+ */
+export function makeReport(error: unknown, environ?: WSGIEnvironment, place?: Place): Report {
   const errors: ErrorReport[] = [];
   collect(error, '', errors, new Set());
+  markRootCause(errors);
   foldRepeated(errors);
-  return { errors, environ: readEnviron(environ) };
+  if (place !== undefined && errors[0]) errors[0].frames = [frameAt(place.path, place.line)];
+  return { errors, environ: environ && readEnviron(environ) };
 }
 
 // A chain of causes may run in a circle, and branches where one error holds several.
@@ -58,17 +80,48 @@ function collect(error: unknown, relation: string, into: ErrorReport[], seen: Se
   if (cause !== undefined) collect(cause, 'caused by', into, seen);
 }
 
+// Only a chain without branches has one end.
+function markRootCause([, ...causes]: ErrorReport[]): void {
+  const last = causes.at(-1);
+  if (last && causes.every(({ relation }) => relation === 'caused by')) last.isRootCause = true;
+}
+
 function describeError(error: unknown, relation: string): ErrorReport {
   const stack = text(property(error, 'stack')) ?? '';
   const message = text(property(error, 'message'));
   const rule = readRule(error, message ?? '');
   return {
     relation,
-    name: shorten(text(property(error, 'name')) ?? 'Thrown, though it is no Error'),
+    name: shorten(text(property(error, 'name')) ?? 'The thrown value is not an Error'),
     message: shorten(withoutRule(message ?? describe(error), rule)),
+    isRootCause: false,
     frames: readFrames(stack, message ?? ''),
+    properties: rule === undefined ? readProperties(error) : [],
     rule,
   };
+}
+
+// The page shows these in other ways.
+const SHOWN = new Set(['name', 'message', 'stack', 'cause', 'errors']);
+
+function readProperties(error: unknown): Entry[] {
+  if (!(error instanceof Error)) return [];
+  const names = Object.keys(error).filter((name) => !SHOWN.has(name));
+  return names.slice(0, MOST_PROPERTIES).map((name) => {
+    if (isSecret(name)) return [name, MASK];
+    return [name, shorten(maskText(showProperty(property(error, name))))];
+  });
+}
+
+function showProperty(value: unknown): string {
+  if (typeof value === 'string') return value;
+  if (typeof value !== 'object' || value === null) return String(value);
+  try {
+    const hide = (key: string, part: unknown): unknown => (isSecret(key) ? MASK : part);
+    return JSON.stringify(value, hide) ?? describe(value);
+  } catch {
+    return describe(value);
+  }
 }
 
 // By its looks, not by its class: there may be two copies of the validator.
@@ -84,12 +137,14 @@ function readRule(error: unknown, message: string): Rule | undefined {
   };
 }
 
-// The rule and its hint stand in the message, too; they are shown apart from it.
+// The message repeats the rule, the hint and the place of the call, which the page
+// shows apart from it.
 function withoutRule(message: string, rule: Rule | undefined): string {
   if (rule === undefined) return message;
   const { code, hint } = rule;
-  const lines = message.split('\n');
-  return lines.filter((line) => !line.startsWith(`${code}: `) && line !== hint).join('\n');
+  const isRepeated = (line: string): boolean =>
+    line.startsWith(`${code}: `) || line === hint || /^The call is at /.test(line);
+  return message.split('\n').filter((line) => !isRepeated(line)).join('\n');
 }
 
 // An error and its cause share the end of their traces, and a recursion repeats

@@ -1,23 +1,32 @@
-// The report for a terminal: the same as the page, without its looks.
+// The report for a terminal. A terminal shows the end of a text, so the error comes last.
 
+import { escapeControls } from '../secrets.ts';
 import type { Entry } from './environ.ts';
 import type { Frame } from './frames.ts';
 import type { ErrorReport, Report, Rule } from './report.ts';
 
-/** The report as plain text. */
+/** The report as plain text, without characters that a terminal would act on. */
 export function renderText({ errors, environ }: Report): string {
-  return `${environ.line}
-
-${errors.map(renderError).join('\n')}
-environ, of the request
-${renderEntries(environ.request)}
-environ, of the server
-${renderEntries(environ.server)}`;
+  const parts = errors.map(renderError);
+  if (environ !== undefined) {
+    const { server, headers, request, query } = environ;
+    parts.unshift(
+      renderEntries('environ, from the server', server),
+      renderEntries('environ, headers of the request', headers),
+      renderEntries('environ, of the request', request),
+      renderEntries('query', query),
+      `${environ.line}\n`,
+    );
+  }
+  return escapeControls(parts.filter((part) => part !== '').join('\n'));
 }
 
-function renderError({ relation, name, message, frames, rule }: ErrorReport): string {
-  const head = `${relation === '' ? '' : `${relation}:\n`}${name}: ${message}\n`;
-  return head + (rule === undefined ? '' : renderRule(rule)) + renderFrames(frames);
+function renderError(error: ErrorReport): string {
+  const { relation, name, message, frames, properties, rule, isRootCause } = error;
+  const root = isRootCause ? ', the root cause' : '';
+  const head = `${relation === '' ? '' : `${relation}${root}:\n`}${name}: ${message}\n`;
+  const details = properties.map(([key, value]) => `  ${key}: ${value}\n`).join('');
+  return head + details + (rule === undefined ? '' : renderRule(rule)) + renderFrames(frames);
 }
 
 function renderRule({ code, party, law, hint }: Rule): string {
@@ -25,21 +34,29 @@ function renderRule({ code, party, law, hint }: Rule): string {
   return `  hint: ${hint}\n  rule: ${code}${who}\n        ${law}\n`;
 }
 
-// Places of libraries are given only where there is nothing else to go by.
+// Calls in libraries are listed only where there are no others.
 function renderFrames(frames: Frame[]): string {
   const own = frames.filter(({ kind }) => kind !== 'library');
   return (own.length > 0 ? own : frames).map(renderFrame).join('');
 }
 
-function renderFrame({ call, file, line, kind, source }: Frame): string {
-  const place = `  at ${call === '' ? '' : `${call}, `}${file}:${line}\n`;
+function renderFrame({ call, path, line, column, kind, source }: Frame): string {
+  const position = column > 0 ? `${line}:${column}` : line;
+  const place = `  at ${call === '' ? '' : `${call}, `}${path}:${position}\n`;
   if (kind !== 'own') return place;
-  const lines = source.map(({ number, text, failing }) => {
-    return `  ${failing ? '>' : ' '} ${String(number).padStart(5)} | ${text}`.trimEnd();
+  const lines = source.flatMap(({ number, text, failing }) => {
+    const shown = `  ${failing ? '>' : ' '} ${String(number).padStart(5)} | ${text}`.trimEnd();
+    return failing && column > 0 ? [shown, `          | ${markColumn(text, column)}`] : [shown];
   });
   return place + lines.map((each) => `${each}\n`).join('');
 }
 
-function renderEntries(entries: Entry[]): string {
-  return entries.map(([key, value]) => `  ${key} = ${value}\n`).join('');
+/** Blanks and a mark that is below that column, counted from 1, of the text. */
+export function markColumn(text: string, column: number): string {
+  return `${text.slice(0, column - 1).replace(/[^\t]/g, ' ')}^`;
+}
+
+function renderEntries(title: string, entries: Entry[]): string {
+  if (entries.length === 0) return '';
+  return `${title}\n${entries.map(([key, value]) => `  ${key} = ${value}\n`).join('')}`;
 }

@@ -548,10 +548,14 @@ export abstract class BaseHandler {
  * @throws TypeError if it is not a function
  */
 export function checkApplication(application: unknown): void {
-  if (typeof application === 'function') return;
-  throw new TypeError(
-    `an application is a function (environ, startResponse), not ${describe(application)}`,
-  );
+  if (isApplication(application)) return;
+  const found = typeof application === 'function' ? 'a class' : describe(application);
+  throw new TypeError(`an application is a function (environ, startResponse), not ${found}`);
+}
+
+/** Whether a server can call this value as an application. Unlike Python: not a class. */
+export function isApplication(value: unknown): value is WSGIApplication {
+  return typeof value === 'function' && !/^class\b/.test(Function.prototype.toString.call(value));
 }
 
 /** Thrown into whatever still works for a client that has closed its connection. */

@@ -392,7 +392,8 @@ function nodeOptions(limits: ServerLimits): ServerOptions {
   return options;
 }
 
-function bindError(error: NodeJS.ErrnoException, [host, port]: ServerAddress): Error {
+/** Says of an error from binding what was wrong with the address. */
+export function bindError(error: NodeJS.ErrnoException, [host, port]: ServerAddress): Error {
   const address = `${host.includes(':') ? `[${host}]` : host || '*'}:${port}`;
   const remedies: Record<string, string> = {
     EADDRINUSE: 'another program listens there; stop it, or choose another port',

@@ -1,0 +1,98 @@
+// How a TypeScript file becomes JavaScript: Node takes the types away where it can,
+// and the compiler gets what Node refuses.
+
+import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import * as module from 'node:module';
+import { fileURLToPath } from 'node:url';
+
+import { Compilation, findCompiler } from './compiler.ts';
+
+/** JavaScript, and the kind of module it is. */
+export interface Compiled {
+  format: 'module' | 'commonjs';
+  source: string;
+}
+
+type StripTypes = (text: string) => string;
+
+// @types/node for Node 20 does not know the function.
+const stripTypeScriptTypes = Reflect.get(module, 'stripTypeScriptTypes') as StripTypes | undefined;
+
+/** Whether this Node strips types without being asked to: 22.18, 23.6 and later. */
+const NODE_STRIPS_TYPES =
+  Boolean(Reflect.get(process.features, 'typescript')) && stripTypeScriptTypes !== undefined;
+
+/** Whether a URL or path names a TypeScript file. */
+export function isTypeScript(path: string): boolean {
+  return /\.[mc]?ts$/.test(path);
+}
+
+let compilation: Compilation | undefined;
+
+/**
+ * The JavaScript of the TypeScript file at `url`; undefined if Node should load the
+ * file by itself.
+ *
+ * @throws Problem if the file needs a compiler, and there is none or it fails.
+ */
+export function toJavaScript(url: string): Compiled | undefined {
+  if (NODE_STRIPS_TYPES) {
+    const text = readFileSync(fileURLToPath(url), 'utf8');
+    const stripped = stripTypes(text);
+    // A file with a syntax error: Node's own message says where.
+    if (stripped === undefined) return undefined;
+    if (stripped !== REFUSED && !isRefusedByEngine(stripped)) {
+      return isModule(url, text) ? { format: 'module', source: stripped } : undefined;
+    }
+    // Without a compiler, Node's own error names the line.
+    if (typeof findCompiler(fileURLToPath(url)) === 'string') return undefined;
+  }
+  // A trace should show the lines of the file that the author wrote.
+  process.setSourceMapsEnabled(true);
+  compilation ??= new Compilation();
+  return compilation.compile(fileURLToPath(url));
+}
+
+/** The result for TypeScript that is more than JavaScript with types. */
+export const REFUSED: unique symbol = Symbol('refused');
+
+/** JavaScript with blanks where types were, so that each line stays where it is. */
+export function stripTypes(text: string): string | typeof REFUSED | undefined {
+  const { emitWarning } = process;
+  try {
+    // The function warns that it is new; the user has not called it.
+    process.emitWarning = () => {};
+    return stripTypeScriptTypes?.(text);
+  } catch (error) {
+    const code: unknown = Reflect.get(Object(error), 'code');
+    return code === 'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX' ? REFUSED : undefined;
+  } finally {
+    process.emitWarning = emitWarning;
+  }
+}
+
+// Decorators are JavaScript to the function that strips types, and to no engine yet.
+// A line that may be one is worth asking Node.
+function isRefusedByEngine(source: string): boolean {
+  return /^\s*@[\w$(]/m.test(source) && findSyntaxErrorLine(source) !== undefined;
+}
+
+/** The line of the syntax error in the text of a module; undefined if there is none. */
+export function findSyntaxErrorLine(text: string): number | undefined {
+  // Node says where a module has a syntax error only when the error ends the process.
+  const { stderr } = spawnSync(process.execPath, ['--check', '--input-type=module', '-'], {
+    encoding: 'utf8',
+    env: { ...process.env, NODE_OPTIONS: '' },
+    input: text,
+  });
+  const [, line] = /^\s*\[stdin\]:(\d+)\n/.exec(stderr) ?? [];
+  return line === undefined ? undefined : Number(line);
+}
+
+// A .ts file is a module by its syntax, whatever package.json says: the "commonjs" that
+// `npm init` writes there is about compiled files.
+function isModule(url: string, text: string): boolean {
+  if (url.endsWith('.mts')) return true;
+  return url.endsWith('.ts') && /^(?:import|export)\b/m.test(text);
+}

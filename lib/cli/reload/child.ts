@@ -1,0 +1,155 @@
+// The child's side of `--reload`: runs the application for connections that the parent
+// has accepted.
+
+import type { Socket } from 'node:net';
+
+import { type WSGIRequestHandler, makeServer } from '../../simple-server.ts';
+import type { ErrorPageOptions } from '../../error-page.ts';
+import type { WSGIApplication } from '../../types.ts';
+import type { Settings } from '../arguments.ts';
+import type { Runner } from '../main.ts';
+import { escapeControls } from '../../secrets.ts';
+import { Problem, explain } from '../problem.ts';
+import { handlerClass, readTls } from '../serve.ts';
+import { CHILD, type FromChild, type Page, RELOAD_PATH, type ToChild } from './messages.ts';
+
+// A request that has just come may finish. One that takes longer, such as a stream of
+// events, must not keep the new version waiting.
+const GRACE_MS = 1000;
+
+/** Serves the connections that the parent passes on. */
+export class ReloadedRunner implements Runner {
+  readonly pageOptions: ErrorPageOptions = { reloadPath: RELOAD_PATH };
+  private readonly settings: Settings;
+  private readonly port: number;
+  // When each connection came.
+  private readonly sockets = new Map<Socket, number>();
+  private readonly retired = new AbortController();
+  private ending = false;
+
+  constructor(settings: Settings) {
+    this.settings = settings;
+    this.port = Number(process.env[CHILD]);
+    // Programs that the application starts are not children of ours.
+    delete process.env[CHILD];
+    // The parent hears Ctrl-C as well, and says what to do.
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => {});
+    process.on('disconnect', () => process.exit(1));
+    process.on('message', (message: ToChild) => {
+      if (message.tsgiref === 'retire' || message.tsgiref === 'stop') this.end(message.tsgiref);
+    });
+    process.on('uncaughtException', (error) => void this.onUncaught(error));
+  }
+
+  onLoad(url: string): void {
+    send({ 'watch:import': [url] });
+  }
+
+  async onFailure(error: unknown): Promise<number> {
+    process.stderr.write(`tsgiref: ${explain(error)}`);
+    await this.report(error);
+    return 1;
+  }
+
+  /** Answers the pages that wait for the next version, when this one ends. */
+  wrap(app: WSGIApplication): WSGIApplication {
+    const { signal } = this.retired;
+    return (environ, startResponse) => {
+      if (environ.PATH_INFO !== RELOAD_PATH) return app(environ, startResponse);
+      return new Promise((resolve) => {
+        signal.addEventListener('abort', () => {
+          startResponse('204 No Content', []);
+          resolve([]);
+        });
+      });
+    };
+  }
+
+  async run(app: WSGIApplication, name: string): Promise<number> {
+    const { host, limits } = this.settings;
+    const server = makeServer(host, this.port, app, {
+      ...limits,
+      ...readTls(this.settings),
+      listen: false,
+      handlerClass: closing(handlerClass(this.settings)),
+    });
+    await server.ready;
+    const arrived = new Map<number, Socket>();
+    process.on('message', (message: ToChild, socket: Socket | undefined) => {
+      // A client may have left before its connection came here.
+      if (message.tsgiref === 'connection' && socket) arrived.set(message.id, this.adopt(socket));
+      if (message.tsgiref !== 'bytes') return;
+      const connection = arrived.get(message.id);
+      arrived.delete(message.id);
+      connection?.unshift(message.bytes);
+      if (connection) server.emit('connection', connection);
+    });
+    send({ tsgiref: 'ready', name });
+    return new Promise(() => {});
+  }
+
+  // As an http.Server does with a connection that it accepts.
+  private adopt(socket: Socket): Socket {
+    socket.allowHalfOpen = true;
+    socket.setNoDelay(true);
+    this.sockets.set(socket, performance.now());
+    socket.once('close', () => {
+      this.sockets.delete(socket);
+      if (this.ending && this.sockets.size === 0) process.exit(0);
+    });
+    return socket;
+  }
+
+  private end(how: 'retire' | 'stop'): void {
+    this.ending = true;
+    this.retired.abort();
+    if (this.sockets.size === 0) process.exit(0);
+    if (how === 'stop') return;
+    const youngest = Math.max(...this.sockets.values());
+    setTimeout(() => process.exit(0), youngest + GRACE_MS - performance.now());
+  }
+
+  private async onUncaught(error: unknown): Promise<void> {
+    // An application that handles such errors goes on.
+    if (process.listenerCount('uncaughtException') > 1) return;
+    process.stderr.write(`Uncaught ${explain(error)}`);
+    await this.report(error);
+    process.exit(1);
+  }
+
+  private async report(error: unknown): Promise<void> {
+    const problem = error instanceof Problem ? error : undefined;
+    const files = [...(problem?.files ?? [])];
+    if (problem?.place !== undefined) files.push(problem.place.path);
+    await send({ tsgiref: 'broken', page: await this.makePage(error, problem), files });
+  }
+
+  private async makePage(error: unknown, problem: Problem | undefined): Promise<Page> {
+    const advice = '\nSave a file of the application to start it again.\n';
+    // The reason may show source, as the error page does.
+    if (!this.settings.errorPage) {
+      return { text: `The application does not work.\n${advice}`, html: undefined };
+    }
+    const { htmlPage } = await import('../../error-page/page.ts');
+    const shown = problem?.cause ?? error;
+    const html = htmlPage({ error: shown, place: problem?.place, reloadPath: RELOAD_PATH });
+    return { text: `${escapeControls(explain(error))}${advice}`, html };
+  }
+}
+
+function send(message: FromChild): Promise<void> {
+  return new Promise((resolve) => {
+    if (!process.connected) return resolve();
+    process.send?.(message, undefined, {}, () => resolve());
+  });
+}
+
+// A connection that is kept would stay with the old version, and be cut with it.
+function closing(base: typeof WSGIRequestHandler): typeof WSGIRequestHandler {
+  return class extends base {
+    constructor(...parts: ConstructorParameters<typeof WSGIRequestHandler>) {
+      super(...parts);
+      this.response.shouldKeepAlive = false;
+    }
+  };
+}

@@ -1,0 +1,31 @@
+// What parent and child say to each other under --reload, and the names that both know.
+
+import type { HtmlPage } from '../../error-page/page.ts';
+
+/** The environment variable that makes a process the child: the port that it serves. */
+export const CHILD = 'TSGIREF_RELOAD_PORT';
+
+/** A request for this path is answered when the application starts anew: pages wait for it. */
+export const RELOAD_PATH = '/.tsgiref/reload';
+
+/** The page for an application that cannot answer. */
+export interface Page {
+  /** Without it, every client gets the text. */
+  html: HtmlPage | undefined;
+  text: string;
+}
+
+export type ToChild =
+  /** Comes with a socket; its first bytes follow. */
+  | { tsgiref: 'connection'; id: number }
+  | { tsgiref: 'bytes'; id: number; bytes: Uint8Array }
+  /** End at once, or as soon as all requests are answered. */
+  | { tsgiref: 'retire' | 'stop' };
+
+export type FromChild =
+  | { tsgiref: 'ready'; name: string }
+  /** The application does not load, or threw where nobody catches it. */
+  | { tsgiref: 'broken'; page: Page; files: string[] }
+  // Of Node's module loader, for each module: a URL or a path.
+  | { 'watch:import': string[] }
+  | { 'watch:require': Array<string | null> };

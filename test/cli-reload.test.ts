@@ -1,0 +1,230 @@
+// --reload, as somebody sees it who saves files and asks for pages.
+
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+
+import { COMMAND, Serving, makeFolder, run } from './support/command.ts';
+
+const MAIN = `import { word } from './part.mjs';
+import { readFileSync } from 'node:fs';
+export default async (environ, start) => {
+  if (environ.PATH_INFO === '/crash') setTimeout(() => { throw new Error('in a timer'); });
+  if (environ.PATH_INFO === '/exit') process.exit(3);
+  if (environ.PATH_INFO === '/loop') for (;;);
+  start('200 OK', [['Content-Type', 'text/plain']]);
+  const text = environ.PATH_INFO === '/env' ? String(process.env.WORD) : environ.PATH_INFO === '/pid' ? String(process.pid) : word;
+  return [new TextEncoder().encode(text)];
+};`;
+const part = (word: string): string => `export const word = '${word}';\n`;
+
+class Reloading {
+  readonly server: Serving;
+  readonly folder: string;
+
+  constructor(server: Serving, folder: string) {
+    this.server = server;
+    this.folder = folder;
+  }
+
+  async get(path = '/'): Promise<string> {
+    const url = new URL(path, this.server.url.replace('0.0.0.0', '127.0.0.1'));
+    return (await fetch(url)).text();
+  }
+
+  /** Does something and waits for the line that it leads to. */
+  async after(action: () => unknown, line: RegExp): Promise<void> {
+    const before = this.server.stderr.length;
+    await action();
+    while (!line.test(this.server.stderr.slice(before))) await once(this.server.child.stderr ?? this.server.child, 'data');
+  }
+
+  save(text: string, file = 'part.mjs'): void {
+    writeFileSync(join(this.folder, file), text);
+  }
+}
+
+async function reloading(use: (reloading: Reloading) => Promise<void>, args: string[] = [], files: Record<string, string> = {}): Promise<void> {
+  const folder = makeFolder({ 'main.mjs': MAIN, 'part.mjs': part('one'), ...files });
+  try {
+    const server = await Serving.start(['main.mjs', '--reload', ...args], { cwd: folder.path });
+    try {
+      await use(new Reloading(server, folder.path));
+    } finally {
+      await server.stop();
+    }
+  } finally {
+    folder.remove();
+  }
+}
+
+const RELOADED = /^Reloaded main\.mjs: .* has changed$/m;
+const BROKEN = /^Save a file of the application to start it again$/m;
+
+describe('--reload sees every way of saving a file', () => {
+  const ways: Array<[string, (folder: string, text: string) => void]> = [
+    ['in place', (folder, text) => writeFileSync(join(folder, 'part.mjs'), text)],
+    ['by a rename over it', (folder, text) => {
+      writeFileSync(join(folder, 'new'), text);
+      renameSync(join(folder, 'new'), join(folder, 'part.mjs'));
+    }],
+    ['by deleting and writing it', (folder, text) => {
+      rmSync(join(folder, 'part.mjs'));
+      writeFileSync(join(folder, 'part.mjs'), text);
+    }],
+    ['of the same length', (folder, text) => writeFileSync(join(folder, 'part.mjs'), text)],
+  ];
+
+  test('again and again, with connections that are never refused', async () => {
+    await reloading(async (reloading) => {
+      assert.equal(await reloading.get(), 'one');
+      const seen = new Set<string>();
+      let stopped = false;
+      const asking = (async () => {
+        while (!stopped) seen.add(await reloading.get());
+      })();
+      const words: string[] = [];
+      for (const [index, [, save]] of ways.entries()) {
+        words.push(`v${index}`);
+        await reloading.after(() => save(reloading.folder, part(words.at(-1) ?? '')), RELOADED);
+        assert.equal(await reloading.get(), words.at(-1));
+      }
+      stopped = true;
+      await asking;
+      assert.deepEqual([...seen].filter((word) => !['one', ...words].includes(word)), []);
+      assert.equal(reloading.server.stderr.match(/^Serving /gm)?.length, 1, 'one banner, one port');
+    });
+  });
+
+  test('and a folder that is deleted and made again', async () => {
+    const main = MAIN.replace('./part.mjs', './sub/part.mjs');
+    await reloading(async (reloading) => {
+      const sub = join(reloading.folder, 'sub');
+      await reloading.after(() => {
+        mkdirSync(sub);
+        reloading.save(part('two'), 'sub/part.mjs');
+        reloading.save(main, 'main.mjs');
+      }, RELOADED);
+      await reloading.after(() => rmSync(sub, { recursive: true }), BROKEN);
+      await reloading.after(() => {
+        mkdirSync(sub);
+        reloading.save(part('three'), 'sub/part.mjs');
+      }, RELOADED);
+      assert.equal(await reloading.get(), 'three');
+    });
+  });
+
+  test('and templates, by --watch, and the file of --env-file, which is read anew', async () => {
+    await reloading(
+      async (reloading) => {
+        assert.equal(await reloading.get('/env'), 'first');
+        await reloading.after(() => reloading.save('WORD=second\n', 'settings'), RELOADED);
+        assert.equal(await reloading.get('/env'), 'second');
+        const before = await reloading.get('/pid');
+        mkdirSync(join(reloading.folder, 'views'));
+        await reloading.after(() => reloading.save('<p>', 'views/new.html'), RELOADED);
+        assert.notEqual(await reloading.get('/pid'), before);
+      },
+      ['--watch', '.', '--env-file', 'settings'],
+      { settings: 'WORD=first\n' },
+    );
+  });
+});
+
+describe('--reload keeps', () => {
+  test('a connection that was opened before the save: the new code answers', async () => {
+    await reloading(async (reloading) => {
+      const socket = connect(Number(new URL(reloading.server.url).port), '127.0.0.1');
+      await once(socket, 'connect');
+      await reloading.after(() => reloading.save(part('two')), RELOADED);
+      socket.end('GET / HTTP/1.0\r\n\r\n'.replace('1.0\r\n', '1.1\r\nHost: localhost\r\nConnection: close\r\n'));
+      let answer = '';
+      for await (const data of socket) answer += String(data);
+      assert.match(answer, /^HTTP\/1\.1 200 [^]*\r\n\r\ntwo$/);
+    });
+  });
+
+  test('a request that comes while nothing can answer it', async () => {
+    await reloading(async (reloading) => {
+      // This one keeps the process busy, so that it is ended the hard way.
+      const lost = reloading.get('/loop').catch(() => 'cut');
+      await reloading.after(() => reloading.save(part('two')), /./).catch(() => {});
+      assert.equal(await reloading.get(), 'two');
+      assert.equal(await lost, 'cut');
+    });
+  });
+});
+
+describe('--reload shows a page', () => {
+  test('for what does not load, until it does', async () => {
+    await reloading(async (reloading) => {
+      await reloading.after(() => reloading.save('export const word = ;'), BROKEN);
+      assert.match(await reloading.get(), /part\.mjs:1: Unexpected token ';'/);
+      assert.match(reloading.server.stderr, /^tsgiref: part\.mjs:1: Unexpected token ';'\n {4}export const word = ;$/m);
+      await reloading.after(() => reloading.save(part('three')), RELOADED);
+      assert.equal(await reloading.get(), 'three');
+    });
+  });
+
+  for (const [path, message] of [
+    ['/crash', /Error: in a timer\n {4}at .*main\.mjs:4:/],
+    ['/exit', /The application's process has ended, with status 3\./],
+  ] as const) {
+    test(`for an application that ended its process: ${path}`, async () => {
+      await reloading(async (reloading) => {
+        await reloading.after(() => reloading.get(path).catch(() => ''), BROKEN);
+        assert.match(reloading.server.stderr, message);
+        assert.equal((await fetch(reloading.server.url)).status, 500);
+        await reloading.after(() => reloading.save(part('alive')), RELOADED);
+        assert.equal(await reloading.get(), 'alive');
+      });
+    });
+  }
+
+  test('without a word of source to other machines', async () => {
+    await reloading(async (reloading) => {
+      await reloading.after(() => reloading.save('export const word = ;'), BROKEN);
+      assert.doesNotMatch(await reloading.get(), /part\.mjs|export/);
+    }, ['--host', '0.0.0.0']);
+  });
+});
+
+describe('--reload ends', () => {
+  test('at once if the first load fails', async () => {
+    const folder = makeFolder({ 'broken.mjs': 'export default ;' });
+    try {
+      const { stderr, status } = await run([COMMAND, 'broken.mjs', '--reload', '--port', '0'], { cwd: folder.path });
+      assert.match(stderr, /^tsgiref: broken\.mjs:1: Unexpected token ';'/);
+      assert.equal(status, 1);
+    } finally {
+      folder.remove();
+    }
+  });
+
+  test('with a word for a port that is taken', async () => {
+    await reloading(async ({ server, folder }) => {
+      const { stderr, status } = await run([COMMAND, 'main.mjs', '--reload', '--port', new URL(server.url).port], { cwd: folder });
+      assert.match(stderr, /^tsgiref: cannot listen on 127\.0\.0\.1:\d+: another program listens there;[^]*try --port \d+\n$/);
+      assert.equal(status, 1);
+    });
+  });
+
+  test('its child, however it is ended itself', { skip: process.platform === 'win32' && 'there are no such signals' }, async () => {
+    await reloading(async (reloading) => {
+      const pid = Number(await reloading.get('/pid'));
+      await reloading.server.stop('SIGKILL');
+      for (;;) {
+        try {
+          process.kill(pid, 0);
+        } catch {
+          return;
+        }
+        execFileSync('sleep', ['0.05']);
+      }
+    });
+  });
+});
