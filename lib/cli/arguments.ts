@@ -202,7 +202,8 @@ function checkPositionals(positionals: readonly string[]): void {
 // An option that would have no effect is a mistake to report.
 function checkCombination(values: Values): void {
   const given = (Object.keys(values) as Array<keyof Values>).map((name) => `--${name}`);
-  const find = (...names: string[]): string | undefined => given.find((each) => names.includes(each));
+  const find = (...names: string[]): string | undefined =>
+    given.find((each) => names.includes(each));
   const alone = find('--request', '--cgi', '--once');
   if (values.reload && alone) {
     throw new Problem(`--reload serves until Ctrl-C, and ${alone} does not: leave out one of them`);
@@ -213,7 +214,8 @@ function checkCombination(values: Values): void {
   }
   const ofRequest = find('--data', '--data-binary', '--header', '--include');
   if (values.request === undefined && ofRequest) {
-    throw new Problem(`${ofRequest} belongs to --request: tsgiref FILE --request /path ${ofRequest} …`);
+    const example = `tsgiref FILE --request /path ${ofRequest} …`;
+    throw new Problem(`${ofRequest} belongs to --request: ${example}`);
   }
 }
 

@@ -61,8 +61,9 @@ async function runApplication(settings: Settings, runner: Runner): Promise<numbe
   const { loadApplication, loadDefault } = await import('./loading.ts');
   try {
     const { target, demo } = settings;
-    const load = target === undefined ? loadDefault(demo, runner.onLoad) : loadApplication(target, runner.onLoad);
-    const { app, name } = await load;
+    const { app, name } = await (target === undefined
+      ? loadDefault(demo, runner.onLoad)
+      : loadApplication(target, runner.onLoad));
     const wrapped = stack(app);
     return await runner.run(runner.wrap?.(wrapped) ?? wrapped, name);
   } catch (error) {

@@ -165,7 +165,8 @@ function readData({ data }: RequestSettings): Uint8Array | undefined {
     // curl leaves out the line breaks of a file, except with --data-binary.
     return binary ? content : content.filter((byte) => ![0, 10, 13].includes(byte));
   });
-  return Buffer.concat(parts.flatMap((part, index) => (index > 0 ? [Buffer.from('&'), part] : [part])));
+  const separator = Buffer.from('&');
+  return Buffer.concat(parts.flatMap((part) => [separator, part]).slice(1));
 }
 
 // FILE, or - for standard input.

@@ -143,14 +143,16 @@ function renderPlace({ call, file, path, line, column, kind }: Frame): string {
 function editorLink(file: string, line: number, column: number): string {
   const editor = process.env['TSGIREF_EDITOR'] || 'vscode';
   const link = editor.includes('{file}') ? editor : `${editor}://file/{file}:{line}:{column}`;
-  const path = encodeURI(file.replaceAll('\\', '/')).replace(/^\//, '').replace(/[#?]/g, encodeURIComponent);
+  const path = encodeURI(file.replaceAll('\\', '/')).replace(/[#?]/g, encodeURIComponent);
   return link
-    .replace('{file}', link.includes('file/{file}') ? path : `/${path}`)
+    .replace('/{file}', path.startsWith('/') ? path : `/${path}`)
+    .replace('{file}', path)
     .replace('{line}', String(line))
     .replace('{column}', String(column || 1));
 }
 
-function renderEnviron({ query, request, headers, server }: NonNullable<Report['environ']>): string {
+function renderEnviron(environ: NonNullable<Report['environ']>): string {
+  const { query, request, headers, server } = environ;
   const parameters = query.length === 0 ? '' : `<h2>The query</h2>\n${renderTable(query)}\n`;
   return `${parameters}<h2>The request in environ</h2>
 ${renderTable(request)}

@@ -90,7 +90,8 @@ export class Compilation {
     return { format: isModule ? 'module' : 'commonjs', source };
   }
 
-  private run({ version, command, folder }: Compiler, path: string): void {
+  private run(compiler: Compiler, path: string): void {
+    const { version, command } = compiler;
     const made = mkdtempSync(join(tmpdir(), 'tsgiref-'));
     const { root } = parse(path);
     const kind = path.endsWith('.cts') ? 'commonjs' : 'preserve';
@@ -105,7 +106,7 @@ export class Compilation {
       if (failure !== undefined) throw failure;
       for (const file of readdirSync(made, { recursive: true, encoding: 'utf8' })) {
         if (!/\.[mc]?js$/.test(file)) continue;
-        this.add({ version, command, folder }, join(root, file.replace(/js$/, 'ts')), join(made, file));
+        this.add(compiler, join(root, file.replace(/js$/, 'ts')), join(made, file));
       }
       if (!this.made.has(path)) {
         const said = stdout.split('\n')[0];

@@ -141,10 +141,11 @@ function advise(error: SyntaxError, { path }: Place): string {
       'or run: npm install --save-dev typescript'
     );
   }
-  if (path.endsWith('.cts') && /\bimport statement outside|Unexpected token 'export'/.test(error.message)) {
+  const isModuleSyntax = /\bimport statement outside a module|Unexpected token 'export'/;
+  if (path.endsWith('.cts') && isModuleSyntax.test(error.message)) {
     return '\na .cts file is CommonJS: name it .mts, or write module.exports = and require()';
   }
-  if (/\bimport statement outside a module|Unexpected token 'export'/.test(error.message)) {
+  if (isModuleSyntax.test(error.message)) {
     return '\nname the file .mjs, or write "type": "module" in package.json';
   }
   const [, module, name] =
