@@ -303,7 +303,7 @@ describe('other ways to run it', () => {
     [['--request', '/', '-d', '@missing'], /there is no file missing to take the data from/],
     [['--tls-cert', 'x'], /HTTPS takes both --tls-cert FILE and --tls-key FILE/],
     [['--tls-cert', 'x', '--tls-key', 'y'], /there is no file x; --tls-cert and --tls-key take PEM files/],
-    [['--tls-cert', 'app.mjs', '--tls-key', 'app.mjs'], /app\.mjs and app\.mjs are no certificate and its key in PEM/],
+    [['--tls-cert', 'app.mjs', '--tls-key', 'app.mjs'], /app\.mjs and app\.mjs are not a certificate and its key in PEM/],
     [['--timeout', 'soon'], /--timeout takes a whole number, not 'soon'/],
     [['-d', 'x=1'], /--data belongs to --request: tsgiref FILE --request \/path --data …/],
     [['--reload', '--once'], /--reload serves until Ctrl-C, and --once does not/],

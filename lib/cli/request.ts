@@ -139,7 +139,10 @@ function environOf(
   const head = { method, url: encode(target), httpVersion: '1.1', rawHeaders };
   const client = { remoteAddress: '127.0.0.1', secure: false };
   try {
-    return makeEnviron(head, BASE, client, `tsgiref Node.js/${process.versions.node}`);
+    const environ = makeEnviron(head, BASE, client, '');
+    // No server takes part.
+    delete environ.SERVER_SOFTWARE;
+    return environ;
   } catch (error) {
     if (!(error instanceof RefusedRequest)) throw error;
     throw new Problem(`a server answers ${error.status}: ${error.message}`);
