@@ -26,8 +26,12 @@ export function toFetch(app: WSGIApplication): (request: Request) => Promise<Res
 function partsOf(request: Request): RequestParts {
   const headers: string[] = [];
   for (const [name, value] of request.headers) headers.push(name, value);
+  // `OPTIONS *` as `fromFetch` and Deno pass it on: it has no URL.
+  const isAsterisk = request.url === '*';
+  const host = request.headers.get('host') ?? 'localhost';
   return {
-    url: new URL(request.url),
+    url: new URL(isAsterisk ? `http://${host}` : request.url),
+    ...(isAsterisk && { target: '*' }),
     method: request.method,
     headers,
     body: request.bodyUsed ? takenBody() : request.body,

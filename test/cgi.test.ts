@@ -34,7 +34,7 @@ const app: WSGIApplication = async (environ, startResponse) => {
     path: environ.PATH_INFO,
     script: environ.SCRIPT_NAME,
     query: environ.QUERY_STRING,
-    proxy: environ['HTTP_PROXY'] ?? 'none',
+    proxy: environ['HTTP_PROXY'] ?? process.env['HTTP_PROXY'] ?? 'none',
     home: (environ as unknown as Record<string, string>)['HOME'] ?? 'none',
     once: environ['wsgi.run_once'],
     processes: environ['wsgi.multiprocess'],
@@ -107,7 +107,7 @@ function tests(): void {
       assert.equal(body((await cgi({ PATH_INFO: '/café' })).stdout)['path'], '/cafÃ©');
     });
 
-    test('does not pass on HTTP_PROXY', async () => {
+    test('passes HTTP_PROXY on neither in environ nor in process.env', async () => {
       assert.equal(body((await cgi({ HTTP_PROXY: 'http://evil.example' })).stdout)['proxy'], 'none');
     });
 

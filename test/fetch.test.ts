@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { brotliCompressSync, deflateSync, gunzipSync, gzipSync } from 'node:zlib';
 
 import { type ResponseBody, StringIO, type WSGIApplication, fromFetch, testClient, toFetch } from '../lib/index.ts';
 import { bytes, deferred, text } from './support/bytes.ts';
@@ -79,6 +80,14 @@ describe('toFetch', () => {
     const response = await toFetch(answering(body as () => ResponseBody))(new Request('http://test/'));
     assert.equal(await response.text(), 'abc');
   });
+
+  for (const [title, body] of [['an empty array', []], ['an empty chunk', [bytes('')]]] as const) {
+    test(`invents no Content-Type for ${title}`, async () => {
+      const response = await toFetch(answering(() => body))(new Request('http://test/'));
+      assert.deepEqual([...response.headers], [['content-length', '0']]);
+      assert.equal(await response.text(), '');
+    });
+  }
 
   test('says so when the request’s body has been read before it', async () => {
     const request = new Request('http://test/', { method: 'POST', body: 'taken' });
@@ -232,6 +241,94 @@ describe('fromFetch', () => {
       });
     });
   }
+
+  describe('a path that a URL would change', () => {
+    const url = (request: Request): Response => new Response(request.url);
+
+    // Node's parser refuses such a target; another server may not.
+    test('is passed on where it is bytes: /\\xe9', async () => {
+      const environ = { REQUEST_URI: '/\xe9?\xff', PATH_INFO: '/\xe9', QUERY_STRING: '\xff' };
+      const { fetch } = testClient(fromFetch(url), { environ, validate: false });
+      assert.equal(await (await fetch('/')).text(), 'http://testserver/%e9?%ff');
+    });
+
+    for (const path of ['/x/../admin', '/x/./y', '/..', '/x/..', '/x/%2e%2e/admin', '/x/.%2E/admin', '/%2e/x', '/.', '/x/..?q=1']) {
+      test(`is refused: ${path}`, async () => {
+        const called: string[] = [];
+        await withServer(fromFetch((request) => (called.push(request.url), url(request))), async ({ port }) => {
+          const answer = withoutDate(await exchange(port, get(path)));
+          assert.match(answer, /^HTTP\/1\.1 400 Bad Request\r\ncontent-type: text\/plain; charset=utf-8\r\n/);
+          assert.match(answer, /A URL cannot hold this path: it has dot segments, which a URL resolves\.\n/);
+          assert.deepEqual(called, []);
+        });
+      });
+    }
+
+    // Escaped, each is the same path to a URL.
+    for (const [path, expected] of [
+      ['/a\\b', '/a%5Cb'], ['/x\\..\\admin', '/x%5C..%5Cadmin'], ['/..\\x', '/..%5Cx'],
+      ['//host/x', '//host/x'], ['/...', '/...'], ['/.x/x.', '/.x/x.'], ['/%252e%252e/x', '/%252e%252e/x'], ['/?x/../y', '/?x/../y'], ['/a?', '/a?'],
+    ] as const) {
+      test(`is passed on: ${path}`, async () => {
+        await withServer(fromFetch(url), async ({ port }) => {
+          const client = (await RawClient.connect(port)).send(get(path));
+          assert.equal((await client.response()).body, `http://test:81${expected}`);
+        });
+      });
+    }
+  });
+
+  test('passes OPTIONS * on as such, and back', async () => {
+    const seen: string[] = [];
+    const inner = toFetch((environ, start) => {
+      seen.push(environ.PATH_INFO, environ.REQUEST_URI ?? '', environ['HTTP_HOST'] ?? '');
+      start('204 No Content', []);
+      return [];
+    });
+    const application = fromFetch((request) => (seen.push(request.method, request.url), inner(request)));
+    await withServer(application, async ({ port }) => {
+      assert.match(await exchange(port, get('*').replace('GET', 'OPTIONS')), /^HTTP\/1\.1 204 /);
+      assert.deepEqual(seen, ['OPTIONS', '*', '*', '*', 'test:81']);
+    });
+  });
+
+  for (const coding of ['gzip', 'deflate', 'br', 'x-unknown']) {
+    const isDecoded = coding !== 'x-unknown';
+    test(`says of a fetched body what is true after decoding: ${coding}`, async () => {
+      const encode = { gzip: gzipSync, deflate: deflateSync, br: brotliCompressSync, 'x-unknown': bytes }[coding] ?? bytes;
+      const encoded = encode('hello '.repeat(100));
+      const upstream: WSGIApplication = (_, start) => {
+        start('200 OK', [['Content-Type', 'text/plain'], ['Content-Encoding', coding], ['Content-Length', String(encoded.length)], ['X-Kept', 'y']]);
+        return [encoded];
+      };
+      await withServer(upstream, async (behind) => {
+        await withServer(fromFetch(() => fetch(`http://127.0.0.1:${behind.port}/`)), async ({ port }) => {
+          const response = await (await RawClient.connect(port)).send(get()).response();
+          const headers = new Headers(response.headers);
+          assert.equal(response.body, 'hello '.repeat(100));
+          assert.equal(headers.get('content-encoding'), isDecoded ? null : coding);
+          assert.equal(headers.get('content-length'), isDecoded ? null : '600');
+          assert.equal(headers.get('x-kept'), 'y');
+        });
+      });
+    });
+  }
+
+  test('leaves an encoded body alone that the handler has made itself', async () => {
+    const encoded = gzipSync('hello');
+    const handle = (): Response => new Response(encoded, { headers: { 'Content-Encoding': 'gzip', 'Content-Length': String(encoded.length) } });
+    await withServer(fromFetch(handle), async ({ port }) => {
+      const response = await (await RawClient.connect(port)).send(get()).response();
+      assert.equal(response.headers.find(([name]) => name === 'content-encoding')?.[1], 'gzip');
+      assert.equal(gunzipSync(Buffer.from(response.body, 'latin1')).toString(), 'hello');
+    });
+  });
+
+  test('invents no Content-Type for an empty response', async () => {
+    await withServer(fromFetch(() => new Response(null)), async ({ port }) => {
+      assert.doesNotMatch(await exchange(port, get()), /content-type/i);
+    });
+  });
 
   const endless = (): ReadableStream => new ReadableStream({ pull: (controller) => controller.enqueue(bytes('x')) });
   const served: Array<[string, string, () => Response]> = [

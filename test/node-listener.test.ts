@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { type WSGIApplication, toNodeListener } from '../lib/index.ts';
 import { bytes, text } from './support/bytes.ts';
 import { run } from './support/command.ts';
+import { RawClient } from './support/wire.ts';
 
 const mirror: WSGIApplication = async (environ, start) => {
   const body = text(await environ['wsgi.input'].read());
@@ -95,6 +96,29 @@ else describe('toNodeListener', () => {
       assert.equal(headers.get('x-first'), 'middleware');
       assert.equal(headers.get('content-length'), '0');
     });
+  });
+
+  test('replaces headers of a middleware that frame the body', async () => {
+    const listener = toNodeListener((_, start) => {
+      start('200 OK', [['Content-Type', 'text/plain']]);
+      return (function* () { yield bytes('one '); yield bytes('two'); })();
+    });
+    for (const [name, value] of [['Content-Length', '3'], ['Transfer-Encoding', 'identity'], ['Connection', 'close'], ['Trailer', 'X-After'], ['Keep-Alive', 'timeout=99'], ['X-Other', 'kept']] as const) {
+      const behind = (request: IncomingMessage, response: ServerResponse): void => {
+        response.setHeader(name, value);
+        listener(request, response);
+      };
+      await serving(behind, async (_, port) => {
+        const client = (await RawClient.connect(port)).send('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
+        const { headers, body } = await client.response();
+        assert.equal(body, 'one two', name);
+        // Without a coding, the end of the connection ends the body.
+        const framing = name === 'Transfer-Encoding' ? undefined : 'chunked';
+        assert.equal(headers.find(([key]) => key.toLowerCase() === 'transfer-encoding')?.[1], framing, name);
+        assert.equal(headers.some((pair) => pair.join() === `${name},${value}`), name === 'X-Other', name);
+        client.socket.destroy();
+      });
+    }
   });
 
   for (const [options, lines] of [[undefined, 0], [{ logRequests: true }, 1]] as const) {

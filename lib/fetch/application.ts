@@ -18,9 +18,21 @@ export type FetchTarget =
   | { fetch(request: Request): Response | Promise<Response> };
 
 /**
- * An application that asks a fetch handler. Both bodies stream; when the client
- * leaves, also before there is a response, `request.signal` aborts. TRACE and
- * CONNECT, which no `Request` can have, get 501.
+ * Makes an application that calls a fetch handler. Both bodies stream. When the client
+ * leaves, also before there is a response, `request.signal` aborts.
+ *
+ * A `Request` cannot hold every request of HTTP:
+ * - TRACE and CONNECT get 501.
+ * - A path with dot segments, such as `/x/../admin`, gets 400. A URL resolves them, so the
+ *   handler would see `/admin` where a middleware before it has seen `/x/../admin`.
+ * - For `OPTIONS *`, `request.url` is `*`, as it is in Deno. `new URL(request.url)` throws.
+ *
+ * A response that comes from `fetch()` is sent without its `content-encoding` and
+ * `content-length`: `fetch` has decoded the body. Remove the two where you copy such a
+ * response yourself, as with `new Response(response.body, response)`.
+ *
+ * @param target a function of a `Request`, or an object with `fetch`
+ * @throws TypeError if `target` is neither
  */
 export function fromFetch(target: FetchTarget): WSGIApplication {
   const handle = typeof target === 'function' ? target : target?.fetch?.bind(target);
@@ -84,22 +96,24 @@ class FetchBody implements AsyncIterableIterator<Uint8Array> {
 
   private async ask(): Promise<ReadableStreamDefaultReader<Uint8Array> | undefined> {
     const { environ } = this;
-    const response = FORBIDDEN.test(environ.REQUEST_METHOD)
-      ? new Response(`${environ.REQUEST_METHOD} is not served here.\n`, { status: 501 })
-      : await this.handle(makeRequest(environ, this.abort.signal));
+    const request = makeRequest(environ, this.abort.signal);
+    const response = request instanceof Response ? request : await this.handle(request);
     checkResponse(response);
     // The client has left meanwhile.
     if (this.finished) return void discard(response.body);
 
     const { status, statusText } = response;
     const headers: Array<[name: string, value: string]> = [];
+    const decoded = isDecoded(response);
     for (const [name, value] of response.headers) {
-      if (!isHopByHop(name)) headers.push([name, value]);
+      if (isHopByHop(name) || (decoded && ENCODED.has(name))) continue;
+      headers.push([name, value]);
     }
     this.startResponse(`${status} ${statusText || reasonPhrase(status)}`, headers);
     // A handler may answer HEAD as it does GET. (RFC 9110 §9.3.2)
     if (environ.REQUEST_METHOD === 'HEAD') return void discard(response.body);
-    this.due = Number(response.headers.get('content-length') ?? Infinity);
+    const length = decoded ? null : response.headers.get('content-length');
+    this.due = Number(length ?? Infinity);
     return response.body?.getReader();
   }
 }
@@ -125,13 +139,33 @@ function checkResponse(response: Response | undefined): asserts response is Resp
   }
 }
 
-// How a body that nobody wants ends badly says nothing.
+// The two headers that describe a body as it was before `fetch` decoded it.
+const ENCODED = new Set(['content-encoding', 'content-length']);
+
+// The codings that every engine's `fetch` decodes.
+const CODINGS = /^(?:(?:x-)?gzip|deflate|br)$/i;
+
+// A Response made by a program has the type `default`; one that came from `fetch` has not.
+function isDecoded({ type, headers }: Response): boolean {
+  const codings = headers.get('content-encoding')?.split(',') ?? [];
+  if (type === undefined || type === 'default' || codings.length === 0) return false;
+  return codings.every((coding) => CODINGS.test(coding.trim()));
+}
+
+// The failure of a body that nobody wants is not reported.
 function discard(body: { cancel(): Promise<void> } | null | undefined): void {
   body?.cancel().catch(() => {});
 }
 
-function makeRequest(environ: WSGIEnvironment, signal: AbortSignal): Request {
+/** The Request; or the answer to a request that no Request can hold. */
+function makeRequest(environ: WSGIEnvironment, signal: AbortSignal): Request | Response {
   const method = environ.REQUEST_METHOD;
+  if (FORBIDDEN.test(method)) return refuse(501, `${method} is not served here.`);
+  const isAsterisk = method === 'OPTIONS' && environ.SCRIPT_NAME + environ.PATH_INFO === '*';
+  const url = isAsterisk ? originOf(environ) : urlOf(environ);
+  if (url === undefined) {
+    return refuse(400, 'A URL cannot hold this path: it has dot segments, which a URL resolves.');
+  }
   const headers = new globalThis.Headers();
   for (const [key, value] of Object.entries(environ)) {
     if (typeof value !== 'string') continue;
@@ -145,7 +179,13 @@ function makeRequest(environ: WSGIEnvironment, signal: AbortSignal): Request {
     init.body = streamOf(environ['wsgi.input']);
     init.duplex = 'half';
   }
-  return new Request(urlOf(environ), init);
+  const request = new Request(url, init);
+  return isAsterisk ? Object.defineProperty(request, 'url', { value: '*' }) : request;
+}
+
+function refuse(status: number, reason: string): Response {
+  const headers = { 'content-type': 'text/plain; charset=utf-8' };
+  return new Response(`${reason}\n`, { status, headers });
 }
 
 function headerName(key: string): string {
@@ -177,24 +217,36 @@ function streamOf(
   );
 }
 
-function urlOf(environ: WSGIEnvironment): string {
-  const uri = safeUri(environ);
-  // The target as it was sent keeps what decoding loses, such as %2F; but a
-  // middleware may have made it another.
+// The URL whose decoded path is the one in environ; undefined if no URL has this path.
+function urlOf(environ: WSGIEnvironment): string | undefined {
   const { REQUEST_URI: target, SCRIPT_NAME, PATH_INFO, QUERY_STRING } = environ;
-  if (!target?.startsWith('/')) return uri;
-  const [path = '', ...rest] = target.split('?');
-  const isSame = percentDecode(path) === SCRIPT_NAME + PATH_INFO && rest.join('?') === QUERY_STRING;
-  return isSame ? new URL(uri).origin + target : uri;
+  const origin = originOf(environ);
+  const isSame = (url: string): boolean =>
+    percentDecode(new URL(url).pathname) === (SCRIPT_NAME + PATH_INFO || '/');
+
+  // The target as it was sent keeps what decoding loses, such as %2F; but a middleware may
+  // have changed environ since.
+  if (target?.startsWith('/')) {
+    const sent = origin + escapeBytes(target);
+    const question = target.indexOf('?');
+    const query = question === -1 ? '' : target.slice(question + 1);
+    if (query === QUERY_STRING && isSame(sent)) return sent;
+  }
+  const made = escapeBytes(requestUri({ ...environ, HTTP_HOST: new URL(origin).host }));
+  return isSame(made) ? made : undefined;
 }
 
-// A Host can be anything that looks like one; not all of that is a URL.
-function safeUri(environ: WSGIEnvironment): string {
-  const uri = requestUri(environ);
-  if (URL.canParse(uri)) return uri;
+// A URL would take a character above ASCII for text, and encode it as UTF-8. Here it is a byte.
+function escapeBytes(target: string): string {
+  return target.replace(/[\x80-\xff]/g, (byte) => `%${byte.charCodeAt(0).toString(16)}`);
+}
+
+// Scheme and host. A Host can be anything that looks like one; not all of that is a URL.
+function originOf(environ: WSGIEnvironment): string {
   const { HTTP_HOST: _, ...rest } = environ;
-  const plain = requestUri(rest as WSGIEnvironment);
-  return URL.canParse(plain)
-    ? plain
-    : applicationUri({ ...rest, SERVER_NAME: 'localhost' } as WSGIEnvironment);
+  for (const each of [environ, rest as WSGIEnvironment]) {
+    const uri = applicationUri(each);
+    if (URL.canParse(uri)) return new URL(uri).origin;
+  }
+  return `${environ['wsgi.url_scheme']}://localhost`;
 }

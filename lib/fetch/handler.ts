@@ -11,9 +11,14 @@ import type { ErrorStream, InputStream, WSGIApplication } from '../types.ts';
 // console.error ends the line itself.
 const consoleErrors = new ErrorOutput({ write: (text) => console.error(text.replace(/\n$/, '')) });
 
+// Bytes, since a Response gives a string a Content-Type, also an empty one.
+const NOTHING = new Uint8Array(0);
+
 /** A request, as far as a handler needs it. */
 export interface RequestParts {
   readonly url: URL;
+  /** The target, if it is not the path and query of the URL: `*`. */
+  readonly target?: string;
   readonly method: string;
   /** Names and values in turn. */
   readonly headers: string[];
@@ -66,11 +71,11 @@ export class FetchHandler extends BaseHandler {
   }
 
   override addCgiVars(): void {
-    const { url, method, headers, remoteAddress } = this.request;
+    const { url, target, method, headers, remoteAddress } = this.request;
     const secure = url.protocol === 'https:';
     const head = {
       method,
-      url: url.pathname + url.search,
+      url: target ?? url.pathname + url.search,
       httpVersion: '1.1',
       rawHeaders: withRequired(this.request, headers),
     };
@@ -123,7 +128,7 @@ export class FetchHandler extends BaseHandler {
 
   override _end(): void {
     if (this.answered) this.controller?.close();
-    else this.send(this.whole ?? this.makeResponse(this.mayHaveBody() ? '' : null));
+    else this.send(this.whole ?? this.makeResponse(this.mayHaveBody() ? NOTHING : null));
   }
 
   override _abort(): void {
@@ -133,7 +138,8 @@ export class FetchHandler extends BaseHandler {
   override handleError(error: unknown): Promise<void> {
     if (!(error instanceof RefusedRequest)) return super.handleError(error);
     const { status, message } = error;
-    this.send(new Response(`${message}\n`, { status: Number(status.slice(0, 3)) }));
+    const headers = { 'Content-Type': 'text/plain; charset=utf-8' };
+    this.send(new Response(`${message}\n`, { status: Number(status.slice(0, 3)), headers }));
     this.disconnect();
     return DONE;
   }

@@ -32,8 +32,9 @@ export class BaseCGIHandler extends SimpleHandler {
 /**
  * A CGI program: `await new CGIHandler().run(app)` is all of it.
  *
- * Under CGI, a request header `Proxy` becomes `HTTP_PROXY`, which many an HTTP
- * client takes for its configuration. Unlike Python: it is not passed on.
+ * Under CGI, a request header `Proxy` becomes `HTTP_PROXY`, which many HTTP clients take
+ * for their configuration. Unlike Python: it is in neither environ nor `process.env`, where
+ * child processes and Node itself would read it. (CVE-2016-5385)
  */
 export class CGIHandler extends BaseCGIHandler {
   override wsgiRunOnce: boolean = true;
@@ -87,14 +88,8 @@ export function readEnviron(): Record<string, string> {
 // A server may leave out what is empty (RFC 3875, section 4.1), but an application may
 // rely on these. Unlike Python: they are filled in.
 function cgiEnviron(): Record<string, string> {
-  const environ: Record<string, string> = {
-    SCRIPT_NAME: '',
-    PATH_INFO: '',
-    QUERY_STRING: '',
-    ...readEnviron(),
-  };
-  delete environ['HTTP_PROXY'];
-  return environ;
+  delete process.env['HTTP_PROXY'];
+  return { SCRIPT_NAME: '', PATH_INFO: '', QUERY_STRING: '', ...readEnviron() };
 }
 
 // The web server may keep standard input open beyond the body.

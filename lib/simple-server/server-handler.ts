@@ -185,7 +185,10 @@ function addToEarlier(response: ServerResponse, lines: readonly string[]): [] {
   const names = ['content-length', 'transfer-encoding', 'connection', 'keep-alive', 'trailer'];
   for (let index = 0; index < lines.length; index += 2) names.push(lines[index] as string);
   for (const name of names) {
-    if (!/^(?:set-cookie|vary)$/i.test(name)) response.removeHeader(name);
+    // Node frames no body after its framing headers were removed, also if there were none.
+    if (response.hasHeader(name) && !/^(?:set-cookie|vary)$/i.test(name)) {
+      response.removeHeader(name);
+    }
   }
   for (let index = 0; index < lines.length; index += 2) {
     response.appendHeader(lines[index] as string, lines[index + 1] as string);
