@@ -24,6 +24,7 @@ export const PUBLIC_MODULES: readonly string[] = [
   'testing',
   'trace',
   'error-page',
+  'check',
 ];
 
 // The ending of this file says whether the source or the built files run, which lie
