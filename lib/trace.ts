@@ -3,9 +3,8 @@
 
 import { describe } from './describe.ts';
 import { maskText, maskValue } from './secrets.ts';
-import { traceBody, traceClose } from './trace/body.ts';
 import { Printer, type TraceOptions, cut, oneLine, showBytes } from './trace/printer.ts';
-import { TracedErrors, TracedInput } from './trace/streams.ts';
+import { traceBody, traceClose, traceErrors, traceInput } from './trace/streams.ts';
 import type {
   FileWrapperFunction,
   ResponseBody,
@@ -20,30 +19,63 @@ export type { TraceOptions } from './trace/printer.ts';
 
 /**
  * An application that does what `app` does, and draws it: the request, the call,
- * `startResponse`, each chunk, `write`, reads of the input, `close`, and when.
- * Secrets in the request's headers are left out.
+ * `startResponse`, each chunk, `write`, reads of the input, `close`, and when. Secrets in
+ * the request's headers are left out. When the response is over, environ has the server's
+ * own objects again.
  */
 export function trace(app: WSGIApplication, options: TraceOptions = {}): WSGIApplication {
   return (environ, startResponse) => {
     const printer = new Printer(options);
     drawRequest(environ, printer);
     const files = new WeakSet<object>();
-    environ['wsgi.input'] = new TracedInput(environ['wsgi.input'], printer);
-    environ['wsgi.errors'] = new TracedErrors(environ['wsgi.errors'], printer);
-    const wrapFile = environ['wsgi.file_wrapper'];
-    if (wrapFile !== undefined) environ['wsgi.file_wrapper'] = traceFiles(wrapFile, files, printer);
+    const restore = replaceVariables(environ, files, printer);
 
     printer.toApplication('app(environ, startResponse)');
     const finish = (body: ResponseBody, verb: string): ResponseBody => {
       const isFile = body instanceof FileWrapper || (isObject(body) && files.has(body));
       printer.toServer(`${verb} ${isFile ? 'a file, for the server to send' : nameBody(body)}`);
       if (!isObject(body)) return body;
-      return isFile ? traceFile(body, printer) : traceBody(body, printer);
+      return isFile ? traceFile(body, printer, restore) : traceBody(body, printer, restore);
     };
-    const returned = printer.attempt(() => app(environ, traceStart(startResponse, printer)));
-    if (!(returned instanceof Promise)) return finish(returned, 'returns');
+    const fail = (error: unknown): never => {
+      restore();
+      throw error;
+    };
+    let returned: ResponseBody | PromiseLike<ResponseBody>;
+    try {
+      returned = printer.attempt(() => app(environ, traceStart(startResponse, printer)));
+    } catch (error) {
+      return fail(error);
+    }
+    if (!isPromise(returned)) return finish(returned, 'returns');
     printer.toServer('returns a promise');
-    return returned.then((body) => finish(body, 'the promise gives'));
+    return Promise.resolve(returned).then((body) => finish(body, 'the promise gives'), fail);
+  };
+}
+
+type Replaced = 'wsgi.input' | 'wsgi.errors' | 'wsgi.file_wrapper';
+
+/** Puts traced objects into environ; returns a function that puts the real ones back. */
+function replaceVariables(
+  environ: WSGIEnvironment,
+  files: WeakSet<object>,
+  printer: Printer,
+): () => void {
+  const replaced: Array<[key: Replaced, real: unknown, traced: unknown]> = [];
+  const replace = (key: Replaced, trace: (real: never) => object): void => {
+    const real = environ[key];
+    if (!isObject(real) && typeof real !== 'function') return;
+    const traced = trace(real as never);
+    replaced.push([key, real, traced]);
+    Reflect.set(environ, key, traced);
+  };
+  replace('wsgi.input', (input: object) => traceInput(input, printer));
+  replace('wsgi.errors', (errors: object) => traceErrors(errors, printer));
+  replace('wsgi.file_wrapper', (wrap: FileWrapperFunction) => traceFiles(wrap, files, printer));
+  return () => {
+    for (const [key, real, traced] of replaced) {
+      if (environ[key] === traced) Reflect.set(environ, key, real);
+    }
   };
 }
 
@@ -56,7 +88,8 @@ function drawRequest(environ: WSGIEnvironment, printer: Printer): void {
   printer.request(oneLine(line));
   for (const [key, value] of Object.entries(environ)) {
     if (!REQUEST_KEYS.test(key) || value === '') continue;
-    printer.serverNote(`${key} = '${oneLine(maskValue(key, String(value)))}'`);
+    const shown = typeof value === 'string' ? `'${maskValue(key, value)}'` : describe(value);
+    printer.serverNote(`${key} = ${oneLine(shown)}`);
   }
 }
 
@@ -64,7 +97,8 @@ function traceStart(startResponse: StartResponse, printer: Printer): StartRespon
   return (...args) => {
     const [status, headers] = args;
     const third = args.length > 2 ? ', error' : '';
-    printer.toServer(`startResponse('${cut(oneLine(String(status)), 32)}', headers${third})`);
+    const shown = typeof status === 'string' ? `'${cut(oneLine(status), 32)}'` : describe(status);
+    printer.toServer(`startResponse(${shown}, headers${third})`);
     if (Array.isArray(headers)) {
       for (const header of headers) {
         printer.applicationNote(oneLine(showHeader(header)));
@@ -76,14 +110,17 @@ function traceStart(startResponse: StartResponse, printer: Printer): StartRespon
 
 function showHeader(header: unknown): string {
   if (!Array.isArray(header)) return describe(header);
-  const [name, ...values] = header.map(String);
+  const show = (part: unknown): string => (typeof part === 'string' ? part : describe(part));
+  const [name, ...values] = header.map(show);
   return [name, ...values.map((value) => maskValue(name ?? '', value))].join(': ');
 }
 
 function traceWrite(write: Write, printer: Printer): Write {
-  return (data) => {
-    printer.toServer(`write(${showBytes(data)})`);
-    return printer.attemptServer(() => write(data));
+  // The server may have given something else, which the application is to see.
+  if (typeof write !== 'function') return write;
+  return (...args) => {
+    printer.toServer(`write(${showBytes(args[0])})`);
+    return printer.attemptServer(() => write(...args));
   };
 }
 
@@ -102,11 +139,11 @@ function traceFiles(
   };
 }
 
-function traceFile(body: ResponseBody, printer: Printer): ResponseBody {
+function traceFile(body: ResponseBody, printer: Printer, finish: () => void): ResponseBody {
   const { close } = body;
-  if (typeof close === 'function' && Object.isExtensible(body)) {
-    body.close = traceClose(close.bind(body), printer);
-  }
+  if (!Object.isExtensible(body)) return body;
+  if (typeof close !== 'function') body.close = finish;
+  else body.close = traceClose(close.bind(body), printer, finish) as () => void;
   return body;
 }
 
@@ -121,4 +158,8 @@ function nameBody(body: ResponseBody): string {
 
 function isObject(value: unknown): value is object {
   return typeof value === 'object' && value !== null;
+}
+
+function isPromise(value: unknown): value is PromiseLike<ResponseBody> {
+  return isObject(value) && typeof Reflect.get(value, 'then') === 'function';
 }

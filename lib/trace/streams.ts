@@ -1,75 +1,159 @@
-// `wsgi.input` and `wsgi.errors` in a trace: every call passes through, drawn.
+// The objects in a trace: each is replaced by one that does the same and draws the calls
+// that belong to the interface.
 
-import type { Bytes, ErrorStream, InputStream } from '../types.ts';
+import { asyncIteratorOf } from '../handlers/body.ts';
 import { type Printer, cut, oneLine, showBytes } from './printer.ts';
 
+type Method = (...args: unknown[]) => unknown;
+
+/**
+ * An object that is what `real` is, by its class and all its members, but for the methods
+ * that `member` gives: it takes a name and the real method.
+ */
+export function standIn<Real extends object>(
+  real: Real,
+  member: (key: string | symbol, method: Method) => Method | undefined,
+): Real {
+  return new Proxy(real, {
+    get: (_, key) => {
+      const value: unknown = Reflect.get(real, key, real);
+      // What cannot change, a proxy must not show changed.
+      if (typeof value !== 'function' || key === 'constructor' || isFixed(real, key)) return value;
+      // Bound, since a class may keep its state in private fields.
+      const method = value.bind(real) as Method;
+      return member(key, method) ?? method;
+    },
+    set: (_, key, value) => Reflect.set(real, key, value, real),
+  });
+}
+
+function isFixed(real: object, key: string | symbol): boolean {
+  const own = Reflect.getOwnPropertyDescriptor(real, key);
+  return own !== undefined && own.configurable === false && own.writable === false;
+}
+
 /** An input stream that draws what is asked of it and what it gives. */
-export class TracedInput implements InputStream {
-  private readonly inner: InputStream;
-  private readonly printer: Printer;
+export function traceInput<Input extends object>(input: Input, printer: Printer): Input {
+  const give = (data: unknown): void => {
+    const isEmpty = data instanceof Uint8Array && data.length === 0;
+    printer.toApplication(isEmpty ? 'nothing: it has ended' : showBytes(data));
+  };
+  return standIn(input, (key, method) => {
+    switch (key) {
+      case 'read':
+      case 'read1':
+      case 'readline':
+        return (...args) => {
+          printer.toServer(`wsgi.input.${key}(${args.map(String).join()})`);
+          return whenSettled(printer.attemptServer(() => method(...args)), give);
+        };
+      case 'readlines':
+        return (...args) => {
+          printer.toServer(`wsgi.input.readlines(${args.map(String).join()})`);
+          return whenSettled(printer.attemptServer(() => method(...args)), (lines) => {
+            const count = Array.isArray(lines) ? lines.length : 0;
+            printer.toApplication(count === 1 ? '1 line' : `${count} lines`);
+          });
+        };
+      case Symbol.asyncIterator:
+        return () => traceLines(method() as AsyncIterator<unknown>, give, printer);
+      default:
+        return undefined;
+    }
+  });
+}
 
-  constructor(inner: InputStream, printer: Printer) {
-    this.inner = inner;
-    this.printer = printer;
-  }
-
-  async read(...size: [size?: number]): Promise<Bytes> {
-    this.printer.toServer(`wsgi.input.read(${size.join()})`);
-    return this.give(await this.printer.attemptServer(() => this.inner.read(...size)));
-  }
-
-  async readline(...size: [size?: number]): Promise<Bytes> {
-    this.printer.toServer(`wsgi.input.readline(${size.join()})`);
-    return this.give(await this.printer.attemptServer(() => this.inner.readline(...size)));
-  }
-
-  async readlines(...hint: [hint?: number]): Promise<Bytes[]> {
-    this.printer.toServer(`wsgi.input.readlines(${hint.join()})`);
-    const lines = await this.printer.attemptServer(() => this.inner.readlines(...hint));
-    this.printer.toApplication(lines.length === 1 ? '1 line' : `${lines.length} lines`);
-    return lines;
-  }
-
-  [Symbol.asyncIterator](): AsyncIterator<Bytes> {
-    const lines = this.inner[Symbol.asyncIterator]();
-    return {
-      next: async () => {
-        this.printer.toServer('next line of wsgi.input?');
-        const step = await this.printer.attemptServer(() => lines.next());
-        this.give(step.done ? new Uint8Array(0) : step.value);
-        return step;
-      },
-      return: async () => (await lines.return?.()) ?? { done: true, value: undefined },
+function traceLines(
+  lines: AsyncIterator<unknown>,
+  give: (line: unknown) => void,
+  printer: Printer,
+): AsyncIterator<unknown> {
+  return standIn(lines, (key, method) => {
+    if (key !== 'next') return undefined;
+    return () => {
+      printer.toServer('next line of wsgi.input?');
+      return whenSettled(printer.attemptServer(method), (step) => {
+        const { done, value } = Object(step) as IteratorResult<unknown>;
+        give(done ? new Uint8Array(0) : value);
+      });
     };
-  }
-
-  private give(data: Bytes): Bytes {
-    this.printer.toApplication(data.length === 0 ? 'nothing: it has ended' : showBytes(data));
-    return data;
-  }
+  });
 }
 
 /** An error stream that draws what is written to it. */
-export class TracedErrors implements ErrorStream {
-  private readonly inner: ErrorStream;
-  private readonly printer: Printer;
+export function traceErrors<Errors extends object>(errors: Errors, printer: Printer): Errors {
+  return standIn(errors, (key, method) => {
+    if (key !== 'write' && key !== 'writelines') return undefined;
+    return (...args) => {
+      const shown = typeof args[0] === 'string' ? `"${oneLine(cut(args[0], 32))}"` : '…';
+      printer.toServer(`wsgi.errors.${key}(${shown})`);
+      return printer.attemptServer(() => method(...args));
+    };
+  });
+}
 
-  constructor(inner: ErrorStream, printer: Printer) {
-    this.inner = inner;
-    this.printer = printer;
-  }
+/** A body that draws each step, and calls `finish` when it is closed. */
+export function traceBody<Body extends object>(
+  body: Body,
+  printer: Printer,
+  finish: () => void,
+): Body {
+  const isBody = Symbol.asyncIterator in body || Symbol.iterator in body;
+  // The server will say what is wrong with anything else.
+  if (!isBody || ArrayBuffer.isView(body)) return body;
+  const traced = standIn(body, (key, method) => {
+    if (key === Symbol.asyncIterator) {
+      return () => traceIterator(asyncIteratorOf(body as AsyncIterable<Uint8Array>), printer);
+    }
+    if (key === Symbol.iterator) return () => traceIterator(method() as object, printer);
+    return key === 'close' ? traceClose(method, printer, finish) : undefined;
+  });
+  if ('close' in body) return traced;
+  // How a server says that the response is over.
+  return new Proxy(traced, {
+    get: (_, key) => (key === 'close' ? finish : (Reflect.get(traced, key, traced) as unknown)),
+  });
+}
 
-  write(text: string): void {
-    this.printer.toServer(`wsgi.errors.write("${oneLine(cut(String(text), 32))}")`);
-    this.inner.write(text);
-  }
+/** The body's `close()`, drawn. */
+export function traceClose(close: Method, printer: Printer, finish: () => void): Method {
+  return (...args) => {
+    printer.toApplication('close()');
+    try {
+      return printer.attempt(() => close(...args));
+    } finally {
+      finish();
+    }
+  };
+}
 
-  writelines(lines: Iterable<string>): void {
-    this.printer.toServer('wsgi.errors.writelines(…)');
-    this.inner.writelines(lines);
-  }
+function traceIterator(chunks: object, printer: Printer): object {
+  return standIn(chunks, (key, method) => {
+    if (key === 'next') {
+      return (...args) => {
+        printer.toApplication('next chunk?');
+        return whenSettled(printer.attempt(() => method(...args)), (step) => {
+          const { done, value } = Object(step) as IteratorResult<unknown>;
+          printer.toServer(done ? 'no more' : showBytes(value));
+        });
+      };
+    }
+    if (key !== 'return') return undefined;
+    return (...args) => {
+      printer.toApplication('return(): stop early');
+      return printer.attempt(() => method(...args));
+    };
+  });
+}
 
-  flush(): void {
-    this.inner.flush();
+/** Draws a result when it is there, and gives it back as it is. */
+export function whenSettled(result: unknown, draw: (value: unknown) => void): unknown {
+  if (!(result instanceof Promise)) {
+    draw(result);
+    return result;
   }
+  return result.then((value: unknown) => {
+    draw(value);
+    return value;
+  });
 }
