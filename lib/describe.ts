@@ -5,7 +5,7 @@ const LONGEST = 60;
 
 /**
  * Names a value for an error message: `"a\nb"`, `the number 42`, `undefined`,
- * `an Array of 3 items`, `an object of class Map`. Never throws.
+ * `an Array of 3 items`, `the TypeError "no"`, `an object of class Map`. Never throws.
  */
 export function describe(value: unknown): string {
   switch (typeof value) {
@@ -40,8 +40,11 @@ export function codePoint(character: string): string {
 
 function describeObject(value: object): string {
   try {
-    if (Array.isArray(value)) return `an Array of ${value.length} items`;
-    if (value instanceof Uint8Array) return `a Uint8Array of ${value.length} bytes`;
+    if (Array.isArray(value)) return `an Array of ${count(value.length, 'item')}`;
+    if (value instanceof Uint8Array) return `a Uint8Array of ${count(value.length, 'byte')}`;
+    if (value instanceof Error) {
+      return `the ${shorten(String(value.name))} ${quote(String(value.message))}`;
+    }
     const name: unknown = Object.getPrototypeOf(value)?.constructor?.name;
     return typeof name === 'string' && name !== '' && name !== 'Object'
       ? `an object of class ${shorten(name)}`
@@ -50,6 +53,11 @@ function describeObject(value: object): string {
     // A Proxy or a getter may throw; the message must still be written.
     return 'an object that cannot be inspected';
   }
+}
+
+/** `1 item`, `2 items`. */
+export function count(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? '' : 's'}`;
 }
 
 function shorten(text: string): string {

@@ -374,7 +374,7 @@ describe('validator', () => {
   }
 
   for (const [what, body, hint] of [
-    ['a Response', new Response('x'), 'Return its own body, or [await it.bytes()].'],
+    ['a Response', new Response('x'), 'Return its own body, or [new Uint8Array(await response.arrayBuffer())].'],
     ['an ArrayBuffer', [new ArrayBuffer(1)], 'Wrap it: new Uint8Array(buffer).'],
     ['a function', () => [], 'Call it: what is returned is a function.'],
   ] as const) {

@@ -70,7 +70,7 @@ describe('Headers', () => {
     for (const wrong of [{}, 'ab', new Map(), 5, null]) {
       assert.throws(() => new Headers(wrong as never), /^TypeError: Headers takes an array of \[name, value\] pairs, not /);
     }
-    assert.throws(() => new Headers([['a']] as never), /^TypeError: each header is a \[name, value\] pair, not an Array of 1 items/);
+    assert.throws(() => new Headers([['a']] as never), /^TypeError: each header is a \[name, value\] pair, not an Array of 1 item/);
     assert.throws(() => new Headers([['a', 1]] as never), /^TypeError: a header value is a string, not the number 1/);
   });
 

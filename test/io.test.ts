@@ -271,7 +271,7 @@ describe('error streams', () => {
 
     test(`${name} refuses values that are not text`, () => {
       const { stream } = open();
-      assert.throws(() => stream.write(bytes('x') as never), /^TypeError: wsgi\.errors takes text, not a Uint8Array of 1 bytes$/);
+      assert.throws(() => stream.write(bytes('x') as never), /^TypeError: wsgi\.errors takes text, not a Uint8Array of 1 byte$/);
       assert.throws(() => stream.writelines('text'), /^TypeError: writelines\(\) takes several lines, not one string: use write\(\)$/);
     });
   }

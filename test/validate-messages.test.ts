@@ -35,7 +35,7 @@ describe('a message', () => {
     assert.equal(deed, 'The application hello passed the status "200OK".');
     assert.equal(
       rule,
-      'status-space: One space stands between the three digits and the reason. ' +
+      'status-space: One space separates the three digits and the reason. ' +
         '(PEP 3333, "The start_response() Callable")',
     );
     assert.equal(hint, "Write it like '200 OK'.");
@@ -202,7 +202,7 @@ describe('options', () => {
   });
 
   it('must name rules that there are', () => {
-    const message = /severity names "status-spcae", which is no rule/;
+    const message = /severity names "status-spcae", which is not a rule/;
     assert.throws(() => validator(answer(), { severity: { 'status-spcae': 'off' } }), {
       name: 'TypeError',
       message,
@@ -246,7 +246,7 @@ describe('rules', () => {
       new Set([
         'app-arity',
         'cgi-value-string',
-        'wsgi-version-type',
+        'wsgi-version-value',
         'has-wsgi-input',
         'status-type',
         'header-value-crlf-nul',

@@ -29,7 +29,7 @@ describe('the validator tells', () => {
     const stderr = await run(`
       async function sleeper() { await new Promise(() => { globalThis.kept = this; }); }
       globalThis.promise = validator(sleeper)(environ, startResponse);`);
-    assert.match(stderr, /\[app-settles\] WSGIWarning: The application sleeper waited for ever/);
+    assert.match(stderr, /\[app-settles\] WSGIWarning: The application sleeper has not returned\./);
   });
 
   it('of a body that never goes on', async () => {
@@ -42,7 +42,7 @@ describe('the validator tells', () => {
       globalThis.promise = body[Symbol.asyncIterator]().next();`);
     assert.match(
       stderr,
-      /\[app-settles\] WSGIWarning: The application stuck waited for ever in the middle/,
+      /\[app-settles\] WSGIWarning: The application stuck has not gone on in the middle/,
     );
   });
 

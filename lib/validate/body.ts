@@ -1,69 +1,116 @@
-// What the application returns: an iterable of chunks. A stand-in goes to the
-// server in its place, synchronous where the body is, with `length` if the body has
-// one; iterating it hands out the body's own chunks, each looked at on its way.
+// The body: what the application returns, how the server iterates it, each chunk, all
+// bytes together, and how it is closed. The server gets an object in the body's place
+// that gives the body's own chunks, each looked at on its way.
 
-import { describe } from '../describe.ts';
-import { asyncIteratorOf } from '../handlers/body.ts';
-import { callClose, watchForDrop } from './close.ts';
-import type { Exchange } from './exchange.ts';
-import { isFileResult } from './file-wrapper.ts';
-import { watchOtherMembers } from './members.ts';
-import { AsyncChunks, Pass, SyncChunks } from './pass.ts';
-import { hasMethod, isInstance, isObject, isThenable, property } from './probe.ts';
-import { APPLICATION_SIDE, DETAILS, WRITE, type Rule, application, server } from './rule.ts';
+import { count, describe } from '../describe.ts';
+import { checkEnvironAfter, restoreEnviron } from './environ.ts';
+import { checkUnchanged } from './head.ts';
+import {
+  AwaitedPromise,
+  type Exchange,
+  GraceSet,
+  Guard,
+  GuardedIterator,
+  type IterationHooks,
+  type Method,
+  asyncIteratorOf,
+  hasMethod,
+  isBytes,
+  isInstance,
+  isObject,
+  isThenable,
+  property,
+} from './mechanism.ts';
+import { checkMiddlewareAsking, checkPropagated, runApplication } from './middleware.ts';
+import {
+  APPLICATION_SIDE,
+  CALL,
+  CONTENT_LENGTH,
+  DETAILS,
+  ERROR_HANDLING,
+  ITERATION,
+  START_RESPONSE,
+  STREAMING,
+  STRING_TYPES,
+  WRITE,
+  type Rule,
+  WSGIError,
+  rule,
+} from './rule.ts';
+import { checkReads } from './streams.ts';
 
 // ---- What is returned
 
-const notNone = application.error('body-not-none', WRITE,
-  'An application returns an iterable, if only an empty array.',
+const notNone = rule('application', 'body-not-none', 'error', WRITE,
+  'An application returns an iterable, even if it is an empty array.',
   'Look for a missing return; return [] for no content.');
 
-const notString = application.error('body-not-string', APPLICATION_SIDE,
+const notString = rule('application', 'body-not-string', 'error', APPLICATION_SIDE,
   'The body is an iterable of chunks, and not itself a string or bytes.',
-  'Return [new TextEncoder().encode(text)], or [bytes].');
+  'Return [bytes].',
+  (body) => (typeof body === 'string' ? 'Return [new TextEncoder().encode(text)].' : undefined));
 
-const iterable = application.error('body-iterable', APPLICATION_SIDE,
-  'The body can be iterated.', 'Return an array of chunks, a generator or a stream.');
+const iterable = rule('application', 'body-iterable', 'error', APPLICATION_SIDE,
+  'The body can be iterated.', 'Return an array of chunks, a generator or a stream.',
+  (body) => {
+    if (body === 'write') return 'Call startResponse first, and return the body: [bytes].';
+    if (typeof body === 'function') return 'Call it: what is returned is a function.';
+    if (isThenable(body)) return 'Await the promise.';
+    if (hasMethod(body, 'stream')) return 'Return its stream: blob.stream().';
+    if (!hasMethod(body, 'arrayBuffer')) return undefined;
+    return 'Return its own body, or [new Uint8Array(await response.arrayBuffer())].';
+  });
 
-const closeCallable = application.error('close-callable', DETAILS,
-  'close of a body is a function, if it is there.', 'Make it a method, or name it otherwise.');
+const closeCallable = rule('application', 'close-callable', 'error', DETAILS,
+  'close of a body is a function, if it is there.', 'Make it a method, or rename it.');
 
-// ---- How it is iterated
-
-const asyncFirst = server.error('body-each-or-call', 'tsgiref/types, ResponseBody',
-  'If a body has both kinds of iterator, the asynchronous one is used.',
-  'Look for Symbol.asyncIterator first.');
-
-const otherMembers = server.warning('body-attr-access', DETAILS,
-  'A server knows of a body only that it can be iterated, its length and its close().',
-  'Leave other members alone, unless it is your own file wrapper\'s result.');
+const shared = rule('application', 'body-shared', 'error', DETAILS,
+  'Each request has a body of its own, unless it is one that can be iterated again.',
+  'Make the generator or the stream anew for each request.');
 
 /** Checks what the application returned, and gives what goes to the server. */
 export function guardBody(exchange: Exchange, body: unknown): unknown {
   exchange.returned = true;
-  if (!checkBody(exchange, body)) return body;
-  const guarded = isFileResult(exchange, body) ? shadow(exchange, body) : standIn(exchange, body);
+  checkReportTrapped(exchange);
+  if (!checkBody(exchange, body)) {
+    restoreEnviron(exchange);
+    return body;
+  }
+  const guard = new BodyGuard(exchange, body);
+  const guarded = isFileResult(exchange, body) ? guard.shadow() : guard.proxy();
   exchange.file = undefined;
-  watchForDrop(exchange, guarded);
+  exchange.body = guarded;
+  grace.add(exchange);
   return guarded;
 }
 
 function checkBody(exchange: Exchange, body: unknown): body is object {
-  const wrong = wrongBody(body);
-  if (wrong !== undefined) {
-    exchange.fault(wrong, `returned ${describe(body)}`, bodyHint(body));
+  const broken = brokenByBody(body);
+  if (broken !== undefined) {
+    const isWrite = body === exchange.write && body !== undefined;
+    const what = isWrite ? 'the write() that startResponse gave' : describe(body);
+    exchange.reportValue(broken, `returned ${what}`, isWrite ? 'write' : body);
     return false;
   }
   const close = property(body, 'close');
   if (close !== undefined && close !== null && typeof close !== 'function') {
-    exchange.fault(closeCallable, `returned a body whose close is ${describe(close)}`);
+    exchange.reportValue(closeCallable, `returned a body whose close is ${describe(close)}`);
   }
-  return isObject(body);
+  if (!isObject(body)) return false;
+  // An array can be iterated for every request, an iterator or a stream once.
+  if (['next', 'getReader', 'pipe'].some((name) => hasMethod(body, name))) {
+    const { used } = exchange.reporter;
+    if (used.has(body)) {
+      exchange.reportValue(shared, `returned ${describe(body)} that an earlier request had`);
+    }
+    used.set(body, exchange);
+  }
+  return true;
 }
 
-function wrongBody(body: unknown): Rule | undefined {
+function brokenByBody(body: unknown): Rule | undefined {
   if (body === undefined || body === null || body === false) return notNone;
-  // A string is iterated by letters, and bytes by numbers.
+  // A string is iterated by characters, and bytes by numbers.
   if (typeof body === 'string' || ArrayBuffer.isView(body) || isInstance(body, ArrayBuffer)) {
     return notString;
   }
@@ -71,155 +118,705 @@ function wrongBody(body: unknown): Rule | undefined {
   return canIterate ? undefined : iterable;
 }
 
-// Some return what can be asked for an iterator and then gives none.
-function checkIterator<Chunks>(exchange: Exchange, chunks: Chunks): Chunks {
-  if (!hasMethod(chunks, 'next')) {
-    exchange.fault(iterable, `returned a body whose iterator is ${describe(chunks)}`);
-  }
-  return chunks;
+/** Whether the body is what the server's file wrapper gave. */
+function isFileResult(exchange: Exchange, body: object): boolean {
+  // A wrapper may give an array, whose own iteration cannot be replaced for this one use.
+  return exchange.file === body && !Array.isArray(body) && property(body, 'constructor') !== Set;
 }
 
-function bodyHint(body: unknown): string | undefined {
-  if (typeof body === 'function') return 'Call it: what is returned is a function.';
-  if (isThenable(body)) return 'Await the promise.';
-  if (hasMethod(body, 'arrayBuffer')) return 'Return its own body, or [await it.bytes()].';
-  return undefined;
-}
+// ---- How the server iterates
 
-function standIn(exchange: Exchange, body: object): object {
-  const length = lengthOf(body);
-  if (!hasMethod(body, Symbol.asyncIterator)) {
-    if (length === undefined) return new SyncBody(exchange, body);
-    return new CountedBody(exchange, body, length);
+const asyncFirst = rule('server', 'body-each-or-call', 'error', 'tsgiref/types, ResponseBody',
+  'If a body has both kinds of iterator, the asynchronous one is used.',
+  'Look for Symbol.asyncIterator first.');
+
+const otherMembers = rule('server', 'body-attr-access', 'warning', DETAILS,
+  'A server uses nothing of a body except its iterator, its length and its close().',
+  'Leave other members alone, unless it is your own file wrapper\'s result.');
+
+const iteratedOnce = rule('server', 'body-once', 'error', DETAILS,
+  'A body is iterated once.', 'Keep the iterator, or the chunks.');
+
+const afterClose = rule('server', 'body-after-close', 'error', DETAILS,
+  'A body is not iterated after its close().', 'Call close() last.');
+
+const overlap = rule('server', 'iter-overlap', 'error', DETAILS,
+  'A chunk is asked for when the one before it has come and was sent.',
+  'Await each next() before the next.');
+
+const pastLength = rule('server', 'server-past-length', 'warning', CONTENT_LENGTH,
+  'A server stops iterating when it has sent as much as Content-Length says.',
+  'Stop there: call return() of the iterator and close() of the body.');
+
+// ---- What the iterator gives, and when startResponse must have been called
+
+const startedFirst = rule('application', 'sr-before-body', 'error', START_RESPONSE,
+  'startResponse is called before the first chunk, even an empty one.',
+  'Call startResponse before the first yield.');
+
+const startedEver = rule('application', 'sr-never-empty-body', 'error', START_RESPONSE,
+  'startResponse is called, even when there is no content.',
+  'Call startResponse before the body ends.');
+
+// That a server does not expect the call before the first chunk is for its own tests.
+
+const lengthExact = rule('application', 'body-len-exact', 'error', DETAILS,
+  'The length of a body is the number of its chunks.',
+  'Remove `length`, or set it to the number of chunks.');
+
+const resultShape = rule('application', 'iter-result-shape', 'error', ITERATION,
+  'next() gives an object with `done` and `value`, and `done` stays true.',
+  'Write a generator, which does this by itself.',
+  (step) => {
+    return isBytes(step) ? 'Give { done: false, value: chunk }, or write a generator.' : undefined;
+  });
+
+const syncPromise = rule('application', 'iter-sync-promise', 'error', ITERATION,
+  'A synchronous iterator yields chunks, not promises of them.',
+  'Await the chunk, or make the generator an async one.',
+  (body) => (Array.isArray(body) ? 'Await them: return await Promise.all(chunks).' : undefined));
+
+const returnValue = rule('application', 'body-return-value', 'error', ITERATION,
+  'What a generator returns is not part of the body: only what it yields is.',
+  'Yield it: yield chunk, or yield* chunks, in place of return.');
+
+/** Stands in for the body. */
+class BodyGuard extends Guard implements IterationHooks {
+  private readonly isAsync: boolean;
+  private readonly length: number | undefined;
+  private readonly realClose: Method | undefined;
+  private readonly realIterator: Method | undefined;
+  private readonly reuse: ReuseCheck | undefined;
+  private canStop = false;
+  private isGenerator = false;
+  private isPending = false;
+
+  constructor(exchange: Exchange, body: object) {
+    super(exchange, body);
+    this.isAsync = hasMethod(body, Symbol.asyncIterator);
+    this.length = lengthOf(body);
+    this.realClose = this.realMethod('close');
+    this.realIterator = this.realMethod(Symbol.iterator);
+    this.reuse = ReuseCheck.isWanted(exchange) ? new ReuseCheck() : undefined;
   }
-  return hasMethod(body, Symbol.iterator)
-    ? new TwofoldBody(exchange, body)
-    : new AsyncBody(exchange, body);
+
+  // It does not show the body's class: a server that knows a stream by its class would
+  // go past the iterator, which is all that the interface has.
+  override proxy(): object {
+    return new Proxy(Object.create(null) as object, this);
+  }
+
+  override get(target: object, key: PropertyKey): unknown {
+    // Python asks len(); an array says so in `length`, a Set in `size`.
+    return key === 'length' ? this.length : super.get(target, key);
+  }
+
+  has(_: object, key: PropertyKey): boolean {
+    if (key === 'length') return this.length !== undefined;
+    return key === 'close' || Reflect.has(this.real, key);
+  }
+
+  /** The body itself, with the iteration and the closing in it replaced. */
+  shadow(): object {
+    const { real } = this;
+    // The real ones are looked up before they are replaced.
+    const begin = this.isAsync ? this.realMethod(Symbol.asyncIterator) : this.realIterator;
+    const key = this.isAsync ? Symbol.asyncIterator : Symbol.iterator;
+    const replace = (name: PropertyKey, value: unknown): void => {
+      Reflect.defineProperty(real, name, { value, configurable: true, writable: true });
+    };
+    replace(key, () => this.iterate(() => begin?.()));
+    replace('close', () => this.closeBody());
+    return real;
+  }
+
+  protected override member(key: PropertyKey): Method | undefined {
+    switch (key) {
+      case Symbol.asyncIterator:
+        return this.isAsync ? () => this.iterate(() => asyncIteratorOf(this.real)) : undefined;
+      case Symbol.iterator:
+        if (!this.isAsync) return () => this.iterate(() => this.realIterator?.());
+        return this.realIterator && (() => this.iterateSync());
+      case 'close':
+        return () => this.closeBody();
+      case 'destroy':
+        // A Node stream keeps its file open until it is destroyed, even if it was never
+        // read: a server that knows of that may do it.
+        return this.realMethod(key);
+      default:
+        return undefined;
+    }
+  }
+
+  protected override reportOther(name: string): void {
+    this.exchange.reportCall(otherMembers, `used ${name} of the body`);
+  }
+
+  private iterate(begin: () => unknown): unknown {
+    const { exchange } = this;
+    if (exchange.closed) exchange.reportCall(afterClose, 'iterated the body after close()');
+    if (exchange.iterating) exchange.reportCall(iteratedOnce, 'iterated the body a second time');
+    exchange.iterating = true;
+    const chunks = begin();
+    if (!hasMethod(chunks, 'next')) {
+      const deed = `returned a body whose iterator is ${describe(chunks)}`;
+      exchange.reportValue(iterable, deed, undefined);
+      if (!isObject(chunks)) return chunks;
+    }
+    this.canStop = hasMethod(chunks, 'return');
+    this.isGenerator = /^(?:Async)?Generator$/.test(String(property(chunks, Symbol.toStringTag)));
+    return new GuardedIterator(chunks as object, this.isAsync, this);
+  }
+
+  private iterateSync(): unknown {
+    this.exchange.reportCall(asyncFirst, 'asked for the synchronous iterator of the body');
+    return this.realIterator?.();
+  }
+
+  // ---- One step
+
+  ask(): boolean {
+    const { exchange } = this;
+    if (exchange.closed) exchange.reportCall(afterClose, 'asked for a chunk after close()');
+    if (this.isPending) {
+      exchange.reportCall(overlap, 'asked for a chunk while another was pending');
+    }
+    checkAsking(exchange);
+    checkMiddlewareAsking(exchange);
+    // A server that asks for more has sent what there was.
+    if (exchange.bytes > 0) exchange.headSent = true;
+    exchange.asked = true;
+    return exchange.stopped;
+  }
+
+  run(next: () => unknown): unknown {
+    try {
+      return runApplication(this.exchange, next);
+    } catch (error) {
+      this.fail();
+      throw error;
+    }
+  }
+
+  async wait(step: PromiseLike<unknown>): Promise<unknown> {
+    const { exchange } = this;
+    this.isPending = true;
+    exchange.running += 1;
+    try {
+      return await settle(exchange, step, 'has not gone on in the middle of its body');
+    } catch (error) {
+      this.fail();
+      throw error;
+    } finally {
+      exchange.running -= 1;
+      this.isPending = false;
+    }
+  }
+
+  // The application's error is on its way to the server, whatever it was told before.
+  private fail(): void {
+    const { exchange } = this;
+    exchange.raised = undefined;
+    exchange.thrownBack = undefined;
+    endIteration(exchange);
+  }
+
+  take(step: unknown): void {
+    const { exchange } = this;
+    // The server has left: what still comes is not sent.
+    if (exchange.closed || exchange.stopped) return;
+    try {
+      this.checkStep(step);
+    } catch (error) {
+      endIteration(exchange);
+      exchange.rethrow(error, resultShape, 'gave from next() what cannot be read');
+    }
+  }
+
+  private checkStep(step: unknown): void {
+    const { exchange } = this;
+    checkReportTrapped(exchange);
+    if (!this.isAsync && isThenable(step)) {
+      const deed = 'gave a promise from next() of a synchronous iterator';
+      exchange.reportValue(syncPromise, deed);
+    } else if (!isObject(step) || isBytes(step) || !('done' in step || 'value' in step)) {
+      exchange.reportValue(resultShape, `gave ${describe(step)} from next()`, step);
+    } else if (Reflect.get(step, 'done')) {
+      this.end(Reflect.get(step, 'value'));
+    } else {
+      if (exchange.exhausted) exchange.reportValue(resultShape, 'went on after it had said `done`');
+      this.look(Reflect.get(step, 'value'));
+    }
+  }
+
+  private look(chunk: unknown): void {
+    const { exchange } = this;
+    checkTrapped(exchange, 'yielded another chunk', false);
+    checkChunk(exchange, chunk, this.isAsync, this.real);
+    if (!exchange.started) {
+      exchange.reportValue(startedFirst, 'yielded a chunk before startResponse');
+    }
+    exchange.chunks += 1;
+    if (exchange.outer !== undefined) exchange.outerChunks = exchange.outer.chunks;
+    if (this.length !== undefined && exchange.chunks > this.length) {
+      this.reportLength(`yielded chunk ${exchange.chunks} of`);
+    }
+    if (isBytes(chunk)) countBytes(exchange, chunk.length, false);
+    this.reuse?.follow(exchange, chunk);
+  }
+
+  private end(value: unknown): void {
+    const { exchange } = this;
+    if (exchange.exhausted) return;
+    exchange.exhausted = true;
+    endIteration(exchange);
+    checkTrapped(exchange, 'ended its body', false);
+    if (this.isGenerator && hasMethod(value, Symbol.iterator)) {
+      exchange.reportValue(returnValue, `returned ${describe(value)} inside its body's generator`);
+    }
+    if (!exchange.started && exchange.chunks === 0) {
+      exchange.reportValue(startedEver, 'ended its body without calling startResponse');
+    }
+    if (this.length !== undefined && exchange.chunks !== this.length) {
+      this.reportLength(`ended after ${count(exchange.chunks, 'chunk')} of`);
+    }
+    checkSum(exchange);
+    checkReads(exchange);
+    this.reuse?.follow(exchange, undefined);
+  }
+
+  private reportLength(deed: string): void {
+    const whole = `${deed} a body whose length is ${this.length}`;
+    this.exchange.reportValue(lengthExact, whole);
+  }
+
+  // ---- The end of the iteration
+
+  stop(): boolean {
+    const { exchange } = this;
+    if (exchange.stopped) return false;
+    exchange.stopped = true;
+    forgetPending(exchange);
+    return true;
+  }
+
+  finish(): void {
+    if (!this.exchange.closed) endIteration(this.exchange);
+  }
+
+  close(): void {
+    this.exchange.reportCall(closeOnBody, 'called close() of the iterator');
+  }
+
+  private closeBody(): unknown {
+    const { exchange } = this;
+    if (exchange.closed) {
+      exchange.reportCall(closeTwice, 'called close() again');
+      return undefined;
+    }
+    exchange.closed = true;
+    exchange.body = undefined;
+    forgetPending(exchange);
+    grace.delete(exchange);
+    const hasLeft = exchange.asked && !exchange.ended && !exchange.stopped && this.canStop;
+    return this.watchClose(() => {
+      if (hasLeft) exchange.reportCall(returnCalled, 'stopped the iteration without return()');
+    });
+  }
+
+  private watchClose(afterwards: () => void): unknown {
+    const { exchange } = this;
+    const finish = (): void => {
+      try {
+        checkPropagated(exchange);
+        checkEnvironAfter(exchange);
+      } finally {
+        restoreEnviron(exchange);
+      }
+      afterwards();
+    };
+    let result: unknown;
+    try {
+      result = this.realClose?.();
+    } catch (error) {
+      reportCloseThrows(exchange, error);
+      throw error;
+    }
+    if (!isThenable(result)) {
+      finish();
+      return result;
+    }
+    const closing = new AwaitedPromise<unknown>((resolve, reject) => {
+      const fail = (error: unknown): void => {
+        try {
+          reportCloseThrows(exchange, error);
+        } catch (thrown) {
+          return reject(thrown);
+        }
+        reject(error);
+      };
+      const succeed = (value: unknown): void => {
+        try {
+          finish();
+          resolve(value);
+        } catch (thrown) {
+          reject(thrown);
+        }
+      };
+      (result as PromiseLike<unknown>).then(succeed, fail);
+    });
+    exchange.closing = closing;
+    grace.add(exchange);
+    return closing;
+  }
 }
 
 /** How many chunks the body says it has. */
 function lengthOf(body: object): number | undefined {
-  if (isInstance(body, Set)) return body.size;
-  const length = property(body, 'length');
+  const length = isInstance(body, Set) ? body.size : property(body, 'length');
   return typeof length === 'number' ? length : undefined;
 }
 
-// The server must know its own object again, so that object stays, with the
-// iteration and the closing in it replaced.
-function shadow(exchange: Exchange, file: object): object {
-  const pass = new Pass(exchange);
-  const key = hasMethod(file, Symbol.asyncIterator) ? Symbol.asyncIterator : Symbol.iterator;
-  const iterate = property(file, key) as () => AsyncIterator<unknown> & Iterator<unknown>;
-  const close = closeOf(file);
-  const replaceWith = (name: PropertyKey, value: unknown): void => {
-    Reflect.defineProperty(file, name, { value, configurable: true, writable: true });
-  };
-  replaceWith(key, () => {
-    pass.begin();
-    const inner = checkIterator(exchange, iterate.call(file));
-    return key === Symbol.asyncIterator
-      ? new AsyncChunks(pass, inner)
-      : new SyncChunks(pass, inner);
-  });
-  replaceWith('close', () => callClose(exchange, close));
-  return file;
+/**
+ * Looks at a server that asks for another chunk. To ask once after the last byte is how
+ * a loop learns of the end; to ask again is to ignore the length.
+ */
+function checkAsking(exchange: Exchange): void {
+  const { bytes, length, isHead, code } = exchange;
+  if (length === undefined || bytes < length || isHead || FORBIDDEN.has(code)) return;
+  exchange.askedPastLength += 1;
+  if (exchange.askedPastLength === 2 && !exchange.exhausted) {
+    const deed = `went on to ask for chunks after the ${count(length, 'byte')} announced`;
+    exchange.reportCall(pastLength, deed);
+  }
 }
 
-function closeOf(body: object): (() => unknown) | undefined {
-  const close = property(body, 'close');
-  return typeof close === 'function' ? () => Reflect.apply(close, body, []) as unknown : undefined;
+// ---- Errors that the application must let pass
+
+const throwTrapped = rule('application', 'sr-throw-trapped', 'error', ERROR_HANDLING,
+  'An error that startResponse throws back is not caught: it is too late for another response.',
+  'Let the error pass: the server cuts the response, so that it does not look whole.');
+
+/** Reports an application that goes on after startResponse threw its error back. */
+export function checkTrapped(exchange: Exchange, deed: string, isCall = true): void {
+  if (exchange.thrownBack === undefined) return;
+  exchange.thrownBack = undefined;
+  const whole = `caught the error that startResponse threw back, and ${deed}`;
+  if (isCall) exchange.reportCall(throwTrapped, whole);
+  else exchange.reportValue(throwTrapped, whole);
 }
 
-/** What all stand-ins for a body have. */
-class Body {
-  readonly #exchange: Exchange;
-  readonly #body: object;
+const reportTrapped = rule('application', 'report-trapped', 'error', 'tsgiref/validate, WSGIError',
+  'A WSGIError is for the author of the application: the application does not answer it.',
+  'Fix what the report says, or catch only errors of your own.',
+  (report) => (report instanceof WSGIError ? `Fix what it says: ${report.hint}` : undefined));
 
-  static {
-    watchOtherMembers(this.prototype, (self, name) => {
-      return #body in self ? self.#touch(name) : undefined;
-    });
+/** Reports an application that has caught a report and goes on, here where it cannot. */
+export function checkReportTrapped(exchange: Exchange): void {
+  const { raised } = exchange;
+  if (raised === undefined) return;
+  exchange.raised = undefined;
+  const [said = ''] = raised.message.split('\n');
+  const deed = `caught the report "${said}" (${raised.code}), and went on`;
+  exchange.mark = { stack: raised.stack, intro: CALL };
+  exchange.reportValue(reportTrapped, deed, raised);
+}
+
+// ---- One chunk: bytes, and bytes that stay what they are
+
+const chunkBytes = rule('application', 'chunk-bytes', 'error', STRING_TYPES,
+  'Every chunk of the body is a Uint8Array.', 'Encode text: new TextEncoder().encode(text).',
+  chunkHint);
+
+/** Also what write() must not be given. */
+export const wasDetached: Rule = rule(
+  'application', 'chunk-detached', 'error', 'ECMA-262, "ArrayBuffer Objects"',
+  'The bytes of a chunk are still there when it is yielded.',
+  'Yield it before its buffer is transferred, or yield a copy.');
+
+function checkChunk(exchange: Exchange, chunk: unknown, isAsync: boolean, body: object): void {
+  if (isBytes(chunk)) {
+    if (chunk.length > 0 || !isDetached(chunk)) return;
+    exchange.reportValue(wasDetached, 'yielded a chunk whose buffer has been transferred');
+  } else if (!isAsync && isThenable(chunk)) {
+    exchange.reportValue(syncPromise, 'yielded a promise', body);
+  } else {
+    exchange.reportValue(chunkBytes, `yielded ${describe(chunk)}`, chunk);
   }
+}
 
-  constructor(exchange: Exchange, body: object) {
-    this.#exchange = exchange;
-    this.#body = body;
+/** How to make a chunk of what was found; undefined for the usual hint. */
+export function chunkHint(chunk: unknown): string | undefined {
+  if (typeof chunk === 'number') return 'Use [bytes], or yield bytes, not the numbers in them.';
+  if (chunk === undefined || chunk === null) return 'Yield new Uint8Array(0) for nothing.';
+  if (typeof chunk !== 'object') return undefined;
+  if (isInstance(chunk, ArrayBuffer)) return 'Wrap it: new Uint8Array(buffer).';
+  if (typeof SharedArrayBuffer === 'function' && isInstance(chunk, SharedArrayBuffer)) {
+    return 'Copy it: new Uint8Array(buffer).slice().';
   }
-
-  close(): unknown {
-    return callClose(this.#exchange, closeOf(this.#body));
+  if (ArrayBuffer.isView(chunk)) {
+    return 'Wrap it: new Uint8Array(view.buffer, view.byteOffset, view.byteLength).';
   }
+  if (isThenable(chunk)) return 'Await it.';
+  if (hasMethod(chunk, 'arrayBuffer')) return 'Use new Uint8Array(await blob.arrayBuffer()).';
+  if (Array.isArray(chunk)) {
+    if (typeof chunk[0] === 'number') return 'Use Uint8Array.from(numbers).';
+  }
+  if (hasMethod(chunk, Symbol.iterator)) return 'Yield its items: yield* chunks.';
+  return 'Make text of it: new TextEncoder().encode(JSON.stringify(value)).';
+}
 
-  // Node's streams hold on to their files until destroyed, also unread: a server
-  // that knows of that may look.
-  #touch(name: string): unknown {
-    const member = property(this.#body, name);
-    if (name !== 'destroy' && name !== 'length' && name !== 'size') {
-      this.#exchange.misuse(otherMembers, `reached for ${name} of the body`);
+/** Whether the buffer of an empty chunk has been transferred. */
+export function isDetached(chunk: Uint8Array): boolean {
+  try {
+    // Not all engines have `buffer.detached` yet; none makes a view of a detached buffer.
+    return new Uint8Array(chunk.buffer).length < 0;
+  } catch {
+    return true;
+  }
+}
+
+const chunkReused = rule('application', 'chunk-reused', 'off', STREAMING,
+  'The bytes of a chunk stay as they are: the server may still be sending them.',
+  'Use a new Uint8Array for each chunk.');
+
+/** Remembers the last chunk, to see whether it is still the same later. */
+class ReuseCheck {
+  private chunk: Uint8Array | undefined = undefined;
+  private sum = 0;
+  private reported = false;
+
+  /** Looks at the last chunk again, and remembers the next. */
+  follow(exchange: Exchange, chunk: unknown): void {
+    if (this.reported) return;
+    if (this.chunk !== undefined && checksum(this.chunk) !== this.sum) {
+      this.reported = true;
+      exchange.reportValue(chunkReused, 'changed a chunk after it had yielded it');
     }
-    return typeof member === 'function' ? member.bind(this.#body) : member;
+    this.chunk = isBytes(chunk) ? chunk : undefined;
+    this.sum = this.chunk === undefined ? 0 : checksum(this.chunk);
+  }
+
+  /** To look at every byte twice costs time, so it is done only on demand. */
+  static isWanted(exchange: Exchange): boolean {
+    return exchange.reporter.severityOf(chunkReused) !== 'off';
   }
 }
 
-class SyncBody extends Body {
-  readonly #pass: Pass;
-  readonly #body: object;
+// FNV-1a, 32 bits.
+function checksum(chunk: Uint8Array): number {
+  let sum = 0x811c9dc5;
+  for (const byte of chunk) sum = Math.imul(sum ^ byte, 0x01000193);
+  return sum;
+}
 
-  constructor(exchange: Exchange, body: object, length?: number) {
-    super(exchange, body);
-    this.#pass = new Pass(exchange, length);
-    this.#body = body;
+// ---- All bytes, against the status and the Content-Length they were announced with.
+// What write() sends counts with what the body yields.
+
+const onHead = rule('application', 'body-on-head', 'off', 'RFC 9110 §9.3.2',
+  'The answer to HEAD has no content; the server throws it away.',
+  'Return [] if REQUEST_METHOD is HEAD, with the headers of a GET.');
+
+const FORBIDDEN: ReadonlyMap<number, Rule> = new Map([
+  [204, rule('application', 'body-on-204', 'error', 'RFC 9110 §15.3.5',
+    'A 204 response has no content.', 'Return [], or answer with 200.')],
+  [205, rule('application', 'body-on-205', 'error', 'RFC 9110 §15.3.6',
+    'A 205 response has no content.', 'Return [], or answer with 200.')],
+  // It may announce the length that a 200 would have had.
+  [304, rule('application', 'body-on-304', 'error', 'RFC 9110 §15.4.5',
+    'A 304 response has no content: the client has it already.',
+    'Return [], or answer with 200.')],
+]);
+
+const contentType = rule('application', 'content-type-required', 'warning', 'RFC 9110 §8.3',
+  'A response with content names its type, in Content-Type.',
+  'Add it, such as [\'Content-Type\', \'text/plain; charset=utf-8\'].');
+
+const tooLong = rule('application', 'body-too-long', 'error', CONTENT_LENGTH,
+  'A body has no more bytes than its Content-Length says.',
+  'Count bytes, not characters, or leave Content-Length to the server.', lengthHint);
+
+const tooShort = rule('application', 'body-too-short', 'error', CONTENT_LENGTH,
+  'A body has as many bytes as its Content-Length says.',
+  'Count bytes, not characters, or leave Content-Length to the server.', lengthHint);
+
+function lengthHint(found: unknown): string | undefined {
+  const { bytes, isEncoded } = found as Exchange;
+  if (bytes === 0) return 'Nothing came: look for a missing yield, or a stream read before.';
+  return isEncoded ? 'Count the bytes after compression, or leave Content-Length out.' : undefined;
+}
+
+// That no byte past the length is sent, and that a body which falls short closes the
+// connection, is for a server's tests.
+
+/** Counts a chunk, and reports one that is too much. */
+export function countBytes(exchange: Exchange, size: number, isWrite: boolean): void {
+  if (size === 0) return;
+  const report = (broken: Rule, deed: string): void => {
+    if (isWrite) exchange.reportCall(broken, deed, exchange);
+    else exchange.reportValue(broken, deed, exchange);
+  };
+  if (!exchange.headLooked) checkFirst(exchange, report);
+  exchange.bytes += size;
+  const { bytes, length, isHead, code } = exchange;
+  if (length === undefined || isHead || bytes <= length || FORBIDDEN.has(code)) return;
+  report(tooLong, `sent ${count(bytes, 'byte')} with a Content-Length of ${length}`);
+}
+
+// The head is sent with the first byte.
+function checkFirst(exchange: Exchange, report: (broken: Rule, deed: string) => void): void {
+  exchange.headLooked = true;
+  const { code, isHead, hasContentType } = exchange;
+  checkUnchanged(exchange);
+  const forbidden = FORBIDDEN.get(code);
+  if (forbidden !== undefined) report(forbidden, `sent content with the status ${code}`);
+  else if (isHead) report(onHead, 'sent content in answer to HEAD');
+  if (forbidden !== undefined || isHead || hasContentType || !exchange.started) return;
+  report(contentType, 'sent content without a Content-Type');
+}
+
+// Checks the sum, when the body has ended by itself.
+function checkSum(exchange: Exchange): void {
+  if (!exchange.headLooked) checkUnchanged(exchange);
+  const { bytes, length, isHead, code } = exchange;
+  if (length === undefined || bytes >= length || isHead || FORBIDDEN.has(code)) return;
+  const deed = `ended its body after ${count(bytes, 'byte')} of a Content-Length of ${length}`;
+  exchange.reportValue(tooShort, deed, exchange);
+}
+
+// ---- close(): called once, on the body itself, when the request ends, however it ends
+
+const closeCalled = rule('server', 'close-called', 'error', DETAILS,
+  'close() of a body is called when the request ends.',
+  'Call it in a finally block around the iteration, if it is there.');
+
+const notReturn = rule('server', 'close-vs-return', 'error', DETAILS,
+  'return() of the iterator is not close() of the body: a server calls both.',
+  'Call body.close(), even when a loop over the body was left early.');
+
+const returnCalled = rule('server', 'return-called', 'error', ITERATION,
+  'A server that stops early calls return() of the iterator, so that finally blocks run.',
+  'Call iterator.return?.() before body.close(); a for loop does it by itself.');
+
+const closeTwice = rule('server', 'close-twice', 'warning', DETAILS,
+  'close() is called once.', 'Remember that it was called.');
+
+const closeOnBody = rule('server', 'close-on-iterable', 'error', DETAILS,
+  'close() belongs to the body that was returned, not to its iterator.', 'Call body.close().');
+
+const closeAwaited = rule('server', 'close-awaited', 'warning', 'tsgiref/types, ResponseBody',
+  'A close() that returns a promise is awaited.', 'Await body.close().');
+
+const closeThrows = rule('application', 'close-throws', 'warning', DETAILS,
+  'close() does not throw: the response is over, and another cannot be sent.',
+  'Catch what can fail while closing, and report it on wsgi.errors.',
+  (error) => {
+    const isMistake = [TypeError, ReferenceError].some((kind) => isInstance(error, kind));
+    return isMistake ? 'Fix the error, which is in close() itself or in what it calls.' : undefined;
+  });
+
+function reportCloseThrows(exchange: Exchange, error: unknown): void {
+  restoreEnviron(exchange);
+  // A report needs no second one.
+  if (error instanceof WSGIError) return;
+  exchange.reportValue(closeThrows, `threw ${describe(error)} from close()`, error);
+}
+
+/** The iteration is over, so that close() is due. */
+function endIteration(exchange: Exchange): void {
+  exchange.ended = true;
+  grace.add(exchange);
+}
+
+// ---- What has not been done in time. It shows only when there is no call left to throw
+// at, so it is a warning. A missing close() is looked for soon after the iteration: a
+// server may first send its last bytes, but does not sleep on them. A body that was
+// dropped, or a promise that can never settle, is reported when the engine collects it,
+// which may be late or never.
+
+const settles = rule('application', 'app-settles', 'warning', DETAILS,
+  'An application that was called comes to an end: it returns, or it throws.',
+  'Look for a promise that never settles, such as an event that never comes.');
+
+const grace = new GraceSet<Exchange>((exchange) => {
+  const { closed, closing, outer, ended, stopped } = exchange;
+  if (closed) {
+    if (closing?.isAwaited === false) exchange.reportLate(closeAwaited, 'did not await close()');
+  } else if (!ended) {
+    watchCollection(exchange);
+  } else if (outer === undefined && !exchange.missed) {
+    // Middleware may close its application's body when its own is closed: the validator
+    // around it checks that.
+    exchange.missed = true;
+    const deed = `${stopped ? 'stopped' : 'ended'} the iteration and did not call close()`;
+    exchange.reportLate(stopped ? notReturn : closeCalled, deed);
   }
+});
 
-  [Symbol.iterator](): Iterator<unknown> {
-    const pass = this.#pass;
-    pass.begin();
-    const body = this.#body as Iterable<unknown>;
-    return new SyncChunks(pass, checkIterator(pass.exchange, body[Symbol.iterator]()));
+interface Watched {
+  readonly exchange: Exchange;
+  /** The promise's record; undefined for a body. */
+  readonly pending?: Exchange['pending'];
+}
+
+// To have an object watched by the collector costs more than all the checks of an
+// exchange together, so it is done only for those that live long. What is watched must
+// not be held by the exchange any more.
+function watchCollection(exchange: Exchange): void {
+  const { body, pending } = exchange;
+  exchange.body = undefined;
+  if (body !== undefined && exchange.outer === undefined) collected?.register(body, { exchange });
+  if (pending?.promise === undefined) return;
+  collected?.register(pending.promise, { exchange, pending });
+  pending.promise = undefined;
+}
+
+const collected =
+  typeof globalThis.FinalizationRegistry === 'function'
+    ? new FinalizationRegistry<Watched>(({ exchange, pending }) => {
+        if (pending !== undefined) reportUnsettled(exchange, pending);
+        else if (!exchange.closed && !exchange.missed) {
+          exchange.reportLate(closeCalled, 'dropped the body and did not call close()');
+        }
+      })
+    : undefined;
+
+/** The exchanges whose application has promised something. */
+const waiting = new Set<Exchange>();
+let isListening = false;
+
+/** Waits for what the application promised, and reports if it never comes. */
+export async function settle<Value>(
+  exchange: Exchange,
+  promise: PromiseLike<Value>,
+  deed: string,
+): Promise<Value> {
+  const pending = { deed, promise };
+  exchange.pending = pending;
+  waiting.add(exchange);
+  grace.add(exchange);
+  // A process with nothing left to do ends, even if a promise is still pending.
+  if (!isListening) globalThis.process?.on?.('beforeExit', reportAllUnsettled);
+  isListening = true;
+  try {
+    return await promise;
+  } finally {
+    if (exchange.pending === pending) forgetPending(exchange);
   }
 }
 
-/** A body that says how many chunks it has. */
-class CountedBody extends SyncBody {
-  readonly length: number;
-
-  constructor(exchange: Exchange, body: object, length: number) {
-    super(exchange, body, length);
-    this.length = length;
-  }
+/** Stops waiting for the application, which need not settle once it was stopped. */
+function forgetPending(exchange: Exchange): void {
+  exchange.pending = undefined;
+  waiting.delete(exchange);
 }
 
-class AsyncBody extends Body {
-  readonly #pass: Pass;
-  readonly #body: object;
-
-  constructor(exchange: Exchange, body: object) {
-    super(exchange, body);
-    this.#pass = new Pass(exchange);
-    this.#body = body;
-  }
-
-  [Symbol.asyncIterator](): AsyncIterator<unknown> {
-    const pass = this.#pass;
-    pass.begin();
-    const body = this.#body as AsyncIterable<unknown>;
-    return new AsyncChunks(pass, checkIterator(pass.exchange, asyncIteratorOf(body)));
-  }
+function reportAllUnsettled(): void {
+  for (const exchange of waiting) reportUnsettled(exchange, exchange.pending);
 }
 
-/** A body with both kinds of iterator, of which one must not be used. */
-class TwofoldBody extends AsyncBody {
-  readonly #exchange: Exchange;
-  readonly #body: object;
-
-  constructor(exchange: Exchange, body: object) {
-    super(exchange, body);
-    this.#exchange = exchange;
-    this.#body = body;
-  }
-
-  [Symbol.iterator](): Iterator<unknown> {
-    this.#exchange.misuse(asyncFirst, 'asked for the synchronous iterator of the body');
-    return (this.#body as Iterable<unknown>)[Symbol.iterator]();
-  }
+function reportUnsettled(exchange: Exchange, pending: Exchange['pending']): void {
+  if (pending === undefined || exchange.pending !== pending) return;
+  forgetPending(exchange);
+  exchange.reportLate(settles, pending.deed);
 }

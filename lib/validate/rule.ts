@@ -1,56 +1,62 @@
-// What a rule of the interface is, and the list of all of them. Each file of this
-// folder declares the rules of its part of the interface beside the checks that
-// hold them; to declare a rule is to put it on the list.
+// What a rule of the interface is, and how a broken one is reported: as an error
+// that is thrown where the rule was broken, or as a warning. A report names who did
+// what and where, the rule with its source, and a remedy.
+
+import { quote } from '../describe.ts';
+
+// ---- Rules
 
 /** Who breaks a rule. Middleware is bound by the rules of both its neighbours. */
 export type Party = 'application' | 'server' | 'middleware';
 
-/** What happens when a rule is broken: it throws, it is told, or nothing. */
+/** What happens when a rule is broken: a report is thrown, a warning is given, or nothing. */
 export type Severity = 'error' | 'warning' | 'off';
 
 /** One rule of the interface. */
 export interface Rule {
   /** Its name in messages and in the `severity` option, such as `status-space`. */
   readonly id: string;
-  /** Who breaks it, as a rule; a report names the one who did. */
+  /** Who usually breaks it; a report names the party that did. */
   readonly party: Party;
-  /** Unless the `severity` option says otherwise; `off` becomes `warning` when strict. */
+  /** Applies unless the `severity` option names the rule; `off` means `warning` when strict. */
   readonly severity: Severity;
-  /** Where the rule stands: a section of PEP 3333 or of an RFC. */
+  /** The source of the rule: a section of PEP 3333 or of an RFC. */
   readonly reference: string;
   /** The rule itself, one sentence. */
   readonly text: string;
-  /** How to mend what breaks it, one sentence. */
+  /** How to fix what breaks it, one sentence. */
   readonly hint: string;
+  /** A better hint for this value; undefined if the usual one fits. */
+  readonly hintFor?: ((found: unknown) => string | undefined) | undefined;
 }
 
 /** Every rule that the validator knows, in the order of the exchange. */
 export const rules: Rule[] = [];
 
-type Declare = (id: string, reference: string, text: string, hint: string) => Rule;
-
-/** Declares the rules that bind one party. */
-export interface RuleMaker {
-  /** A rule whose breach throws. */
-  readonly error: Declare;
-  /** A rule whose breach is told. */
-  readonly warning: Declare;
-  /** A rule that is checked only when asked for. */
-  readonly option: Declare;
+/** Adds a rule to the list. The parameters are the fields of `Rule`, in a table's order. */
+export function rule(
+  party: Party,
+  id: string,
+  severity: Severity,
+  reference: string,
+  text: string,
+  hint: string,
+  hintFor?: Rule['hintFor'],
+): Rule {
+  const made: Rule = { id, party, severity, reference, text, hint, hintFor };
+  rules.push(made);
+  return made;
 }
 
-export const application: RuleMaker = rulesFor('application');
-export const server: RuleMaker = rulesFor('server');
-export const middleware: RuleMaker = rulesFor('middleware');
-
-function rulesFor(party: Party): RuleMaker {
-  const declare = (severity: Severity): Declare => (id, reference, text, hint) => {
-    const rule: Rule = { id, party, severity, reference, text, hint };
-    rules.push(rule);
-    return rule;
-  };
-  return { error: declare('error'), warning: declare('warning'), option: declare('off') };
-}
+/** A rule about one value: its fields, and the question whether a value breaks it. */
+export type Row<Value> = readonly [
+  id: string,
+  severity: Severity,
+  reference: string,
+  text: string,
+  hint: string,
+  isBroken: (value: Value) => boolean,
+];
 
 /** A rule together with the question whether a value breaks it. */
 export interface Check<Value> {
@@ -58,9 +64,14 @@ export interface Check<Value> {
   readonly isBroken: (value: Value) => boolean;
 }
 
-/** One row of a table of rules that are alike. */
-export function check<Value>(rule: Rule, isBroken: (value: Value) => boolean): Check<Value> {
-  return { rule, isBroken };
+/** Adds the rules of a table to the list. */
+export function table<Value>(
+  party: Party,
+  rows: ReadonlyArray<Row<Value>>,
+): ReadonlyArray<Check<Value>> {
+  return rows.map(([id, severity, reference, text, hint, isBroken]) => {
+    return { rule: rule(party, id, severity, reference, text, hint), isBroken };
+  });
 }
 
 // The chapters of PEP 3333 that the rules come from.
@@ -79,5 +90,234 @@ export const ERROR_HANDLING = 'PEP 3333, "Error Handling"';
 export const OTHER_FEATURES = 'PEP 3333, "Other HTTP Features"';
 export const FILE_HANDLING = 'PEP 3333, "Optional Platform-Specific File Handling"';
 
-// What PEP 3333 cannot say, since only JavaScript needs it said.
+// Rules that PEP 3333 does not have, since only JavaScript needs them.
 export const ITERATION = 'ECMA-262, "Iteration"';
+
+// ---- Reports
+
+/** How a validator reports. */
+export interface ValidatorOptions {
+  /**
+   * Called with each warning, in place of `process.emitWarning`. A rule that is broken
+   * again at the same place is only counted, and reported again at the 10th, the 100th,
+   * the 1000th time. The function may throw, so that a test fails on a warning, too.
+   */
+  onWarning?: (warning: WSGIError) => void;
+  /** What to do about single rules, by id, in place of their own severity. */
+  severity?: Readonly<Record<string, Severity>>;
+  /** Checks the optional rules as well. */
+  strict?: boolean;
+}
+
+/**
+ * A broken rule. The message has up to four lines: what was done and by whom, the rule
+ * and its source, how to fix it, and the author's file and line. The stack holds the
+ * author's calls, without those of this package and of Node.
+ */
+export class WSGIError extends Error {
+  override readonly name: string = 'WSGIError';
+  /** The id of the rule. */
+  readonly code: string;
+  /** Who broke it. */
+  readonly party: Party;
+  /** The source of the rule: a section of PEP 3333 or of an RFC. */
+  readonly reference: string;
+  /** How to fix it. */
+  readonly hint: string;
+  /** Of a warning: how often the rule was broken at this place so far. */
+  readonly count: number = 1;
+
+  constructor(message: string, rule: Pick<Rule, 'id' | 'party' | 'reference' | 'hint'>) {
+    super(message);
+    this.code = rule.id;
+    this.party = rule.party;
+    this.reference = rule.reference;
+    this.hint = rule.hint;
+  }
+}
+
+/** A broken rule, before it becomes a message. */
+export interface Breach {
+  rule: Rule;
+  party: Party;
+  /** The party as a message names it: `The application hello`. */
+  subject: string;
+  /** What it did, as the rest of that sentence. */
+  deed: string;
+  hint: string;
+  /** Whether the call that broke the rule is on the stack now. */
+  isCall: boolean;
+  /** The call of startResponse, if there was one. */
+  mark: CallMark | undefined;
+}
+
+/** Decides between error, warning and silence, and delivers. */
+export class Reporter {
+  /** The last value that `onWarning` threw: it is not an error of what is checked. */
+  thrown: unknown = undefined;
+  private readonly onWarning: (warning: WSGIError) => void;
+  private readonly severities: ReadonlyMap<string, Severity>;
+  private readonly strict: boolean;
+  private readonly counts: Map<string, number> = new Map();
+  /**
+   * The exchange of each object that belongs to one request only: of each environ, of an
+   * input that was read, of a body that can be iterated once.
+   */
+  readonly used: WeakMap<object, unknown> = new WeakMap();
+
+  /** Throws a TypeError when `severity` names an unknown rule or severity. */
+  constructor({ onWarning = emitWarning, severity = {}, strict = false }: ValidatorOptions) {
+    this.onWarning = onWarning;
+    this.strict = strict;
+    this.severities = new Map(Object.entries(severity));
+    for (const [id, value] of this.severities) checkSeverity(id, value);
+  }
+
+  /** What a breach of `rule` means here. */
+  severityOf(rule: Rule, usual: Severity = rule.severity): Severity {
+    const chosen = this.severities.get(rule.id);
+    if (chosen !== undefined) return chosen;
+    return this.strict && usual === 'off' ? 'warning' : usual;
+  }
+
+  /** Throws a WSGIError, or warns. */
+  deliver(severity: Severity, breach: Breach): void {
+    if (severity === 'off') return;
+    const error = makeError(breach);
+    if (severity === 'error') throw error;
+    const warning = this.count(error, breach);
+    if (warning === undefined) return;
+    try {
+      this.onWarning(warning);
+    } catch (thrown) {
+      this.thrown = thrown;
+      throw thrown;
+    }
+  }
+
+  // The same warning for every request would hide all others.
+  private count(error: WSGIError, { subject, deed }: Breach): WSGIError | undefined {
+    const place = PLACE.exec(error.message)?.[0] ?? `${subject} ${deed}`;
+    const key = `${error.code} ${place}`;
+    const count = (this.counts.get(key) ?? 0) + 1;
+    if (count > 1 || this.counts.size < MOST_PLACES) this.counts.set(key, count);
+    if (count === 1) return error;
+    if (!/^10+$/.test(String(count))) return undefined;
+    const where = PLACE.test(error.message) ? `\n${error.message.split('\n').at(-1)}` : '';
+    const message = `${subject} ${deed}: ${error.code}, ${count} times so far.${where}`;
+    return Object.assign(new WSGIError(message, { ...error, id: error.code }), { count });
+  }
+}
+
+/** How a message names the place of the call that broke the rule. */
+export const CALL = 'The call is at';
+
+// A bound against an application that makes every message a new one.
+const MOST_PLACES = 10_000;
+const PLACE = /\S+:\d+:\d+$/;
+
+function checkSeverity(id: string, severity: Severity): void {
+  if (!rules.some((each) => each.id === id)) {
+    throw new TypeError(
+      `the option severity names ${quote(id)}, which is not a rule: see \`rules\``,
+    );
+  }
+  if (!['error', 'warning', 'off'].includes(severity)) {
+    throw new TypeError(`the severity of ${quote(id)} is one of 'error', 'warning' and 'off'`);
+  }
+}
+
+function makeError({ rule: broken, party, subject, deed, hint, isCall, mark }: Breach): WSGIError {
+  const law = `${broken.id}: ${broken.text} (${broken.reference})`;
+  const message = `${subject} ${deed}.\n${law}\n${hint}`;
+  const error = withDeepStack(() => new WSGIError(message, { ...broken, party, hint }));
+  const here = authorFrames(error.stack);
+  const there = authorFrames(mark?.stack);
+  // A value was found too late for a stack of its own: the response has one.
+  const isHere = here.length > 0 && (isCall || there.length === 0);
+  const frames = isHere ? here : there;
+  if (frames[0] !== undefined) {
+    const intro = isHere ? CALL : (mark?.intro ?? 'startResponse was called at');
+    error.message = `${message}\n${intro} ${frames[0].place}`;
+    const lines = frames.map(({ line }) => line).join('\n');
+    error.stack = `${error.name}: ${error.message}\n${lines}`;
+  }
+  return error;
+}
+
+function emitWarning(warning: WSGIError): void {
+  const { process, console } = globalThis;
+  if (typeof process?.emitWarning === 'function') {
+    process.emitWarning(warning.message, { type: 'WSGIWarning', code: warning.code });
+  } else {
+    console.warn(`WSGIWarning: ${warning.message}`);
+  }
+}
+
+// ---- Places
+
+/** The stack of a call, taken when it was made. Its text costs time only when it is read. */
+export interface CallMark {
+  readonly stack?: string | undefined;
+  /** What was called; startResponse, if nothing is said. */
+  readonly intro?: string;
+}
+
+const MARKED_FRAMES = 4;
+
+/** Marks the call of `callee`, which is on the stack now. */
+export function markCall(callee: (...args: never[]) => unknown): CallMark {
+  const mark: CallMark = {};
+  if (typeof Error.captureStackTrace !== 'function') return new Error();
+  const limit = Error.stackTraceLimit;
+  Error.stackTraceLimit = MARKED_FRAMES;
+  Error.captureStackTrace(mark, callee);
+  Error.stackTraceLimit = limit;
+  return mark;
+}
+
+// The author's call may be made through many of ours.
+const DEEP = 50;
+
+function withDeepStack<Made>(make: () => Made): Made {
+  const limit = Error.stackTraceLimit;
+  Error.stackTraceLimit = Math.max(limit, DEEP);
+  try {
+    return make();
+  } finally {
+    Error.stackTraceLimit = limit;
+  }
+}
+
+interface Frame {
+  line: string;
+  /** File, line and column. */
+  place: string;
+}
+
+// A frame of a stack, in the engines' two spellings:
+//
+//   V8        at name (file:///app.ts:12:34)     at async file:///app.ts:12:34
+//   others    name@file:///app.ts:12:34
+const FRAME = /(?:^\s*at (?:.*\(|async )?|@)(.+:\d+:\d+)\)?$/;
+
+// This file's own frame shows how the files of this library are spelled in a stack:
+// compiled or from source, as a path or as a URL.
+const [OWN = ''] = readFrames(new Error().stack).map(({ place }) => place);
+const LIBRARY = /^(.*[/\\])validate[/\\]rule\.[jt]s:\d+:\d+$/.exec(OWN)?.[1];
+
+/** The frames that belong neither to this library nor to the engine, innermost first. */
+function authorFrames(stack: string | undefined): Frame[] {
+  return readFrames(stack).filter(({ place }) => {
+    return !place.startsWith('node:') && (LIBRARY === undefined || !place.startsWith(LIBRARY));
+  });
+}
+
+function readFrames(stack: string | undefined): Frame[] {
+  const frames: Frame[] = [];
+  for (const line of (stack ?? '').split('\n')) {
+    const place = FRAME.exec(line)?.[1];
+    if (place !== undefined) frames.push({ line, place });
+  }
+  return frames;
+}

@@ -1,185 +1,245 @@
-// startResponse: how often the application may call it, when, and with what; and
-// what the server's own must do in answer.
+// startResponse and write: how often the application may call them, when, and with what;
+// and what those of the server must do in answer.
+// (PEP 3333, "The start_response() Callable" and "The write() Callable")
 
-import { describe } from '../describe.ts';
-import type { ResponseHeaders, StartResponse, Status, Write } from '../types.ts';
-import type { Exchange } from './exchange.ts';
-import { checkFields } from './fields.ts';
-import { checkHeaders, isList } from './headers.ts';
-import { isErrorLike, isObject, isThenable } from './probe.ts';
-import { DETAILS, START_RESPONSE, application, server } from './rule.ts';
-import { checkTrapped } from './started.ts';
-import { checkStatus } from './status.ts';
-import { callWrite } from './write.ts';
+import { count, describe } from '../describe.ts';
+import type { ResponseHeaders, StartResponse } from '../types.ts';
+import { checkTrapped, chunkHint, countBytes, isDetached, wasDetached } from './body.ts';
+import { checkFields, checkHeaders, checkStatus } from './head.ts';
+import {
+  type Exchange,
+  type Method,
+  call,
+  isArray,
+  isBytes,
+  isErrorLike,
+  isObject,
+  isThenable,
+} from './mechanism.ts';
+import { checkRelay } from './middleware.ts';
+import {
+  DETAILS,
+  START_RESPONSE,
+  STRING_TYPES,
+  WRITE,
+  markCall,
+  rule,
+} from './rule.ts';
 
-// ---- The application's side
+// ---- startResponse, on the application's side
 
-const argumentCount = application.error('sr-arity', DETAILS,
+const argumentCount = rule('application', 'sr-arity', 'error', DETAILS,
   'startResponse takes a status, headers, and, to replace a response, an error.',
   'Call startResponse(status, headers).');
 
-const afterEnd = application.error('sr-after-end', START_RESPONSE,
+const afterEnd = rule('application', 'sr-after-end', 'error', START_RESPONSE,
   'A response begins before its body has ended.',
   'Call startResponse before the first chunk.');
 
-const twice = application.error('sr-twice', START_RESPONSE,
+const twice = rule('application', 'sr-twice', 'error', START_RESPONSE,
   'startResponse is called a second time only to report an error.',
-  'Call it once, or pass the caught error as third argument.');
+  'Call it once, or pass the caught error as the third argument.');
 
-const againAfterThrow = application.error('sr-again-after-throw', START_RESPONSE,
-  'A call of startResponse counts as the first also when it threw.',
-  'Pass what was thrown as third argument of the second call.');
+const againAfterThrow = rule('application', 'sr-again-after-throw', 'error', START_RESPONSE,
+  'Even a call of startResponse that throws counts as the first.',
+  'Pass what was thrown as the third argument of the second call.');
 
-const errorType = application.error('exc-info-type', START_RESPONSE,
-  'The third argument is an error that has been caught.',
-  'Pass the value that `catch` gave, an Error, or leave the argument out.');
+const errorType = rule('application', 'exc-info-type', 'error', START_RESPONSE,
+  'The third argument is an error that was caught: the error itself, not a triple.',
+  'Pass the value that `catch` gave, an Error, or leave the argument out.',
+  (error) => {
+    return Array.isArray(error) ? 'Pass the error alone: an error has its own stack.' : undefined;
+  });
 
-const errorShape = application.error('exc-info-shape', START_RESPONSE,
-  'The third argument is the error itself: an object with a message, and no triple.',
-  'Pass the value that `catch` gave.');
+// ---- startResponse, on the server's side
 
-// ---- The server's side
-
-const callable = server.error('start-response-callable', DETAILS,
+const callable = rule('server', 'start-response-callable', 'error', DETAILS,
   'The second argument of an application is the function startResponse.',
   'Call application(environ, startResponse).');
 
-const returnsWrite = server.error('sr-returns-write', DETAILS,
+const returnsWrite = rule('server', 'sr-returns-write', 'error', DETAILS,
   'startResponse returns the function write.', 'Return (data) => …');
 
-const isSync = server.error('sr-is-sync', DETAILS,
+const isSync = rule('server', 'sr-is-sync', 'error', DETAILS,
   'startResponse returns write itself, not a promise of it.',
-  'Make it no async function: it has only to take note of status and headers.');
+  'Do not make it an async function: it only stores status and headers.');
 
-const sentMustThrow = server.error('sr-sent-must-throw', START_RESPONSE,
+const sentMustThrow = rule('server', 'sr-sent-must-throw', 'error', START_RESPONSE,
   'With an error, startResponse throws it if the head has been sent.',
   'Throw the third argument: the application must not go on.');
 
-const rethrowsSame = server.warning('sr-rethrows-same', START_RESPONSE,
-  'The error that startResponse throws back is the one it was given.',
+const rethrowsSame = rule('server', 'sr-rethrows-same', 'warning', START_RESPONSE,
+  'The error that startResponse throws back is the one that it was given.',
   'Throw the third argument itself.');
 
-// That startResponse sends nothing, and that a server passes on no reference to the
-// error, is for a server's tests.
+// That startResponse sends nothing, and that a server keeps no reference to the error,
+// is for a server's tests.
 
 /** Checks what the server passes as startResponse. */
 export function checkCallable(exchange: Exchange, startResponse: unknown): boolean {
   if (typeof startResponse === 'function') return true;
-  exchange.fault(callable, `passed ${describe(startResponse)} as startResponse`);
+  exchange.reportCall(callable, `passed ${describe(startResponse)} as startResponse`);
   return false;
 }
 
-/** What the application calls as startResponse. */
-export function callStartResponse(exchange: Exchange, args: readonly unknown[]): unknown {
+/** The startResponse that the application is given. */
+export function guardStartResponse(exchange: Exchange): StartResponse {
+  const guarded = (...args: unknown[]): unknown => {
+    exchange.mark = markCall(guarded);
+    return exchange.answer(() => startResponse(exchange, args));
+  };
+  return guarded as StartResponse;
+}
+
+function startResponse(exchange: Exchange, args: readonly unknown[]): unknown {
   const again = exchange.starts > 0;
   exchange.starts += 1;
   const [status, headers, error] = args;
-  checkCount(exchange, args.length);
+  if (args.length < 2 || args.length > 3) {
+    const deed = `called startResponse with ${count(args.length, 'argument')}`;
+    exchange.reportCall(argumentCount, deed);
+  }
   checkMoment(exchange, again, error);
 
-  const head = checkHead(exchange, status, headers);
-  const write = answer(exchange, args, head);
-  exchange.generation += 1;
-  exchange.code = head.code;
-  exchange.headers = head.whole ? (headers as ResponseHeaders) : undefined;
-  exchange.headersGiven = head.given;
-  return guardWrite(exchange, write);
-}
+  const code = checkStatus(exchange, status);
+  const given = checkHeaders(exchange, headers);
+  checkFields(exchange, code, given);
+  const isWhole = isArray(headers) && headers.length === given.length;
+  const write = callServer(exchange, args, isWhole ? given : undefined);
 
-function checkCount(exchange: Exchange, count: number): void {
-  if (count < 2 || count > 3) {
-    exchange.misuse(argumentCount, `called startResponse with ${count} arguments`);
-  }
+  exchange.generation += 1;
+  exchange.code = code;
+  exchange.headers = isWhole ? (headers as ResponseHeaders) : undefined;
+  exchange.headersGiven = given;
+  return guardWrite(exchange, write);
 }
 
 function checkMoment(exchange: Exchange, again: boolean, error: unknown): void {
   checkTrapped(exchange, 'called startResponse again');
   if (exchange.exhausted || exchange.closed) {
-    exchange.misuse(afterEnd, 'called startResponse after the body had ended');
+    exchange.reportCall(afterEnd, 'called startResponse after the body had ended');
   }
   if (error === undefined || error === null) {
     if (!again) return;
-    if (exchange.started) exchange.misuse(twice, 'called startResponse a second time');
-    else exchange.misuse(againAfterThrow, 'called startResponse again after it had thrown');
-  } else if (!isObject(error)) {
-    exchange.misuse(errorType, `passed ${describe(error)} to startResponse as error`);
-  } else if (!isErrorLike(error)) {
-    exchange.misuse(errorShape, `passed ${describe(error)} to startResponse as error`);
+    if (exchange.started) exchange.reportCall(twice, 'called startResponse a second time');
+    else exchange.reportCall(againAfterThrow, 'called startResponse again after it had thrown');
+  } else if (!isObject(error) || !isErrorLike(error)) {
+    const deed = `passed ${describe(error)} to startResponse as the error`;
+    exchange.reportCall(errorType, deed, error);
   }
 }
 
-/** What startResponse was given, as far as it is what it should be. */
-interface Head {
-  code: number;
-  /** A copy of the headers: the application's own list is compared with it later. */
-  given: ResponseHeaders;
-  /** Whether that is all of them. */
-  whole: boolean;
-}
-
-function checkHead(exchange: Exchange, status: unknown, headers: unknown): Head {
-  const code = checkStatus(exchange, status);
-  let given: ResponseHeaders = [];
+function callServer(
+  exchange: Exchange,
+  args: readonly unknown[],
+  given: ReadonlyArray<readonly [string, string]> | undefined,
+): unknown {
+  const [status, headers, ...rest] = args;
+  const [error] = rest;
+  // The server may change its list, so it gets one of its own. If a wrong list is let
+  // pass, the server gets it as it is.
+  const passed = given?.map(([name, value]) => [name, value]) ?? headers;
+  const hasError = error !== undefined && error !== null;
+  let write: unknown;
   try {
-    given = checkHeaders(exchange, headers);
-  } catch (error) {
-    exchange.rethrow(error, isList, 'passed headers that cannot be read', true);
-  }
-  checkFields(exchange, code, given);
-  const whole = Array.isArray(headers) && headers.length === given.length;
-  return { code, given, whole };
-}
-
-function answer(exchange: Exchange, args: readonly unknown[], { given, whole }: Head): unknown {
-  const [status, headers, error, ...rest] = args;
-  // The server may change its list, so it gets one of its own; one that is not what
-  // it should be, if that is let pass, it gets as it is.
-  const passed = whole ? given.map(([name, value]) => [name, value]) : headers;
-  if (args.length > 2) rest.unshift(error);
-  const call = exchange.startResponse as (...args: unknown[]) => unknown;
-  if (error === undefined || error === null) return call(status, passed, ...rest);
-
-  try {
-    const write = call(status, passed, ...rest);
-    // Middleware may have buffered what was yielded, or have dealt with the error.
-    if (exchange.headSent && exchange.outer === undefined) {
-      exchange.fault(sentMustThrow, 'took an error after the head was sent, and did not throw it');
-    }
-    return write;
+    write = call(exchange.startResponse, undefined, [status, passed, ...rest]);
   } catch (thrown) {
-    if (exchange.headSent) checkThrown(exchange, error, thrown);
+    if (hasError && exchange.headSent) checkThrown(exchange, error, thrown);
     throw thrown;
   }
+  // Middleware may have buffered what was yielded, or have dealt with the error.
+  if (hasError && exchange.headSent && exchange.outer === undefined) {
+    const deed = 'took an error after the head was sent, and did not throw it';
+    exchange.reportCall(sentMustThrow, deed);
+  }
+  return write;
 }
 
 function checkThrown(exchange: Exchange, error: unknown, thrown: unknown): void {
-  if (thrown === error) exchange.thrownBack = error;
-  else if (exchange.outer === undefined && !(isErrorLike(thrown) && isReport(thrown))) {
-    exchange.fault(rethrowsSame, `threw ${describe(thrown)} in place of the error it was given`);
-  }
+  exchange.thrownBack = thrown;
+  const isReport = thrown instanceof Error && thrown.name === 'WSGIError';
+  if (thrown === error || exchange.outer !== undefined || isReport) return;
+  const deed = `threw ${describe(thrown)} in place of the error it was given`;
+  exchange.reportCall(rethrowsSame, deed);
 }
 
-function isReport(thrown: unknown): boolean {
-  return thrown instanceof Error && thrown.name === 'WSGIError';
-}
+// ---- write
+
+const writeArguments = rule('application', 'write-argc', 'error', DETAILS,
+  'write() takes one chunk.', 'Call write(bytes).');
+
+const writeBytes = rule('application', 'write-bytes', 'error', STRING_TYPES,
+  'write() takes a Uint8Array.', 'Encode text: new TextEncoder().encode(text).', chunkHint);
+
+const stale = rule('application', 'write-stale', 'error', START_RESPONSE,
+  'The write() of a response that was replaced is no longer used.',
+  'Use what the last call of startResponse returned.');
+
+const writeAfterEnd = rule('application', 'write-after-end', 'error', WRITE,
+  'write() is called before the body has ended.',
+  'Await what still writes before the body ends, or yield chunks instead.');
+
+const inIterable = rule('application', 'write-in-iterable', 'error', WRITE,
+  'write() is not called from within the returned iterable: what it sends comes first.',
+  'Yield the chunk.');
+
+const unawaited = rule('application', 'write-unawaited', 'warning', 'tsgiref/types, Write',
+  'A chunk is written when the one before it has been sent.', 'Await each write().');
+
+const used = rule('application', 'write-used', 'off', WRITE,
+  'New applications return their chunks, and do not use write().',
+  'Return an iterable, such as a generator.');
 
 function guardWrite(exchange: Exchange, write: unknown): unknown {
   if (isThenable(write)) {
-    exchange.fault(isSync, 'returned a promise from startResponse');
+    exchange.reportCall(isSync, 'returned a promise from startResponse');
     return write;
   }
   if (typeof write !== 'function') {
-    exchange.fault(returnsWrite, `returned ${describe(write)} from startResponse`);
+    exchange.reportCall(returnsWrite, `returned ${describe(write)} from startResponse`);
     return write;
   }
-  const { generation } = exchange;
-  return (...args: unknown[]) => callWrite(exchange, generation, write as Write, args);
+  const generation = exchange.generation;
+  const guarded: Method = (...args) => {
+    exchange.answer(() => checkWrite(exchange, generation, args));
+    return callWrite(exchange, write, args);
+  };
+  exchange.write = guarded;
+  return guarded;
 }
 
-/** The startResponse that the application is given. */
-export function guardStartResponse(exchange: Exchange): StartResponse {
-  const call = (...args: [Status, ResponseHeaders, unknown?]): Write => {
-    return callStartResponse(exchange, args) as Write;
-  };
-  return call as StartResponse;
+function callWrite(exchange: Exchange, write: unknown, args: readonly unknown[]): unknown {
+  const [data] = args;
+  const result = call(write, undefined, args);
+  if (isBytes(data) && data.length > 0) exchange.headSent = true;
+  if (!isThenable(result)) return result;
+  exchange.writing = true;
+  return Promise.resolve(result).finally(() => {
+    exchange.writing = false;
+  });
+}
+
+function checkWrite(exchange: Exchange, generation: number, args: readonly unknown[]): void {
+  checkTrapped(exchange, 'called write()');
+  if (exchange.exhausted || exchange.closed) {
+    exchange.reportCall(writeAfterEnd, 'called write() after the body had ended');
+  } else if (generation !== exchange.generation) {
+    exchange.reportCall(stale, 'called the write() of an earlier startResponse');
+  } else if (!checkRelay(exchange) && exchange.iterating) {
+    exchange.reportCall(inIterable, 'called write() while its body was iterated');
+  }
+  if (exchange.writing) {
+    exchange.reportCall(unawaited, 'called write() while an earlier one was pending');
+  }
+  exchange.reportCall(used, 'called write()');
+
+  const [data] = args;
+  if (args.length !== 1) {
+    exchange.reportCall(writeArguments, `called write() with ${count(args.length, 'argument')}`);
+  } else if (!isBytes(data)) {
+    exchange.reportCall(writeBytes, `called write() with ${describe(data)}`, data);
+  } else if (data.length === 0 && isDetached(data)) {
+    exchange.reportCall(wasDetached, 'called write() with a chunk whose buffer was transferred');
+  }
+  if (isBytes(data)) countBytes(exchange, data.length, true);
 }

@@ -85,13 +85,13 @@ export const STREAM_ROWS: Row[] = [
   ),
   row(
     'read-overlap',
-    /while an earlier read still waited/,
+    /while an earlier read was pending/,
     reading((i) => Promise.all([i.read(1), i.read(1)])),
     reading(async (i) => [await i.read(1), await i.read(1)]),
   ),
   row(
     'read-unawaited',
-    /while a read of wsgi.input still waited/,
+    /while a read of wsgi.input was pending/,
     {
       app: app((environ, start) => {
         void environ['wsgi.input'].read();
@@ -104,24 +104,9 @@ export const STREAM_ROWS: Row[] = [
   ),
   row(
     'input-after-response',
-    /call wsgi.input.read\(\) after its end/,
-    {
-      app: app((environ, start) => {
-        start('200 OK', []);
-        return Object.assign([], { read: () => environ['wsgi.input'].read(1) });
-      }),
-      serve: async (call, environ, start) => {
-        call(environ, start).close();
-        await environ['wsgi.input'].read(1);
-      },
-    },
-    {
-      serve: async (call, environ, start) => {
-        const body = call(environ, start);
-        await environ['wsgi.input'].read(1);
-        body.close();
-      },
-    },
+    /call wsgi.input.read\(\) after the response had ended/,
+    readingLate(true),
+    readingLate(false),
   ),
   row(
     'input-past-length',
@@ -132,14 +117,22 @@ export const STREAM_ROWS: Row[] = [
   row(
     'input-no-close',
     /wsgi.input.close/,
-    reading((i) => i.close()),
-    reading(read()),
+    reading((i) => i.close(), input(closing)),
+    reading((i) => i.close?.()),
   ),
   row(
     'input-no-other-attr',
     /wsgi.input.getValue/,
     reading((i) => i.getValue()),
-    reading((i) => [i.then, i.toString(), String(i)]),
+    reading((i) => [i.then, i.toString(), String(i), typeof i.getValue, 'pipe' in i]),
+  ),
+  row(
+    'input-iter-async',
+    /iterated over wsgi.input synchronously/,
+    reading((i) => [...i]),
+    reading(async (i) => {
+      for await (const line of i) void line;
+    }),
   ),
 
   // What the server gives
@@ -224,7 +217,7 @@ export const STREAM_ROWS: Row[] = [
   // Reports
   row(
     'errors-write-str',
-    /with an object of class Error/,
+    /with the Error "x"/,
     reporting((e) => e.write(new Error('x'))),
     reporting((e) => e.write(String(new Error('x')))),
   ),
@@ -237,8 +230,8 @@ export const STREAM_ROWS: Row[] = [
   row(
     'errors-no-close',
     /wsgi.errors.end/,
-    reporting((e) => e.end()),
-    reporting((e) => e.flush()),
+    reporting((e) => e.end(), { 'wsgi.errors': Object.assign(new StringIO(), { end() {} }) }),
+    reporting((e) => [e.end?.(), e.flush()]),
   ),
   row(
     'errors-no-other-attr',
@@ -248,7 +241,7 @@ export const STREAM_ROWS: Row[] = [
   ),
   row(
     'errors-any-unicode',
-    /threw an object of class RangeError/,
+    /threw the RangeError/,
     {
       ...reporting(
         (e) => {
@@ -296,6 +289,25 @@ export const STREAM_ROWS: Row[] = [
     sending(wrapFile, file()),
   ),
 ];
+
+// An application that keeps its input, and reads from it before or after its end.
+function readingLate(afterEnd: boolean): Exchange {
+  let input: Loose;
+  return {
+    app: app((environ, start) => {
+      input = environ['wsgi.input'];
+      start('200 OK', []);
+      return [];
+    }),
+    serve: async (call, environ, start) => {
+      const body = call(environ, start);
+      if (afterEnd) body.close();
+      await input.read(1);
+      body.close();
+    },
+    options: { severity: { 'close-twice': 'off' } },
+  };
+}
 
 function ofThree(): object {
   return { 'wsgi.input': new BytesIO(bytes('one')) };

@@ -1,0 +1,546 @@
+// How the validator looks on without being in the way. This file holds no rules: it
+// has the state of an exchange, the objects that a server and an application are given
+// in place of each other's, and the questions that are asked about unknown values.
+
+import { describe } from '../describe.ts';
+import type { ResponseHeaders, StartResponse, WSGIEnvironment } from '../types.ts';
+import {
+  type CallMark,
+  type Party,
+  type Reporter,
+  type Rule,
+  type Severity,
+  WSGIError,
+} from './rule.ts';
+
+// ---- The exchange
+
+/** One request and its response, as the validator has seen them so far. */
+export class Exchange {
+  readonly reporter: Reporter;
+  /** The application as a message names it: ` hello`, or nothing. */
+  readonly name: string;
+  /** How many calls of the application, or of its iterator's next(), have not returned. */
+  running = 0;
+
+  // ---- Written by middleware.ts
+  /** The exchange of the validator around the middleware that called this application. */
+  outer: Exchange | undefined = undefined;
+  /** The exchange whose application is making this call, even with a wrong environ. */
+  caller: Exchange | undefined = undefined;
+  /** The exchanges of validators that the application, a middleware, has called. */
+  inner: Exchange[] | undefined = undefined;
+  /** How many chunks the outer exchange had yielded when this one last did. */
+  outerChunks = -1;
+
+  // ---- Written by environ.ts and streams.ts
+  environ!: WSGIEnvironment;
+  /** What stood in environ before the validator put its own objects there. */
+  originals: Array<[key: string, original: unknown, guarded: unknown]> | undefined = undefined;
+  /** CGI variables that the server has set to values that are not allowed. */
+  badVariables: Set<string> | undefined = undefined;
+  isHead = false;
+  /** The request's Content-Length; undefined if it is not known. */
+  inputLength: number | undefined = undefined;
+  pendingReads = 0;
+  /** What the server's file wrapper returned to the application. */
+  file: object | undefined = undefined;
+
+  // ---- Written by start-response.ts
+  startResponse!: StartResponse;
+  /** Calls so far, with those that threw. */
+  starts = 0;
+  /** Accepted calls so far; the `write` of an earlier one is stale. */
+  generation = 0;
+  /** The application's last call. */
+  mark: CallMark | undefined = undefined;
+  code = 0;
+  /** The application's own list, if it is one of pairs, and a copy of it at the call. */
+  headers: ResponseHeaders | undefined = undefined;
+  headersGiven: ResponseHeaders = [];
+  /** What head.ts found in the headers: the Content-Length, if there is a valid one. */
+  length: number | undefined = undefined;
+  hasContentType = false;
+  isEncoded = false;
+  /** The write() that the application was given. */
+  write: unknown = undefined;
+  /** Whether a promise of the application's write() is pending. */
+  writing = false;
+  /** The error that the server threw back, which the application must not catch. */
+  thrownBack: unknown = undefined;
+
+  // ---- Written by body.ts
+  /** Whether the application has returned its body. */
+  returned = false;
+  /** Whether the server has asked for an iterator. */
+  iterating = false;
+  /** Whether the server has asked for a chunk. */
+  asked = false;
+  /** Whether a first byte has been seen on its way to the server. */
+  headLooked = false;
+  /** Whether the server has taken a byte, and so has sent the head. */
+  headSent = false;
+  chunks = 0;
+  bytes = 0;
+  /** How often the server has asked for more after the announced length. */
+  askedPastLength = 0;
+  /** Whether the body has ended by itself. */
+  exhausted = false;
+  /** Whether the server has ended the iteration with return() or throw(). */
+  stopped = false;
+  /** Whether the iteration is over, one way or the other. */
+  ended = false;
+  closed = false;
+  /** The promise that the application's close() returned. */
+  closing: { readonly isAwaited: boolean } | undefined = undefined;
+  /** Whether a missing close() has been reported. */
+  missed = false;
+  /** What the grace period holds: the body that the server has, or a pending promise. */
+  body: object | undefined = undefined;
+  pending: { readonly deed: string; promise: object | undefined } | undefined = undefined;
+
+  /** The report that the application was thrown and has not let out again. */
+  raised: WSGIError | undefined = undefined;
+  /** The rules of which a warning was given here. */
+  private warned: Set<string> | undefined = undefined;
+
+  constructor(reporter: Reporter, app: unknown) {
+    this.reporter = reporter;
+    const name = property(app, 'name');
+    this.name = typeof name === 'string' && name !== '' ? ` ${name.slice(0, 60)}` : '';
+  }
+
+  /** Whether startResponse has been called with valid arguments. */
+  get started(): boolean {
+    return this.generation > 0;
+  }
+
+  /**
+   * Reports the call that breaks `rule`, while the caller is still on the stack. `deed`
+   * is the message's first sentence without its subject; `found` is the wrong value.
+   */
+  reportCall(rule: Rule, deed: string, found?: unknown, severity?: Severity): void {
+    this.report(rule, deed, found, severity, true);
+  }
+
+  /** Reports a value that breaks `rule`, after the call that brought it. */
+  reportValue(rule: Rule, deed: string, found?: unknown, severity?: Severity): void {
+    this.report(rule, deed, found, severity, rule.party === 'server');
+  }
+
+  /** Warns of what came to light when there was no call left to throw at. */
+  reportLate(rule: Rule, deed: string): void {
+    const severity = this.reporter.severityOf(rule) === 'off' ? 'off' : 'warning';
+    this.report(rule, deed, undefined, severity, false, severity);
+  }
+
+  /**
+   * Throws a report on. Any other error was thrown by the value itself while it was
+   * looked at, and breaks `rule`.
+   */
+  rethrow(error: unknown, rule: Rule, deed: string): void {
+    if (error instanceof WSGIError || error === this.reporter.thrown) throw error;
+    this.reportCall(rule, `${deed} (looking at it throws ${describe(error)})`);
+  }
+
+  /** Does what the application asks for, and remembers a report that it is thrown. */
+  answer<Result>(step: () => Result): Result {
+    try {
+      return step();
+    } catch (error) {
+      this.noteThrown(error);
+      throw error;
+    }
+  }
+
+  noteThrown(error: unknown): void {
+    if (error instanceof WSGIError) this.raised ??= error;
+  }
+
+  private report(
+    rule: Rule,
+    deed: string,
+    found: unknown,
+    usual: Severity | undefined,
+    isCall: boolean,
+    severity: Severity = this.reporter.severityOf(rule, usual),
+  ): void {
+    if (severity === 'off') return;
+    // A report of the inner validator need not be repeated by the one around it.
+    if (this.inner?.some((inner) => inner.warned?.has(rule.id))) return;
+    if (severity === 'warning') this.warned = new Set(this.warned).add(rule.id);
+    const { mark } = this;
+    let { hint } = rule;
+    try {
+      hint = rule.hintFor?.(found) ?? hint;
+    } catch {
+      // The value cannot be looked at, and has the usual hint.
+    }
+    this.reporter.deliver(severity, { rule, ...this.blame(rule), deed, hint, isCall, mark });
+  }
+
+  // Between two validators there is middleware: what the outer one sees coming out of
+  // its application, or the inner one from its server, is the middleware's doing, since
+  // the other validator has let it pass.
+  private blame({ party }: Rule): { party: Party; subject: string } {
+    const caller = this.outer ?? this.caller;
+    if (party === 'server' && caller === undefined) return { party, subject: 'The server' };
+    if (party === 'application' && this.inner === undefined) {
+      return { party, subject: `The application${this.name}` };
+    }
+    const between = party === 'application' ? this : (caller ?? this);
+    return { party: 'middleware', subject: `The middleware${between.name}` };
+  }
+}
+
+// ---- Objects in the place of others
+
+/** A method as the validator passes it on: it knows neither arguments nor result. */
+export type Method = (...args: unknown[]) => unknown;
+
+/** The key under which a guarded object answers with its exchange. */
+const EXCHANGE = Symbol('exchange');
+
+/**
+ * The proxy handler of an object that is what `real` is, but for the methods that a
+ * subclass looks at. Every other member is that of `real`. A member that `real` does
+ * not have is undefined, as it was.
+ */
+export abstract class Guard implements ProxyHandler<object> {
+  protected readonly exchange: Exchange;
+  protected readonly real: object;
+
+  constructor(exchange: Exchange, real: object) {
+    this.exchange = exchange;
+    this.real = real;
+  }
+
+  /** The object that takes the place of the real one, and has its prototype chain. */
+  proxy(): object {
+    // In front of the real object stands an empty one: a proxy must show the members of
+    // a frozen target as they are.
+    return new Proxy(Object.create(this.real) as object, this);
+  }
+
+  /** The method to give in place of the real one, for the members that are looked at. */
+  protected abstract member(key: PropertyKey): Method | undefined;
+
+  /** Reports that a method was called, or a value read, of which the interface knows nothing. */
+  protected abstract reportOther(name: string): void;
+
+  get(_: object, key: PropertyKey): unknown {
+    if (key === EXCHANGE) return this.exchange;
+    const member = this.member(key);
+    if (member !== undefined) return member;
+    const value: unknown = Reflect.get(this.real, key, this.real);
+    if (typeof key !== 'string' || key === 'constructor' || value === undefined) return value;
+    if (typeof value !== 'function') {
+      if (!isProbed(key)) this.reportOther(key);
+      return value;
+    }
+    if (key in Object.prototype) return value.bind(this.real) as unknown;
+    // Bound, since a class may keep its state in private fields.
+    return (...args: unknown[]): unknown => {
+      this.reportOther(key);
+      return Reflect.apply(value, this.real, args);
+    };
+  }
+
+  set(_: object, key: PropertyKey, value: unknown): boolean {
+    return Reflect.set(this.real, key, value, this.real);
+  }
+
+  /** The real method of this name; undefined if there is none. */
+  protected realMethod(key: PropertyKey): Method | undefined {
+    const method = property(this.real, key);
+    return typeof method === 'function' ? (...args) => call(method, this.real, args) : undefined;
+  }
+}
+
+// Node reads these of any object, to find out whether it is one of its streams: for
+// stream.pipeline and compose, for `new Response(…)`, and to print it.
+function isProbed(key: string): boolean {
+  return /^(?:_|readable|writable|destroyed$|closed$|errored$|aborted$|length$|size$)/.test(key);
+}
+
+/** The exchange for which a value of environ was guarded; undefined for any other value. */
+export function exchangeOf(value: unknown): Exchange | undefined {
+  const found = isObject(value) ? property(value, EXCHANGE) : undefined;
+  return found instanceof Exchange ? found : undefined;
+}
+
+/** What is done while an iterator is used. */
+export interface IterationHooks {
+  /** Before next(). Returns true to end the iteration there. */
+  ask(): boolean;
+  /** Calls the real next(), which may throw. */
+  run(next: () => unknown): unknown;
+  /** Waits for the promise of a step, which may reject. */
+  wait(step: PromiseLike<unknown>): Promise<unknown>;
+  /** Looks at a step, and may throw a report. */
+  take(step: unknown): void;
+  /** Before return() and throw(). Returns false if the iterator was stopped before. */
+  stop(): boolean;
+  /** When return() and throw() have been carried out. */
+  finish(): void;
+  /** When close() is called, a method that iterators do not have. */
+  close(): void;
+}
+
+type Source = Partial<Record<'next' | 'return' | 'throw', Method>>;
+
+/** An iterator that gives what another one gives, synchronous or asynchronous as that is. */
+export class GuardedIterator {
+  readonly #source: Source;
+  readonly #isAsync: boolean;
+  readonly #hooks: IterationHooks;
+
+  constructor(source: object, isAsync: boolean, hooks: IterationHooks) {
+    this.#source = source;
+    this.#isAsync = isAsync;
+    this.#hooks = hooks;
+    Reflect.set(this, isAsync ? Symbol.asyncIterator : Symbol.iterator, () => this);
+  }
+
+  // What the caller does wrong is thrown at once, at the call; what the source does
+  // wrong comes where its step would have come.
+  next(): unknown {
+    const hooks = this.#hooks;
+    if (hooks.ask()) return this.#settle({ done: true, value: undefined });
+    const step = hooks.run(() => this.#source.next?.());
+    if (!this.#isAsync) return this.#take(step);
+    return isThenable(step) ? this.#wait(step) : this.#takeLater(step);
+  }
+
+  return(value?: unknown): unknown {
+    return this.#stop('return', value, () => this.#settle({ done: true, value }));
+  }
+
+  throw(error: unknown): unknown {
+    return this.#stop('throw', error, () => {
+      if (this.#isAsync) return Promise.reject(error);
+      throw error;
+    });
+  }
+
+  close(): void {
+    this.#hooks.close();
+  }
+
+  async #wait(step: PromiseLike<unknown>): Promise<unknown> {
+    return this.#take(await this.#hooks.wait(step));
+  }
+
+  async #takeLater(step: unknown): Promise<unknown> {
+    return this.#take(step);
+  }
+
+  #take(step: unknown): unknown {
+    try {
+      this.#hooks.take(step);
+    } catch (error) {
+      // After a report the server considers the iteration ended; the source must learn
+      // of it, too. A second error would hide the report.
+      quietly(() => this.#source.return?.());
+      throw error;
+    }
+    return step;
+  }
+
+  // Not held up by a next() that is pending: the server may have to leave.
+  #stop(name: 'return' | 'throw', argument: unknown, otherwise: () => unknown): unknown {
+    const hooks = this.#hooks;
+    if (!hooks.stop()) return otherwise();
+    const hasMember = this.#source[name] !== undefined;
+    const stop = (): unknown => (hasMember && this.#source[name]?.(argument)) || otherwise();
+    return whenDone(stop, () => hooks.finish());
+  }
+
+  #settle(step: unknown): unknown {
+    return this.#isAsync ? Promise.resolve(step) : step;
+  }
+}
+
+/**
+ * The iterator of an asynchronous body. That of a web stream cannot be stopped while it
+ * waits for a chunk: its return() waits, too. A reader of the stream can be cancelled.
+ */
+export function asyncIteratorOf(body: object): object {
+  if (typeof ReadableStream !== 'function' || !isInstance(body, ReadableStream)) {
+    return call(Reflect.get(body, Symbol.asyncIterator), body, []) as object;
+  }
+  const reader = (body as ReadableStream).getReader();
+  return {
+    next: () => reader.read(),
+    return: () => reader.cancel().then(() => ({ done: true, value: undefined })),
+  };
+}
+
+// ---- The grace period
+
+const INTERVAL = 10;
+
+/**
+ * Items that should be done with soon: they are looked at after 10 to 20 milliseconds,
+ * if they are still here. To add and to delete one costs next to nothing, since nearly
+ * all are done in time.
+ */
+export class GraceSet<Item> {
+  private readonly young = new Set<Item>();
+  private readonly old = new Set<Item>();
+  private readonly onOverdue: (item: Item) => void;
+  private waiting = false;
+
+  constructor(onOverdue: (item: Item) => void) {
+    this.onOverdue = onOverdue;
+  }
+
+  add(item: Item): void {
+    this.young.add(item);
+    this.lookLater();
+  }
+
+  delete(item: Item): void {
+    this.young.delete(item);
+    this.old.delete(item);
+  }
+
+  private lookLater(): void {
+    if (this.waiting || typeof globalThis.setTimeout !== 'function') return;
+    this.waiting = true;
+    setTimeout(() => this.look(), INTERVAL);
+  }
+
+  // An item that is still here at the second look had one whole interval at least.
+  private look(): void {
+    const due = [...this.old];
+    this.old.clear();
+    for (const item of this.young) this.old.add(item);
+    this.young.clear();
+    this.waiting = false;
+    if (this.old.size > 0) this.lookLater();
+    for (const item of due) this.onOverdue(item);
+  }
+}
+
+/** A promise that knows whether its outcome is awaited. */
+export class AwaitedPromise<Value> extends Promise<Value> {
+  isAwaited = false;
+
+  // then() gives an ordinary promise.
+  static override get [Symbol.species](): PromiseConstructor {
+    return Promise;
+  }
+
+  override then<Result1 = Value, Result2 = never>(
+    onFulfilled?: ((value: Value) => Result1 | PromiseLike<Result1>) | null,
+    onRejected?: ((reason: unknown) => Result2 | PromiseLike<Result2>) | null,
+  ): Promise<Result1 | Result2> {
+    this.isAwaited = true;
+    return super.then(onFulfilled, onRejected);
+  }
+}
+
+// ---- Calls
+
+/** `Reflect.apply`, with unknown types. */
+export function call(method: unknown, self: unknown, args: readonly unknown[]): unknown {
+  return Reflect.apply(method as Method, self, args);
+}
+
+/** Calls `finish` when `step` has returned, thrown or settled; gives what it gave. */
+export function whenDone(step: () => unknown, finish: () => void): unknown {
+  let result: unknown;
+  try {
+    result = step();
+  } catch (error) {
+    finish();
+    throw error;
+  }
+  if (isThenable(result)) return Promise.resolve(result).finally(finish);
+  finish();
+  return result;
+}
+
+/** Does something whose failure is of no interest. */
+function quietly(step: () => unknown): void {
+  try {
+    const result = step();
+    if (isThenable(result)) result.then(undefined, () => {});
+  } catch {
+    // See above.
+  }
+}
+
+// ---- Questions about values of which nothing is known yet. What is handed to the
+// validator may be a Proxy whose traps throw, or have getters that do. Asking must not
+// fail, since the validator has to say what is wrong.
+
+/** A property of any value; undefined where there is none or it cannot be read. */
+export function property(value: unknown, key: PropertyKey): unknown {
+  if (value === null || value === undefined) return undefined;
+  try {
+    return Reflect.get(Object(value), key, value);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether `value` has a method of this name. */
+export function hasMethod(value: unknown, key: PropertyKey): boolean {
+  return typeof property(value, key) === 'function';
+}
+
+/** Whether `value` is an object or a function, so that it can have properties. */
+export function isObject(value: unknown): value is object {
+  return (typeof value === 'object' && value !== null) || typeof value === 'function';
+}
+
+/** Whether `await` would wait for `value`. */
+export function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return isObject(value) && hasMethod(value, 'then');
+}
+
+// This getter looks at the object itself, not at what it claims to be, knows the arrays
+// of other realms, and never throws.
+const typedArrayName = Object.getOwnPropertyDescriptor(
+  Object.getPrototypeOf(Uint8Array.prototype),
+  Symbol.toStringTag,
+)?.get;
+
+/** Whether `value` is a Uint8Array or a Buffer. */
+export function isBytes(value: unknown): value is Uint8Array {
+  return typedArrayName?.call(value) === 'Uint8Array';
+}
+
+/** `Array.isArray`, which a revoked Proxy makes throw. */
+export function isArray(value: unknown): value is unknown[] {
+  try {
+    return Array.isArray(value);
+  } catch {
+    return false;
+  }
+}
+
+/** Whether `value` is an Error or looks enough like one to be reported. */
+export function isErrorLike(value: unknown): boolean {
+  return isObject(value) && typeof property(value, 'message') === 'string';
+}
+
+/** `instanceof`, which a Proxy can make throw. */
+export function isInstance<Class extends object>(
+  value: unknown,
+  of: abstract new (...args: never[]) => Class,
+): value is Class {
+  try {
+    return value instanceof of;
+  } catch {
+    return false;
+  }
+}
+
+/** Whether `value` is a class, which is a function but cannot be called as one. */
+export function isClass(value: unknown): boolean {
+  if (typeof value !== 'function') return false;
+  return Object.getOwnPropertyDescriptor(value, 'prototype')?.writable === false;
+}

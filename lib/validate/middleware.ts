@@ -1,0 +1,85 @@
+// Middleware: an application to the server, and a server to another application. Two
+// validators, one around it and one inside it, find each other, and together see what
+// neither could alone: whether the middleware passes on what it must, and when.
+// (PEP 3333, "Middleware Handling of Block Boundaries")
+
+import { findExchange } from './environ.ts';
+import type { Exchange } from './mechanism.ts';
+import { BLOCK_BOUNDARIES, DETAILS, rule } from './rule.ts';
+
+/** The exchanges whose application is being called just now, the innermost last. */
+const active: Exchange[] = [];
+
+/** Calls the application, or the next() of its iterator, which may throw. */
+export function runApplication<Result>(exchange: Exchange, step: () => Result): Result {
+  exchange.running += 1;
+  active.push(exchange);
+  try {
+    return step();
+  } finally {
+    active.pop();
+    exchange.running -= 1;
+  }
+}
+
+/**
+ * Joins an exchange to the one from within which its application is called, if there is
+ * one. It is found by what environ holds, even in a copy.
+ */
+export function joinOuter(exchange: Exchange, environ: unknown): void {
+  // Middleware that passes a wrong environ is known by its call, which is on the stack.
+  exchange.caller = active.at(-1);
+  // Of two applications that are called one after the other with the same environ, the
+  // second finds the first one's exchange. But that one is not running now.
+  let outer = findExchange(environ);
+  while (outer !== undefined && (outer.closed || outer.running === 0)) outer = outer.outer;
+  if (outer === undefined) return;
+  exchange.outer = outer;
+  outer.inner ??= [];
+  outer.inner.push(exchange);
+}
+
+const returnsAtOnce = rule('middleware', 'mw-no-direct-each', 'error', BLOCK_BOUNDARIES,
+  'Middleware returns its body as soon as the application has returned one.',
+  'Return a generator that does the work chunk by chunk.');
+
+const yieldsEach = rule('middleware', 'mw-yield-per-chunk', 'error', BLOCK_BOUNDARIES,
+  'Middleware yields at least once for each chunk that its application yields.',
+  'Yield new Uint8Array(0) while you gather more.');
+
+/** Looks at middleware that asks its application for another chunk. */
+export function checkMiddlewareAsking(exchange: Exchange): void {
+  const { outer } = exchange;
+  // To ask for one chunk early is how middleware learns status and headers.
+  if (outer === undefined || exchange.chunks === 0) return;
+  // A body that was stopped may be read to its end, to be done with it.
+  if (outer.running === 0 || outer.stopped) return;
+  if (!outer.returned) {
+    exchange.reportCall(returnsAtOnce, 'iterated its application\'s body before returning its own');
+  } else if (exchange.outerChunks === outer.chunks && !exchange.exhausted) {
+    const deed = 'asked for another chunk before it had yielded for the last one';
+    exchange.reportCall(yieldsEach, deed);
+  }
+}
+
+const noRelay = rule('middleware', 'mw-write-relay', 'error', BLOCK_BOUNDARIES,
+  'Middleware does not write() what its application yields.', 'Yield it.');
+
+/** Reports middleware that writes what it was yielded; false if it did not. */
+export function checkRelay(exchange: Exchange): boolean {
+  const hasYielded = exchange.inner?.some((inner) => inner.chunks > 0) ?? false;
+  if (hasYielded) exchange.reportCall(noRelay, 'called write() when its application had yielded');
+  return hasYielded;
+}
+
+const passesClose = rule('middleware', 'close-propagated', 'error', DETAILS,
+  'Middleware whose body is closed closes its application\'s body.',
+  'Give your body a close() that calls the inner one\'s; in a generator, use finally.');
+
+/** Reports middleware that was closed and did not close; called when it has had its turn. */
+export function checkPropagated(exchange: Exchange): void {
+  for (const inner of exchange.inner ?? []) {
+    if (!inner.returned || inner.closed) continue;
+    inner.reportValue(passesClose, `did not close the body of the application${inner.name}`);
+  }
+}
