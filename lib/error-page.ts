@@ -4,6 +4,7 @@
 //
 // Never put it around an application that strangers can reach: it shows source.
 
+import { describe } from './describe.ts';
 import { BodyReader } from './handlers/body.ts';
 import { checkChunk } from './handlers/body.ts';
 import { formatException, property } from './handlers/exception.ts';
@@ -120,9 +121,10 @@ class Exchange {
     if (renderer === undefined) return loadRenderer().then(() => this.answer(error));
     const { headers, page } = this.render(error, renderer);
     // An error that is undefined would look like a second call without one.
-    this.outer('500 Internal Server Error', headers, error ?? new Error(`thrown: ${error}`));
+    const reason = error ?? new Error(`the application threw ${describe(error)}`);
+    this.outer('500 Internal Server Error', headers, reason);
     const stderr = this.environ['wsgi.errors'];
-    stderr.write(formatException(error));
+    stderr.write(formatException(reason));
     stderr.flush();
     return this.environ.REQUEST_METHOD === 'HEAD' ? [] : [page];
   }

@@ -4,8 +4,10 @@ import assert from 'node:assert/strict';
 import { describe, it, mock } from 'node:test';
 
 import type { WSGIApplication } from '../lib/types.ts';
+import { testClient } from '../lib/testing.ts';
 import { type ValidatorOptions, WSGIError, rules, validator } from '../lib/validate.ts';
 import {
+  type Exchange,
   type Loose,
   Server,
   answer,
@@ -103,7 +105,167 @@ describe('a message', () => {
   });
 });
 
+describe('the place of a report', () => {
+  const TYPE = ['Content-Type', 'text/plain'];
+  const line = (offset: number): string => {
+    const number = Number(/:(\d+):\d+\)?$/.exec(new Error().stack?.split('\n')[2] ?? '')?.[1]);
+    return `validate-messages.test.${import.meta.url.slice(-2)}:${number + offset}:`;
+  };
+  const messageOf = async (application: WSGIApplication): Promise<Loose> => {
+    return testClient(application).fetch('/').then((response) => response.text()).catch((error) => error);
+  };
+
+  it('is the call of startResponse for what is found later', async () => {
+    let place = '';
+    for (const body of ['text', undefined, ['text'], [bytes('too long')], [], 5, [1]]) {
+      const error = await messageOf(app((_environ, start) => {
+        place = line(1);
+        start('200 OK', [TYPE, ['Content-Length', '3']]);
+        return body;
+      }));
+      assert.match(error.message, /\nstartResponse was called at .*:\d+:\d+$/);
+      assert.ok(error.message.includes(place), `${error.message}\n${place}`);
+      assert.ok(error.stack.split('\n')[4]?.includes(place), error.stack);
+    }
+  });
+
+  it('is named also in a warning, and for an application that waited', async () => {
+    const warnings: Loose[] = [];
+    let place = '';
+    const untyped = app(async function* (_environ, start) {
+      await null;
+      place = line(1);
+      start('200 OK', []);
+      yield bytes('a');
+    });
+    const { fetch } = testClient(validator(untyped, { onWarning: (warning) => warnings.push(warning) }), { validate: false });
+    await (await fetch('/')).text();
+    assert.equal(warnings[0]?.code, 'content-type-required');
+    assert.ok(warnings[0]?.message.includes(place), warnings[0]?.message);
+  });
+
+  it('is the first call on the stack, without those of this package and of Node', async () => {
+    const mistakes: Loose[] = [
+      (_environ: Loose, start: Loose) => start('200OK', []),
+      async (environ: Loose) => environ['wsgi.input'].read('5'),
+      async (environ: Loose) => void environ['wsgi.errors'].write(5),
+      function* (_environ: Loose, start: Loose): Generator<unknown> { start('200 OK', [TYPE]); yield 'text'; },
+      async function* (_environ: Loose, start: Loose): AsyncGenerator<unknown> { await null; start('200 OK', 5); },
+    ];
+    for (const mistake of mistakes) {
+      const { stack, message } = await messageOf(app(mistake));
+      assert.ok(stack.startsWith(`WSGIError: ${message}\n    at `), stack);
+      const calls = stack.slice(`WSGIError: ${message}\n`.length).split('\n');
+      assert.match(calls[0], /validate-messages\.test\.[jt]s:\d+:\d+\)?$/);
+      for (const call of calls) assert.doesNotMatch(call, /node:|[\\/]lib[\\/]/);
+    }
+  });
+
+  it('is that of the server, if that is an author\'s', () => {
+    const error = thrown(answer());
+    assert.equal(error, undefined);
+    const place = line(1);
+    const call = (): unknown => validator(answer())({ ...(makeEnviron() as Loose), SERVER_PORT: 80 }, new Server().startResponse);
+    assert.throws(call, (report: Loose) => report.message.includes(`The call is at`) && report.message.includes(place));
+  });
+});
+
+describe('middleware that passes wrong arguments', () => {
+  const wrong: Array<[what: string, pass: (inner: Loose, environ: Loose, start: Loose) => unknown]> = [
+    ['no startResponse', (inner, environ) => inner(environ)],
+    ['no environ', (inner, _environ, start) => inner(undefined, start)],
+    ['a Map', (inner, environ, start) => inner(new Map(Object.entries(environ)), start)],
+    ['an empty object', (inner, _environ, start) => inner({}, start)],
+  ];
+  for (const [what, pass] of wrong) {
+    it(`is named as the culprit: ${what}`, async () => {
+      const [report] = await play({
+        middleware: (inner) => function porter(environ: Loose, start: Loose) {
+          return pass(inner, environ, start);
+        },
+      });
+      assert.match(report?.message ?? '', /^The middleware porter /);
+      assert.equal(report?.party, 'middleware');
+    });
+  }
+});
+
+describe('a hint fits the value', () => {
+  const TYPE = ['Content-Type', 'text/plain'];
+  const header = (value: unknown): Exchange => ({ app: answer('200 OK', [TYPE, ['X', value]]) });
+  const headers = (list: unknown): Exchange => ({ app: answer('200 OK', list) });
+  const body = (made: unknown): Exchange => ({ app: answer('200 OK', [TYPE], made) });
+  const chunk = (made: unknown): Exchange => body([made]);
+  const reading = (size: unknown): Exchange => ({ app: app((environ) => environ['wsgi.input'].read(size)) });
+  const withLength = (length: string, chunks: unknown[], ...more: unknown[]): Exchange => ({
+    app: answer('200 OK', [TYPE, ['Content-Length', length], ...more], chunks),
+  });
+
+  const hints: Array<[what: string, exchange: Exchange, hint: RegExp]> = [
+    ['a repeated header', header(['a', 'b']), /^Repeat the header: \['X', 'a'\], \['X', 'b'\]\.$/],
+    ['an undefined value', header(undefined), /^Leave the header out/],
+    ['a date', header(new Date()), /toUTCString/],
+    ['a number', header(5), /^Use String\(value\)\.$/],
+    ['headers as an object', headers({ 'Content-Type': 'text/plain' }), /Object\.entries\(headers\)/],
+    ['headers as a promise', headers(Promise.resolve([])), /^Await/],
+    ['headers as a Map', headers(new Map()), /\[\.\.\.headers\]/],
+    ['no headers', headers(null), /\[\]\.$/],
+    ['one flat header', headers(['Content-Type', 'text/plain']), /array of its own/],
+    ['a header in one string', headers(['X: y']), /\['X', 'y'\]/],
+    ['write() as a body', { app: app((_environ, start) => start('200 OK', [TYPE])) }, /return the body: \[bytes\]/],
+    ['read(NaN)', reading(NaN), /CONTENT_LENGTH may be missing/],
+    ['read(Infinity)', reading(Infinity), /without a size/],
+    ['read("5")', reading('5'), /parseInt/],
+    ['read(1.5)', reading(1.5), /floor/],
+    ['an undefined variable', { environ: { HTTP_X: undefined }, environFrom: (e) => ({ ...e, HTTP_X: undefined }) }, /delete environ\.HTTP_X/],
+    ['an undefined variable that must be there', { environFrom: (e) => ({ ...e, SERVER_PORT: undefined }) }, /^Set it to the port/],
+    ['a repeated request header', { environFrom: (e) => ({ ...e, HTTP_COOKIE: ['a', 'b'] }) }, /join\('; '\)/],
+    ['an addition without a dot', {
+      app: app((environ, start) => { environ.session = {}; start('200 OK', [TYPE]); return []; }),
+    }, /environ\['myapp\.session'\]/],
+    ['a chunk of numbers', chunk([1, 2]), /Uint8Array\.from/],
+    ['a chunk of chunks', chunk([bytes('a')]), /yield\*/],
+    ['an object', chunk({ a: 1 }), /JSON\.stringify/],
+    ['a Blob', chunk(new Blob(['a'])), /blob\.arrayBuffer/],
+    ['a SharedArrayBuffer', chunk(new SharedArrayBuffer(1)), /\.slice\(\)/],
+    ['map(async …)', body([1, 2].map(async () => bytes('a'))), /Promise\.all/],
+    ['a Blob as a body', body(new Blob(['a'])), /blob\.stream\(\)/],
+    ['a { fetch }', { app: { fetch() {} } as Loose }, /fromFetch/],
+    ['a class', { app: class {} as Loose }, /function that makes an instance/],
+    ['a body of nothing', withLength('5', []), /^Nothing came/],
+    ['a compressed body', withLength('5', [bytes('a')], ['Content-Encoding', 'gzip']), /after compression/],
+    ['a mistake in close()', {
+      app: answer('200 OK', [TYPE], Object.assign([], { close: () => (undefined as Loose).x })),
+      serve: async (call, environ, start) => { try { call(environ, start).close(); } catch { /* As it should. */ } },
+    }, /^Fix the error/],
+  ];
+  for (const [what, exchange, hint] of hints) {
+    it(`for ${what}`, async () => {
+      const [report, ...more] = await play(exchange);
+      assert.match(report?.hint ?? '', hint);
+      assert.deepEqual(more.map(String), []);
+    });
+  }
+
+  it('and no message counts "1 arguments"', async () => {
+    const all = await Promise.all([
+      play({ app: app((_environ, start) => start('200 OK')) }),
+      play({ serve: (call, environ) => call(environ) }),
+      play(body([[1]])),
+    ]);
+    for (const report of all.flat()) assert.doesNotMatch(report.message, /\b1 \w+s\b/);
+  });
+});
+
 describe('a warning', () => {
+  it('is given once for each place, and then counted', async () => {
+    const told: WSGIError[] = [];
+    const warned = validator(tabbed, { onWarning: (warning) => told.push(warning) });
+    for (let request = 1; request <= 120; request += 1) call(warned);
+    assert.deepEqual(told.map(({ count }) => count), [1, 10, 100]);
+    assert.match(told[1]?.message ?? '', /: header-value-c0, 10 times so far\.\nThe call is at \S+$/);
+  });
+
   const tabbed = answer('200 OK', [
     ['Content-Type', 'text/plain'],
     ['X', 'a\tb'],
