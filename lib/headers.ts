@@ -6,16 +6,8 @@
 //
 // Mirrors wsgiref.headers.
 
-import { codePoint, describe, quote } from './describe.ts';
-import { encodeLatin1 } from './latin1.ts';
-
-// A text with a line break could add headers, or a whole response, of its author's
-// own. A character above U+00FF does not fit into a byte.
-//
-//   field-name  = no CTL (U+0000–001F, U+007F), nothing above U+00FF
-//   field-value = the same, but HTAB is allowed            (RFC 9110 §5.5)
-const NOT_IN_NAME = /[\x00-\x1f\x7f]|[^\x00-\xff]/u;
-const NOT_IN_VALUE = /[\x00-\x08\x0a-\x1f\x7f]|[^\x00-\xff]/u;
+import { describe } from './describe.ts';
+import { checkHeaderName, checkHeaderValue, encodeLatin1 } from './latin1.ts';
 
 /** The list that `Headers` keeps: unlike `ResponseHeaders`, it can be changed. */
 export type HeaderList = Array<[name: string, value: string]>;
@@ -66,7 +58,7 @@ export class Headers {
   get(name: string): string | undefined;
   get<T>(name: string, fallback: T): string | T;
   get<T>(name: string, fallback?: T): string | T | undefined {
-    checkName(name);
+    checkHeaderName(name);
     for (const [key, value] of this.list) {
       if (isSameName(key, name)) return value;
     }
@@ -75,7 +67,7 @@ export class Headers {
 
   /** All values under `name`, in order; an empty array if there is none. */
   getAll(name: string): string[] {
-    checkName(name);
+    checkHeaderName(name);
     return this.list.filter(([key]) => isSameName(key, name)).map(([, value]) => value);
   }
 
@@ -86,7 +78,7 @@ export class Headers {
 
   /** Removes every header of this name and adds one at the end. */
   set(name: string, value: string): void {
-    checkName(name);
+    checkHeaderName(name);
     checkHeaderValue(value);
     this.delete(name);
     this.list.push([name, value]);
@@ -94,7 +86,7 @@ export class Headers {
 
   /** Removes every header of this name, and returns whether there was one. */
   delete(name: string): boolean {
-    checkName(name);
+    checkHeaderName(name);
     const kept = this.list.filter(([key]) => !isSameName(key, name));
     const found = kept.length < this.list.length;
     if (found) this.list.splice(0, this.list.length, ...kept);
@@ -128,7 +120,7 @@ export class Headers {
   ): void {
     const parts = value === null ? [] : [checkHeaderValue(value)];
     for (const [key, param] of Object.entries(params)) parts.push(formatParam(key, param));
-    this.list.push([checkName(name), parts.join('; ')]);
+    this.list.push([checkHeaderName(name), parts.join('; ')]);
   }
 
   /** All names, in order, as a new array. */
@@ -172,37 +164,12 @@ function checkPair(pair: [string, string]): void {
   if (!Array.isArray(pair) || pair.length !== 2) {
     throw new TypeError(`each header is a [name, value] pair, not ${describe(pair)}`);
   }
-  checkName(pair[0]);
+  checkHeaderName(pair[0]);
   checkHeaderValue(pair[1]);
 }
 
-function checkName(name: string): string {
-  return check('name', name, NOT_IN_NAME);
-}
-
-/**
- * Checks one header value, and returns it.
- *
- * @throws TypeError if it is not a string, RangeError if it cannot be sent
- */
-export function checkHeaderValue(value: string): string {
-  return check('value', value, NOT_IN_VALUE);
-}
-
-function check(part: 'name' | 'value', text: string, forbidden: RegExp): string {
-  if (typeof text !== 'string') {
-    throw new TypeError(`a header ${part} is a string, not ${describe(text)}; use String(…)`);
-  }
-  if (!forbidden.test(text)) return text;
-  const [found = ''] = forbidden.exec(text) ?? [];
-  throw new RangeError(
-    `the header ${part} ${quote(text)} contains ${codePoint(found)}: ` +
-      'control characters and characters above U+00FF are not allowed',
-  );
-}
-
 function formatParam(key: string, param: string | null): string {
-  const name = checkName(key).replaceAll('_', '-');
+  const name = checkHeaderName(key).replaceAll('_', '-');
   if (param === null || checkHeaderValue(param) === '') return name;
   return `${name}="${param.replace(/[\\"]/g, '\\$&')}"`;
 }

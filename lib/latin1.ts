@@ -2,6 +2,8 @@
 // carries it in strings in which each character, U+0000 to U+00FF, is one byte.
 // (PEP 3333, "Unicode Issues")
 
+import { codePoint, describe, quote } from './describe.ts';
+
 /**
  * Encodes a string: each character becomes one byte.
  *
@@ -34,5 +36,45 @@ export function percentDecode(text: string): string {
   if (!text.includes('%')) return text;
   return text.replace(/%([0-9a-f]{2})/gi, (_, hex: string) =>
     String.fromCharCode(parseInt(hex, 16)),
+  );
+}
+
+// A text with a line break could add headers, or a whole response, of its author's
+// own. A character above U+00FF does not fit into a byte.
+//
+//   field-name  = no CTL (U+0000–001F, U+007F), nothing above U+00FF
+//   field-value = the same, but HTAB is allowed            (RFC 9110 §5.5)
+const NOT_IN_NAME = /[\x00-\x1f\x7f]|[^\x00-\xff]/u;
+const NOT_IN_VALUE = /[\x00-\x08\x0a-\x1f\x7f]|[^\x00-\xff]/u;
+
+/**
+ * Checks that a header name can be sent, and returns it.
+ *
+ * @throws TypeError if it is not a string, RangeError if it contains a character that
+ *   is not allowed.
+ */
+export function checkHeaderName(name: string): string {
+  return check('name', name, NOT_IN_NAME);
+}
+
+/**
+ * Checks that a header value can be sent, and returns it.
+ *
+ * @throws TypeError if it is not a string, RangeError if it contains a character that
+ *   is not allowed.
+ */
+export function checkHeaderValue(value: string): string {
+  return check('value', value, NOT_IN_VALUE);
+}
+
+function check(part: 'name' | 'value', text: string, forbidden: RegExp): string {
+  if (typeof text !== 'string') {
+    throw new TypeError(`a header ${part} is a string, not ${describe(text)}; use String(…)`);
+  }
+  if (!forbidden.test(text)) return text;
+  const [found = ''] = forbidden.exec(text) ?? [];
+  throw new RangeError(
+    `the header ${part} ${quote(text)} contains ${codePoint(found)}: ` +
+      'control characters and characters above U+00FF are not allowed',
   );
 }

@@ -279,7 +279,7 @@ describe('README.md', () => {
     const table = /\n### Environ\n[\s\S]*?\n\n\|([\s\S]*?)\n\n/.exec(readme)?.[1] ?? '';
     const source = readFileSync(join(ROOT, 'lib/types.ts'), 'utf8');
     const [, members = ''] = /interface WSGIEnvironment \{([\s\S]*?)\n\}/.exec(source) ?? [];
-    const keys = [...members.matchAll(/^  '?([A-Z][A-Z_]+|wsgi\.\w+)'?\??:/gm)].map((match) => match[1] ?? '');
+    const keys = [...members.matchAll(/^  '?([A-Z][A-Z_]+|(?:wsgi|tsgiref)\.\w+)'?\??:/gm)].map((match) => match[1] ?? '');
     assert.ok(keys.length > 20, 'the keys were found');
     assert.deepEqual(firstCells(table).sort(), [...keys, 'HTTP_…'].sort());
   });

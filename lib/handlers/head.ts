@@ -3,7 +3,8 @@
 // stack of the error. (PEP 3333, "The start_response() Callable")
 
 import { codePoint, describe, quote } from '../describe.ts';
-import { type HeaderList, Headers, checkHeaderValue } from '../headers.ts';
+import { type HeaderList, Headers } from '../headers.ts';
+import { checkHeaderValue } from '../latin1.ts';
 import type { ResponseHeaders, Status } from '../types.ts';
 import { isHopByHop } from '../util.ts';
 
