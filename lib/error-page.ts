@@ -109,10 +109,15 @@ class Exchange {
       const begin = (): AsyncIterator<Uint8Array> => asyncIteratorOf(body);
       return passOn(body, { [Symbol.asyncIterator]: () => this.guardAsync(begin) });
     }
-    // A step of a synchronous body cannot wait for the page to be read.
-    if (renderer === undefined) return loadRenderer().then(() => this.guard(body));
     const begin = body[Symbol.iterator].bind(body);
-    return passOn(body, { [Symbol.iterator]: () => this.guardSync(begin) });
+    const guarded: ResponseBody = { [Symbol.iterator]: () => this.guardSync(begin) };
+    // A synchronous step cannot wait for the page to be read, an asynchronous one can; a
+    // server prefers it.
+    if (renderer === undefined) {
+      const beginAsync = begin as unknown as () => AsyncIterator<Uint8Array>;
+      Object.assign(guarded, { [Symbol.asyncIterator]: () => this.guardAsync(beginAsync) });
+    }
+    return passOn(body, guarded);
   }
 
   /** Starts the 500 and returns its body. Throws `error` itself if that cannot be. */
@@ -165,8 +170,10 @@ class Exchange {
           inner ??= begin();
           return this.note(inner.next());
         } catch (error) {
-          // The page has been read before the first step.
-          page = (this.answer(error) as Uint8Array[]).values();
+          // If the page is not read yet, the server answers for this error.
+          const answer = renderer === undefined ? undefined : this.answer(error);
+          if (!Array.isArray(answer)) throw error;
+          page = answer.values();
           return page.next();
         }
       },

@@ -17,6 +17,8 @@ const FAILED = 22;
 
 /** Runs `app` once and prints its response; resolves with the exit status. */
 export async function request(app: WSGIApplication, settings: RequestSettings): Promise<number> {
+  // A reader that has seen enough closes the pipe; the write reports it.
+  process.stdout.on('error', () => {});
   const body = readData(settings);
   const environ = environOf(settings, body);
   const output = new Output(settings.include || process.stdout.isTTY);
@@ -103,12 +105,7 @@ function isText(data: Uint8Array): boolean {
 
 function print(data: Uint8Array): Promise<void> {
   return new Promise((resolve, reject) => {
-    process.stdout.once('error', reject);
-    process.stdout.write(data, (error) => {
-      process.stdout.off('error', reject);
-      if (error) reject(error);
-      else resolve();
-    });
+    process.stdout.write(data, (error) => (error ? reject(error) : resolve()));
   });
 }
 
