@@ -38,7 +38,9 @@ export class Patience {
     return new Promise((resolve, reject) => {
       let turns = Math.ceil(this.limit / TURN_MS);
       let timer: NodeJS.Timeout | undefined;
+      let isSettled = false;
       const settle = (how: () => void): void => {
+        isSettled = true;
         this.waits.delete(look);
         clearTimeout(timer);
         how();
@@ -51,6 +53,8 @@ export class Patience {
         }
       };
       const turn = (): void => {
+        look();
+        if (isSettled) return;
         turns -= 1;
         if (turns < 0) settle(() => reject(new Finding(complaint())));
         else timer = setTimeout(turn, TURN_MS);

@@ -43,9 +43,11 @@ export interface RunOptions {
   onResult?: ((result: CheckResult, done: number, total: number) => void) | undefined;
 }
 
-const FIRST_CHECK = 'connection-answers';
+/** The check without which no other is run. */
+export const FIRST_CHECK = 'connection-answers';
 const LEAST_LIMIT_MS = 2000;
-const TIMES_SLOWER = 10;
+const MOST_LIMIT_MS = 6000;
+const TIMES_SLOWER = 3;
 const AT_ONCE = 8;
 const LATE_MS = 100;
 const LATE_ALONE_MS = 10;
@@ -89,8 +91,9 @@ export class Run {
     this.limit = this.options.timeLimit ?? LEAST_LIMIT_MS;
     const begin = performance.now();
     const result = await this.runAlone(first);
+    const suggested = TIMES_SLOWER * (performance.now() - begin);
     this.limit = this.options.timeLimit ??
-      Math.max(LEAST_LIMIT_MS, TIMES_SLOWER * (performance.now() - begin));
+      Math.min(MOST_LIMIT_MS, Math.max(LEAST_LIMIT_MS, Math.round(suggested)));
     if (result.outcome === 'passed') {
       if (this.selected.includes(first)) this.settle(result);
       return true;
@@ -139,7 +142,7 @@ export class Run {
   // An error that nothing caught may belong to any check that was under way, and a
   // fault to the load that the others make: those checks run again, alone.
   private async runBesideOthers(check: Check): Promise<void> {
-    this.options.onStart?.(check);
+    this.announce(check);
     this.underWay.set(check, false);
     const result = await this.perform(check);
     this.late.push(afterLateEvents(LATE_MS).then(() => {
@@ -150,7 +153,7 @@ export class Run {
   }
 
   private async runAlone(check: Check): Promise<CheckResult> {
-    this.options.onStart?.(check);
+    this.announce(check);
     this.uncaught.take();
     const result = await this.perform(check);
     await afterLateEvents(LATE_ALONE_MS);
@@ -184,6 +187,10 @@ export class Run {
 
   private makeTrial(): Trial {
     return new Trial(this.start, new Patience(this.limit));
+  }
+
+  private announce(check: Check): void {
+    if (this.selected.includes(check)) this.options.onStart?.(check);
   }
 
   private settle(result: CheckResult): void {

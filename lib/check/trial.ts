@@ -206,8 +206,8 @@ export class Trial {
 
   /** A verdict if `actual` is not `expected`; `what` names it, as in `PATH_INFO`. */
   same(what: string, actual: unknown, expected: unknown): string | undefined {
-    const [shown, wanted] = [show(actual), show(expected)];
-    return shown === wanted ? undefined : `gave ${shown} for ${what}; expected was ${wanted}`;
+    if (isSame(actual, expected)) return undefined;
+    return `gave ${show(actual)} for ${what}; expected was ${show(expected)}`;
   }
 
   /** Closes all connections and the server; waits a while for it, not for ever. */
@@ -290,6 +290,12 @@ export function bytes(text: string): Uint8Array {
 /** Latin-1 bytes as text; anything else described. */
 export function text(data: unknown): string {
   return data instanceof Uint8Array ? Buffer.from(data).toString('latin1') : describe(data);
+}
+
+// Lists of strings and numbers, item by item.
+function isSame(one: unknown, other: unknown): boolean {
+  if (!Array.isArray(one) || !Array.isArray(other)) return one === other;
+  return one.length === other.length && one.every((item, index) => isSame(item, other[index]));
 }
 
 /** A value in a verdict: strings and lists in full, anything else by its kind. */

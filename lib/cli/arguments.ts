@@ -23,6 +23,8 @@ export interface Settings {
   /** The one request to make in place of serving. */
   request: RequestSettings | undefined;
   cgi: boolean;
+  /** Checks the server that FILE starts: these groups or ids, all if there are none. */
+  check: { only: string[]; json: boolean } | undefined;
   once: boolean;
   reload: boolean;
   /** More files and folders whose changes restart the application. */
@@ -76,6 +78,9 @@ export const OPTIONS = {
   'data-binary': { type: 'string', multiple: true },
   include: { type: 'boolean', short: 'i' },
   cgi: { type: 'boolean' },
+  check: { type: 'boolean' },
+  only: { type: 'string', multiple: true },
+  json: { type: 'boolean' },
   'tls-cert': { type: 'string' },
   'tls-key': { type: 'string' },
   'max-connections': { type: 'string' },
@@ -103,6 +108,7 @@ Serves the application that FILE exports: NAME, NAME() if that makes it, else
                          -d @- for a body, --data-binary to keep its line breaks
       --once             serve one request, and stop
       --cgi              be a CGI program             --demo  serve a demo
+      --check            check the server of start(app): --only GROUP, --json
       --plain            the bare application: no validator, no error page
       --no-validate      no validator         --debug   error page for everyone
       --allow-host NAME  answer to this Host  --open    open the browser
@@ -146,6 +152,7 @@ export function readArguments(
     allowedHosts: (values['allow-host'] ?? []).map((name) => name.toLowerCase()),
     request: values.request === undefined ? undefined : readRequest(values.request, values),
     cgi: values.cgi ?? false,
+    check: readCheck(values),
     once: values.once ?? false,
     reload: values.reload ?? false,
     watched: values.watch ?? [],
@@ -275,6 +282,12 @@ function readHeader(text: string): [name: string, value: string] {
   const colon = text.indexOf(':');
   if (colon < 1) throw new Problem(`-H takes 'Name: value', not '${text}'`);
   return [text.slice(0, colon).trim(), text.slice(colon + 1).trim()];
+}
+
+function readCheck({ check, only = [], json = false }: Values): Settings['check'] {
+  if (check) return { only: only.flatMap((names) => names.split(',')), json };
+  if (only.length > 0 || json) throw new Problem('--only and --json belong to --check');
+  return undefined;
 }
 
 function readTls(cert: string | undefined, key: string | undefined): Settings['tls'] {

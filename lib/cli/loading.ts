@@ -44,6 +44,24 @@ export async function loadApplication(
   return { app: fromFetch(handler), name: `${target} (a fetch handler)` };
 }
 
+/**
+ * Loads the function that `target` names, FILE or FILE:NAME.
+ *
+ * @param usual - The name of the export if `target` gives none.
+ * @throws Problem if there is no such function.
+ */
+export async function loadFunction(
+  target: string,
+  usual: string,
+): Promise<(...args: never[]) => unknown> {
+  const { file, name = usual } = splitTarget(target);
+  checkFile(file);
+  installHooks(resolve(file), () => {});
+  const { value, found } = pick(await load(file), file, name);
+  if (typeof value === 'function') return value as () => unknown;
+  throw new Problem(`${file} exports ${describe(value)} as '${found}'; wanted is a function`);
+}
+
 const USUAL_FILES = ['app.ts', 'app.js', 'index.ts'];
 
 /** Loads the application of this folder, by the usual names of files, or else the demo. */

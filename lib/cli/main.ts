@@ -25,6 +25,9 @@ async function main(words: readonly string[]): Promise<number> {
     process.stdout.write(`tsgiref ${version}, Node ${process.versions.node}\n`);
     return 0;
   }
+  if (settings.check !== undefined) {
+    return (await import('./check.ts')).check(settings.check, settings);
+  }
   if (!settings.reload) return runApplication(settings, await loadRunner(settings));
   const { isChild, reload } = await import('./reload.ts');
   if (!isChild()) return reload(settings, words);

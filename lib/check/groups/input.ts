@@ -3,6 +3,7 @@
 import type { InputStream, WSGIEnvironment } from '../../types.ts';
 import type { Client } from '../client.ts';
 import { NotApplicable, OTHER_FEATURES, STREAMS, type Verdict, checksOf } from '../definition.ts';
+import { Patience } from '../patience.ts';
 import { Refusal, type Trial, bytes, respondWith, text } from '../trial.ts';
 
 const check = checksOf('input');
@@ -240,8 +241,11 @@ check('input-continue', 'PEP 3333, "HTTP 1.1 Expect/Continue"',
     await trial.until(() => trial.clients.length > 0, 'did not accept a connection');
     const [client] = trial.clients as [Client];
     try {
-      await trial.until(() => /^HTTP\/1\.1 100 .*\r\n\r\n/.test(client.received) || client.ended,
-        'did not send 100 Continue');
+      // Shorter than the read itself may wait.
+      await new Patience(trial.patience.limit / 3).until(
+        () => /^HTTP\/1\.1 100 .*\r\n\r\n/.test(client.received) || client.ended,
+        () => 'did not send 100 Continue',
+      );
     } catch (error) {
       client.send('hello');
       await reading;
