@@ -80,7 +80,7 @@ export class GalleryServer {
   async serveConnection(socket: Socket): Promise<void> {
     const source = new Source(socket);
     for (;;) {
-      const text = await source.until('\r\n\r\n');
+      const text = await this.readHead(source);
       if (text === undefined) break;
       const request = this.parse(text, source);
       const refusal = request === undefined ? '400 Bad Request' : this.refuse(request);
@@ -94,6 +94,10 @@ export class GalleryServer {
       if (!exchange.keepAlive || !(await this.drain(exchange))) break;
     }
     socket.end();
+  }
+
+  readHead(source: Source): Promise<string | undefined> {
+    return source.until('\r\n\r\n');
   }
 
   sendContinue({ request, socket }: Exchange): void {
@@ -271,7 +275,7 @@ export class GalleryServer {
   async run(exchange: Exchange): Promise<void> {
     let body: ResponseBody | undefined;
     try {
-      body = await this.app(exchange.environ, this.startResponseFor(exchange));
+      body = await this.callApp(exchange);
       await this.sendBody(exchange, body);
       await this.finish(exchange);
     } catch (error) {
@@ -280,6 +284,10 @@ export class GalleryServer {
       exchange.finished = true;
       await this.close(exchange, body);
     }
+  }
+
+  callApp(exchange: Exchange): ResponseBody | Promise<ResponseBody> {
+    return this.app(exchange.environ, this.startResponseFor(exchange));
   }
 
   startResponseFor(exchange: Exchange): StartResponse {

@@ -37,6 +37,12 @@ export class Source {
     }
   }
 
+  /** Whatever has arrived, once something has. */
+  async some(): Promise<Buffer> {
+    while (this.received.length === 0 && this.left === undefined) await this.more();
+    return this.take(this.received.length);
+  }
+
   /** So many bytes, in pieces as they arrive. Throws if the client leaves before. */
   async *bytes(count: number): AsyncGenerator<Uint8Array> {
     for (let rest = count; rest > 0;) {
@@ -48,6 +54,11 @@ export class Source {
       rest -= piece.length;
       yield piece;
     }
+  }
+
+  /** Forgets what has arrived and was not taken. */
+  discard(): void {
+    this.received = Buffer.alloc(0);
   }
 
   /** Makes everything that follows unusable: it cannot be told where a request begins. */
