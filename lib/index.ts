@@ -9,6 +9,7 @@ export * from './simple-server.ts';
 export * from './validate.ts';
 export * from './fetch.ts';
 export * from './node.ts';
+export * from './gateway.ts';
 export * from './testing.ts';
 export * from './trace.ts';
 export * from './error-page.ts';

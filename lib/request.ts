@@ -133,7 +133,7 @@ function addHeaders(environ: WSGIEnvironment, rawHeaders: readonly string[]): vo
     const value = rawHeaders[index + 1] as string;
     const before = environ[key];
     if (before === undefined || (key === 'CONTENT_LENGTH' && before === '')) environ[key] = value;
-    else environ[key] = join(key, before, value);
+    else environ[key] = joinHeader(key, before, value);
   }
 }
 
@@ -145,12 +145,18 @@ const SINGLE: Record<string, string> = {
   CONTENT_LENGTH: 'Content-Length',
 };
 
-// Only cookies are joined by a semicolon. (RFC 9110 §5.3, RFC 6265 §5.4)
-function join(key: string, before: string, value: string): string {
+/**
+ * Joins the value of a repeated header to the values before it. Only cookies are joined by a
+ * semicolon. The space is the one that web servers in front and fetch put there, too.
+ * (RFC 9110 §5.3, RFC 6265 §5.4)
+ *
+ * @throws RefusedRequest for a header of which there can only be one
+ */
+export function joinHeader(key: string, before: string, value: string): string {
   const name = SINGLE[key];
   if (name !== undefined) throw badRequest(`The request names its ${name} more than once.`);
   if (key === 'HTTP_TRANSFER_ENCODING') checkTransferCoding(before);
-  return key === 'HTTP_COOKIE' ? `${before}; ${value}` : `${before},${value}`;
+  return key === 'HTTP_COOKIE' ? `${before}; ${value}` : `${before}, ${value}`;
 }
 
 function checkHeaders(environ: WSGIEnvironment): void {

@@ -75,7 +75,7 @@ export class FetchHandler extends BaseHandler {
     const secure = url.protocol === 'https:';
     const head = {
       method,
-      url: target ?? url.pathname + url.search,
+      url: target ?? targetOf(url),
       httpVersion: '1.1',
       rawHeaders: withRequired(this.request, headers),
     };
@@ -199,6 +199,11 @@ export class FetchHandler extends BaseHandler {
   private mayHaveBody(): boolean {
     return this.request.method !== 'HEAD' && !this.head?.isBodyless;
   }
+}
+
+// `search` is empty for `/?`, too.
+function targetOf({ pathname, search, href }: URL): string {
+  return search === '' && /^[^#]*\?/.test(href) ? `${pathname}?` : pathname + search;
 }
 
 // What a client sends beside the headers that a program gives it.

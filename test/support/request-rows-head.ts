@@ -188,13 +188,13 @@ export const headers: Row[] = [
   good('colons in a value', get('/', 'X: a: b:'), { HTTP_X: 'a: b:' }),
   good('blanks inside a value', get('/', 'X: a  b'), { HTTP_X: 'a  b' }),
   good('a repeated header, joined by a comma', get('/', 'X: 1', 'x: 2', 'X: 3'), {
-    HTTP_X: '1,2,3',
+    HTTP_X: '1, 2, 3',
   }),
   good('a repeated Cookie, joined by a semicolon', get('/', 'Cookie: a=1', 'Cookie: b=2'), {
     HTTP_COOKIE: 'a=1; b=2',
   }),
   good('a repeated User-Agent, not dropped', get('/', 'User-Agent: 1', 'User-Agent: 2'), {
-    HTTP_USER_AGENT: '1,2',
+    HTTP_USER_AGENT: '1, 2',
   }),
   good('bytes above ASCII in a value', get('/', 'X: \xe9\xff'), { HTTP_X: '\xe9\xff' }),
   good('UTF-8 in a value, as bytes', get('/', 'X: \xe2\x82\xac'), { HTTP_X: '\xe2\x82\xac' }),

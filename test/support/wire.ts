@@ -59,6 +59,7 @@ export interface RawResponse {
 export class RawClient {
   readonly socket: Socket;
   private heard = '';
+  private received = '';
   private ended = false;
 
   private constructor(socket: Socket) {
@@ -66,6 +67,7 @@ export class RawClient {
     socket.setEncoding('latin1');
     socket.on('data', (data: string) => {
       this.heard += data;
+      this.received += data;
     });
     socket.on('error', () => {});
     socket.on('close', () => {
@@ -82,6 +84,11 @@ export class RawClient {
     return new RawClient(socket);
   }
 
+  /** A client over a connection that is open, such as one with TLS. */
+  static over(socket: Socket): RawClient {
+    return new RawClient(socket);
+  }
+
   send(text: string | Uint8Array): this {
     if (typeof text === 'string') this.socket.write(text, 'latin1');
     else this.socket.write(text);
@@ -91,6 +98,11 @@ export class RawClient {
   /** Bytes that were received and not yet read. */
   get pending(): string {
     return this.heard;
+  }
+
+  /** All bytes that were ever received. */
+  get everything(): string {
+    return this.received;
   }
 
   /** Waits until the received text passes `test`; throws if the connection ends first. */

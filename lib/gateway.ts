@@ -1,0 +1,322 @@
+// A server for SCGI or uwsgi, the protocols in which nginx and Apache speak to application
+// servers. Each connection carries one request. handlers/gateway.ts reads its head; from
+// then on, it is a CGI program that does not end.
+
+import { type ListenOptions, Server, type Socket } from 'node:net';
+
+import { checkApplication } from './handlers/base.ts';
+import {
+  GatewayError,
+  type GatewayHead,
+  type GatewayProtocol,
+  readGatewayHead,
+} from './handlers/gateway.ts';
+import { standardError } from './handlers/stderr.ts';
+import { type Sent, isWaiting } from './handlers/wait.ts';
+import { BaseCGIHandler } from './handlers.ts';
+import { StreamInput } from './io.ts';
+import { encodeLatin1 } from './latin1.ts';
+import { RefusedRequest } from './request.ts';
+import { writeLog } from './simple-server/log.ts';
+import type { ErrorStream, WSGIApplication } from './types.ts';
+
+export type { GatewayProtocol } from './handlers/gateway.ts';
+
+/** Where a gateway server listens: a port of a host, or a Unix socket. */
+export type GatewayAddress = { host: string; port: number } | { path: string };
+
+/** How a gateway server behaves. */
+export interface GatewaySettings {
+  /** The most bytes of a request's variables. Default 65536. */
+  maxHeaderSize?: number;
+  /** Milliseconds for the variables to arrive. Default 60000. */
+  headersTimeout?: number;
+  /** Makes `wsgi.errors` of a request. Default: standard error. */
+  makeErrors?: () => ErrorStream;
+  /** Is given the client's address and a line of the access log. Default: standard error. */
+  log?: (address: string, message: string) => void;
+}
+
+/**
+ * Makes a server for `app` that speaks SCGI or uwsgi, and begins to listen at once:
+ *
+ *     await makeGatewayServer('scgi', { host: '127.0.0.1', port: 4000 }, app).serveForever();
+ *
+ * @param protocol `scgi` or `uwsgi`
+ * @param address `{ host, port }`, or `{ path }` for a Unix socket
+ * @param app the application, for every request
+ * @param settings limits, and where reports go
+ * @throws TypeError if `app` is not a function
+ */
+export function makeGatewayServer(
+  protocol: GatewayProtocol,
+  address: GatewayAddress,
+  app: WSGIApplication,
+  settings: GatewaySettings = {},
+): GatewayServer {
+  return new GatewayServer(protocol, address, app, settings);
+}
+
+/** A server for SCGI or uwsgi. */
+export class GatewayServer extends Server {
+  readonly protocol: GatewayProtocol;
+  readonly application: WSGIApplication;
+  readonly settings: Required<GatewaySettings>;
+  /** Resolves once bound; rejects if that failed. */
+  readonly ready: Promise<void>;
+  private readonly open = new Set<GatewayConnection>();
+  private readonly closed: Promise<void>;
+
+  constructor(
+    protocol: GatewayProtocol,
+    address: GatewayAddress,
+    app: WSGIApplication,
+    settings: GatewaySettings = {},
+  ) {
+    checkApplication(app);
+    super();
+    this.protocol = protocol;
+    this.application = app;
+    this.settings = {
+      maxHeaderSize: 65536,
+      headersTimeout: 60_000,
+      makeErrors: standardError,
+      log: writeLog,
+      ...settings,
+    };
+    this.on('connection', (socket: Socket) => {
+      const connection = new GatewayConnection(socket, this);
+      this.open.add(connection);
+      socket.once('close', () => this.open.delete(connection));
+    });
+    this.closed = new Promise((resolve) => this.once('close', resolve));
+    this.ready = new Promise((resolve, reject) => {
+      this.on('error', (error) => {
+        // Once bound, it is a connection that could not be accepted: the others go on.
+        if (this.listening) this.settings.log('-', error.message);
+        else reject(error);
+      });
+      this.listen(address as ListenOptions, resolve);
+    });
+  }
+
+  /** Serves until `shutdown()` is called or `signal` aborts. Rejects if binding failed. */
+  async serveForever({ signal }: { signal?: AbortSignal } = {}): Promise<void> {
+    await this.ready;
+    const stop = (): void => void this.shutdown();
+    if (signal?.aborted) stop();
+    signal?.addEventListener('abort', stop, { once: true });
+    await this.closed;
+    signal?.removeEventListener('abort', stop);
+  }
+
+  /** Stops accepting, lets the requests under way finish, and closes the other connections. */
+  async shutdown(): Promise<void> {
+    await this.ready;
+    this.close();
+    for (const connection of this.open) connection.finish();
+    await this.closed;
+  }
+
+  override async [Symbol.asyncDispose](): Promise<void> {
+    await this.shutdown();
+  }
+}
+
+/** How long the server still listens after a response, in milliseconds, as for HTTP. */
+const LINGER = 500;
+
+/** A connection, and its one request. */
+class GatewayConnection {
+  private readonly socket: Socket;
+  private readonly server: GatewayServer;
+  private readonly timer: NodeJS.Timeout;
+  private received: Uint8Array = new Uint8Array(0);
+  private body: Body | undefined = undefined;
+  private handler: GatewayHandler | undefined = undefined;
+
+  constructor(socket: Socket, server: GatewayServer) {
+    this.socket = socket;
+    this.server = server;
+    const { headersTimeout } = server.settings;
+    this.timer = setTimeout(() => {
+      this.refuse(`the head did not arrive within ${headersTimeout} ms`);
+    }, headersTimeout);
+    socket.on('data', (data: Uint8Array) => this.take(data));
+    socket.on('end', () => this.end());
+    socket.on('close', () => this.lose());
+    // The reason is of no use: the client has left.
+    socket.on('error', () => {});
+  }
+
+  /** Closes the connection, unless a request is under way. */
+  finish(): void {
+    if (this.handler === undefined) this.socket.destroy();
+  }
+
+  private take(data: Uint8Array): void {
+    if (this.body !== undefined) return this.body.push(data);
+    this.received = Buffer.concat([this.received, data]);
+    try {
+      const { protocol, settings } = this.server;
+      const head = readGatewayHead(protocol, this.received, settings.maxHeaderSize);
+      if (head !== undefined) this.serve(head);
+    } catch (error) {
+      if (!(error instanceof GatewayError || error instanceof RefusedRequest)) throw error;
+      this.refuse(error.message);
+    }
+  }
+
+  private serve({ variables, size, contentLength }: GatewayHead): void {
+    clearTimeout(this.timer);
+    this.body = new Body(this.socket, contentLength);
+    this.body.push(this.received.subarray(size));
+    const input = new StreamInput(this.body, contentLength);
+    const { protocol, settings } = this.server;
+    this.handler = new GatewayHandler(input, this.socket, settings.makeErrors(), variables);
+    this.handler.log = settings.log;
+    this.handler.hasStatusLine = protocol === 'uwsgi';
+    const served = this.handler.run(this.server.application);
+    if (isWaiting(served)) {
+      served.catch((error: unknown) => {
+        this.log(`the handler failed: ${String(error)}`);
+        this.socket.destroy();
+      });
+    }
+  }
+
+  // A client that closes its side has left, as with HTTP.
+  private end(): void {
+    if (this.body === undefined && this.received.length > 0 && !this.socket.destroyed) {
+      this.refuse(`the connection ended after ${this.received.length} bytes of the head`);
+    }
+    this.lose();
+  }
+
+  private lose(): void {
+    clearTimeout(this.timer);
+    this.body?.end();
+    this.handler?.disconnect();
+  }
+
+  private refuse(reason: string): void {
+    clearTimeout(this.timer);
+    this.log(`not a request of ${this.server.protocol}: ${reason}`);
+    this.socket.destroy();
+  }
+
+  private log(message: string): void {
+    this.server.settings.log(this.socket.remoteAddress ?? '-', message);
+  }
+}
+
+/** How many bytes of a body may wait for the application. */
+const MOST_WAITING = 65536;
+
+/** The bytes behind a head, as they arrive. */
+class Body implements AsyncIterable<Uint8Array> {
+  private readonly socket: Socket;
+  /** Bytes that have not arrived yet. */
+  private missing: number;
+  private readonly waiting: Uint8Array[] = [];
+  private size = 0;
+  private ended = false;
+  private wake: () => void = () => {};
+
+  constructor(socket: Socket, length: number) {
+    this.socket = socket;
+    this.missing = length;
+  }
+
+  push(data: Uint8Array): void {
+    const fitting = data.subarray(0, this.missing);
+    this.missing -= fitting.length;
+    if (fitting.length > 0) this.waiting.push(fitting);
+    this.size += fitting.length;
+    if (this.size > MOST_WAITING && this.missing > 0) this.socket.pause();
+    this.wake();
+  }
+
+  end(): void {
+    this.ended = true;
+    this.wake();
+  }
+
+  /** Drops what is there and what still comes. */
+  discard(): void {
+    this.missing = 0;
+    this.socket.resume();
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
+    while (true) {
+      const data = this.waiting.shift();
+      if (data !== undefined) {
+        this.size -= data.length;
+        if (this.size <= MOST_WAITING) this.socket.resume();
+        yield data;
+      } else if (this.missing === 0 || this.ended) return;
+      else await new Promise<void>((resolve) => (this.wake = resolve));
+    }
+  }
+}
+
+/** Runs the application for one request, with a connection in place of standard output. */
+class GatewayHandler extends BaseCGIHandler {
+  log: Required<GatewaySettings>['log'] = writeLog;
+  /** Whether the response begins as in HTTP. nginx passes on a `Status:` that came by uwsgi. */
+  hasStatusLine = false;
+  private readonly socket: Socket;
+  private isLogged = false;
+
+  constructor(
+    stdin: StreamInput,
+    socket: Socket,
+    stderr: ErrorStream,
+    variables: Record<string, string>,
+  ) {
+    super(stdin, socket, stderr, variables, false, false);
+    this.socket = socket;
+  }
+
+  override sendPreamble(): Sent {
+    if (!this.hasStatusLine) return super.sendPreamble();
+    return this._write(encodeLatin1(`HTTP/1.1 ${this.status}\r\n`));
+  }
+
+  override _end(): void {
+    this.logRequest();
+    const { socket } = this;
+    socket.end();
+    // To close while bytes of the client are under way would destroy the response.
+    socket.resume();
+    const timer = setTimeout(() => socket.destroy(), LINGER);
+    socket.once('close', () => clearTimeout(timer));
+  }
+
+  // The end of the connection is the end of a response, so this connection must not end but
+  // break. A Unix socket has no such thing: without a Content-Length, the server in front
+  // takes the response for a whole one.
+  override _abort(): void {
+    this.logRequest();
+    const { socket } = this;
+    if (socket.remoteAddress === undefined) socket.destroy();
+    else socket.resetAndDestroy();
+  }
+
+  override close(): Promise<void> {
+    this.logRequest();
+    return super.close();
+  }
+
+  private logRequest(): void {
+    if (this.isLogged) return;
+    this.isLogged = true;
+    const variables = this.baseEnv as Record<string, string | undefined>;
+    const { REQUEST_METHOD, REQUEST_URI = '', SERVER_PROTOCOL, REMOTE_ADDR = '-' } = variables;
+    const target = REQUEST_URI.replace(/["\\]/g, '\\$&');
+    const code = (this.headersSent && this.status?.slice(0, 3)) || '-';
+    const request = `${REQUEST_METHOD} ${target} ${SERVER_PROTOCOL}`;
+    this.log(REMOTE_ADDR, `"${request}" ${code} ${this.bytesSent || '-'}`);
+  }
+}
