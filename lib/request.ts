@@ -53,7 +53,8 @@ export class RefusedRequest extends Error {
 }
 
 /**
- * Makes environ of a request, all but the `wsgi.*` keys.
+ * Makes environ of a request. The handler has yet to set the `wsgi.*` keys, which are
+ * undefined.
  *
  * @param head method, target, version and headers
  * @param base the variables that every request of the server has; extra ones are added
@@ -71,8 +72,8 @@ export function makeEnviron(
   const { path, host } = splitTarget(target, head.method);
   const question = path.indexOf('?');
 
-  // One literal with every fixed key: an object that starts as a copy and grows key by
-  // key costs a multiple of that.
+  // One literal with every fixed key, also those that the handler sets: an object that
+  // grows key by key costs a multiple of that.
   const environ = {
     SERVER_NAME: base.SERVER_NAME,
     GATEWAY_INTERFACE: base.GATEWAY_INTERFACE,
@@ -87,7 +88,17 @@ export function makeEnviron(
     QUERY_STRING: question === -1 ? '' : path.slice(question + 1),
     REQUEST_URI: target,
     REMOTE_ADDR: connection.remoteAddress,
-  } as WSGIEnvironment;
+    'wsgi.version': undefined,
+    'wsgi.url_scheme': undefined,
+    'wsgi.input': undefined,
+    'wsgi.input_terminated': undefined,
+    'wsgi.errors': undefined,
+    'wsgi.multithread': undefined,
+    'wsgi.multiprocess': undefined,
+    'wsgi.run_once': undefined,
+    'wsgi.file_wrapper': undefined,
+    'tsgiref.signal': undefined,
+  } as unknown as WSGIEnvironment;
 
   if (connection.secure) environ.HTTPS = 'on';
   addHeaders(environ, head.rawHeaders);
@@ -159,14 +170,18 @@ export function joinHeader(key: string, before: string, value: string): string {
   return key === 'HTTP_COOKIE' ? `${before}; ${value}` : `${before}, ${value}`;
 }
 
+// Most requests name the same host as the one before.
+let lastHost: string | undefined;
+
 function checkHeaders(environ: WSGIEnvironment): void {
   const { SERVER_PROTOCOL, CONTENT_LENGTH } = environ;
   const is10 = SERVER_PROTOCOL === 'HTTP/1.0';
   const host = environ['HTTP_HOST'];
   if (host === undefined) {
     if (!is10) throw badRequest('The request names no Host.');
-  } else if (!HOST.test(host)) {
-    throw badRequest(`The Host ${quote(host)} is not a host and port.`);
+  } else if (host !== lastHost) {
+    if (!HOST.test(host)) throw badRequest(`The Host ${quote(host)} is not a host and port.`);
+    lastHost = host;
   }
   if (CONTENT_LENGTH && !/^[0-9]+$/.test(CONTENT_LENGTH)) {
     throw badRequest(`The Content-Length ${quote(CONTENT_LENGTH)} is not a number in digits.`);

@@ -308,6 +308,7 @@ export abstract class BaseHandler {
 
   /** Whether the application returned a file wrapper. */
   resultIsFile(): boolean {
+    if (Array.isArray(this.result)) return false;
     return this.result instanceof FileWrapper && this.wsgiFileWrapper !== undefined;
   }
 

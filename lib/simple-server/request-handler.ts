@@ -75,7 +75,8 @@ export class WSGIRequestHandler {
   }
 
   /**
-   * Makes the environ of this request, all but the `wsgi.*` keys.
+   * Makes the environ of this request. The handler has yet to set the `wsgi.*` keys, which
+   * are undefined.
    *
    * @throws RefusedRequest for a request that no application may see
    */

@@ -15,6 +15,8 @@ import { Connection } from './connection.ts';
 
 /** The part of a request handler that logs a request at its end. */
 export interface RequestLog {
+  /** The handler that serves the request; the connection reaches it here. */
+  handler?: ServerHandler | undefined;
   logRequest(code: string, size: number): void;
 }
 
@@ -59,7 +61,8 @@ export class ServerHandler extends SimpleHandler {
   override run(application: WSGIApplication): Promise<void> {
     const { socket } = this.request;
     if (socket.destroyed || this.response.destroyed) return DONE;
-    const exchange = Connection.of(socket)?.find(this.response);
+    // A request handler of another make may not have introduced itself.
+    const exchange = this.requestHandler ?? Connection.of(socket)?.find(this.response);
     if (exchange !== undefined) exchange.handler = this;
     return super.run(application);
   }
@@ -77,7 +80,7 @@ export class ServerHandler extends SimpleHandler {
     response.sendDate = false;
     const isFirst = response.getHeaderNames().length === 0;
     const head = isFirst ? lines : addToEarlier(response, lines);
-    response.writeHead(Number(status.slice(0, 3)), status.slice(4), head);
+    response.writeHead(this.head?.code ?? 500, status.slice(4), head);
   }
 
   /** Begins the head with Date and Server. Unlike Python: Node writes the first line. */
@@ -197,7 +200,9 @@ function addToEarlier(response: ServerResponse, lines: readonly string[]): [] {
 }
 
 function asText(data: Uint8Array): string {
-  return Buffer.from(data.buffer, data.byteOffset, data.length).toString('latin1');
+  const { buffer, byteOffset, length } = data;
+  const bytes = Buffer.isBuffer(data) ? data : Buffer.from(buffer, byteOffset, length);
+  return bytes.toString('latin1');
 }
 
 function nextTurn(): Promise<void> {

@@ -333,6 +333,7 @@ export class WSGIServer extends Server {
   }
 
   private countRequest(): void {
+    if (this.requestsLeft === Infinity) return;
     this.requestsLeft -= 1;
     if (this.requestsLeft === 0 && !this.stopping) this.close();
   }

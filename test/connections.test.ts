@@ -1,0 +1,288 @@
+// What a connection owes its requests: each is answered in full and in order, or its client
+// has left; and every application that was called learns of that, once.
+
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import { type AddressInfo, connect } from 'node:net';
+import { describe, test } from 'node:test';
+
+import {
+  type MakeServerOptions,
+  type WSGIApplication,
+  WSGIRequestHandler,
+  type WSGIServer,
+  makeServer,
+  toNodeListener,
+} from '../lib/index.ts';
+import { bytes, deferred } from './support/bytes.ts';
+import { ROOT } from './support/command.ts';
+import { RawClient, exchange, withServer } from './support/wire.ts';
+
+const get = (path: string, more = ''): string => `GET ${path} HTTP/1.1\r\nHost: x\r\n${more}\r\n`;
+
+const echo: WSGIApplication = (environ, startResponse) => {
+  startResponse('200 OK', []);
+  return [bytes(environ.PATH_INFO)];
+};
+
+class Quiet extends WSGIRequestHandler {
+  override logMessage(): void {}
+}
+
+const statuses = (heard: string): string[] => [...heard.matchAll(/HTTP\/1\.1 (\d{3}) /g)].map(([, code]) => code ?? '');
+
+describe('a response on its way to a slow reader', () => {
+  const big = new Uint8Array(4 * 1024 * 1024).fill(0x61);
+  const stops: Array<[string, (server: WSGIServer, abort: AbortController) => unknown, MakeServerOptions]> = [
+    ['shutdown()', (server) => server.shutdown(), {}],
+    ['a signal', (_server, abort) => abort.abort(), {}],
+    ['close()', (server) => server.close(), {}],
+    ['maxRequests', () => {}, { maxRequests: 1 }],
+  ];
+  for (const [title, stop, options] of stops) {
+    test(`is not cut by ${title}`, async () => {
+      const server = makeServer('127.0.0.1', 0, (_environ, start) => (start('200 OK', []), [big]), { handlerClass: Quiet, ...options });
+      const abort = new AbortController();
+      const serving = server.serveForever({ signal: abort.signal });
+      await server.ready;
+      const socket = connect(server.serverPort, '127.0.0.1');
+      const begun = once(server, 'request');
+      socket.write(get('/'));
+      await begun;
+      await new Promise(setImmediate);
+      stop(server, abort);
+      let size = 0;
+      for await (const data of socket) size += (data as Buffer).length;
+      assert.ok(size > big.length, `${size} bytes`);
+      await serving;
+    });
+  }
+});
+
+describe('what comes behind a request', () => {
+  test('is refused behind its answer, if it is not a request', async () => {
+    const go = deferred();
+    await withServer(async (environ, start) => {
+      await go.promise;
+      return echo(environ, start);
+    }, async ({ port, log }) => {
+      const client = (await RawClient.connect(port)).send(`${get('/good')}not a request\r\n\r\n`);
+      setImmediate(go.resolve);
+      const heard = await client.rest();
+      assert.deepEqual(statuses(heard), ['200', '400']);
+      assert.match(heard, /\r\n\r\n\/goodHTTP\/1\.1 400 Bad Request\r\n[^]*\r\nConnection: close\r\n/);
+      assert.deepEqual(log.map((line) => line.replace(/\d+$/, 'n')), ['"GET /good HTTP/1.1" 200 n', '"-" 400 n']);
+    });
+  });
+
+  test('does not count behind Connection: close', async () => {
+    for (const behind of ['not a request\r\n\r\n', get('/second')]) {
+      await withServer(echo, async ({ port }) => {
+        const heard = await exchange(port, get('/last', 'Connection: close\r\n') + behind);
+        assert.deepEqual(statuses(heard), ['200']);
+        assert.match(heard, /\/last$/);
+      });
+    }
+  });
+
+  test('is served though maxRequests is reached on this connection', async () => {
+    await withServer(async (environ, start) => {
+      await new Promise(setImmediate);
+      return echo(environ, start);
+    }, async ({ port }) => {
+      const heard = await exchange(port, get('/1') + get('/2') + get('/3') + get('/4'));
+      assert.deepEqual([...heard.matchAll(/\r\n\r\n(\/\d)/g)].map(([, path]) => path), ['/1', '/2', '/3']);
+    }, { maxRequests: 3 });
+  });
+
+  test('gets its 100 Continue in its turn', async () => {
+    const go = deferred();
+    const post = 'POST /2 HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\nConnection: close\r\n\r\n';
+    await withServer(async (environ, start) => {
+      if (environ.PATH_INFO === '/1') await go.promise;
+      await environ['wsgi.input'].read();
+      return echo(environ, start);
+    }, async ({ port }) => {
+      const client = (await RawClient.connect(port)).send(get('/1') + post);
+      setImmediate(go.resolve);
+      await client.until((heard) => heard.includes('100 Continue'));
+      const heard = await client.send('ok').rest();
+      assert.deepEqual(statuses(heard), ['200', '100', '200']);
+      assert.match(heard, /\/1HTTP\/1\.1 100 Continue\r\n\r\nHTTP\/1\.1 200 OK\r\n[^]*\/2$/);
+    });
+  });
+
+  test('waits while a hundred of its connection are under way', async () => {
+    let running = 0;
+    let most = 0;
+    await withServer(async (environ, start) => {
+      running += 1;
+      most = Math.max(most, running);
+      await new Promise(setImmediate);
+      running -= 1;
+      return echo(environ, start);
+    }, async ({ port }) => {
+      const client = (await RawClient.connect(port)).send(get('/a').repeat(3000) + get('/z', 'Connection: close\r\n'));
+      assert.equal(statuses(await client.rest()).length, 3001);
+      assert.ok(most <= 100, `${most} at once`);
+    }, { handlerClass: Quiet });
+  });
+});
+
+test('100 Continue is sent once under toNodeListener, by Node or by the listener', async () => {
+  for (const event of ['request', 'checkContinue']) {
+    const server = createServer().on(event, toNodeListener(async (environ, start) => {
+      await environ['wsgi.input'].read();
+      return echo(environ, start);
+    }));
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const heard = await exchange(port, 'POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok');
+    assert.deepEqual(statuses(heard), ['100', '200'], event);
+    server.close();
+  }
+});
+
+describe('a client that leaves', () => {
+  const doors: Array<[string, (app: WSGIApplication) => Promise<{ port: number; close: () => unknown }>]> = [
+    ['makeServer', async (app) => {
+      const server = makeServer('127.0.0.1', 0, app, { handlerClass: Quiet });
+      await server.ready;
+      return { port: server.serverPort, close: () => server.shutdown() };
+    }],
+    ['toNodeListener', async (app) => {
+      const server = createServer(toNodeListener(app)).listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      return { port: (server.address() as AddressInfo).port, close: () => server.close() };
+    }],
+  ];
+  for (const [door, open] of doors) {
+    test(`aborts the signal of each of its requests under ${door}`, async () => {
+      const all = deferred();
+      const left = deferred();
+      let called = 0;
+      let aborted = 0;
+      const { port, close } = await open(async (environ, start) => {
+        const signal = environ['tsgiref.signal']?.();
+        called += 1;
+        if (called === 5) all.resolve();
+        await new Promise<void>((resolve) => signal?.addEventListener('abort', () => resolve()));
+        aborted += 1;
+        if (aborted === 5) left.resolve();
+        return echo(environ, start);
+      });
+      const client = (await RawClient.connect(port)).send(get('/').repeat(5));
+      await all.promise;
+      client.socket.destroy();
+      await left.promise;
+      assert.equal(aborted, 5);
+      await close();
+    });
+
+    test(`cancels a web stream that comes too late under ${door}`, async () => {
+      const called = deferred();
+      const go = deferred();
+      const cancelled = deferred();
+      const { port, close } = await open(async (environ, start) => {
+        start('200 OK', []);
+        environ['tsgiref.signal']?.().addEventListener('abort', () => go.resolve());
+        called.resolve();
+        await go.promise;
+        return new ReadableStream({ cancel: () => cancelled.resolve() });
+      });
+      const client = (await RawClient.connect(port)).send(get('/'));
+      await called.promise;
+      client.socket.destroy();
+      await cancelled.promise;
+      await close();
+    });
+  }
+
+  test('while an override of handle() waits: the application is not called', async () => {
+    const handling = deferred();
+    const handled = deferred();
+    let called = false;
+    class Slow extends Quiet {
+      override async handle(): Promise<void> {
+        handling.resolve();
+        await once(this.request.socket, 'close');
+        await super.handle();
+        handled.resolve();
+      }
+    }
+    const server = makeServer('127.0.0.1', 0, (environ, start) => {
+      called = true;
+      return echo(environ, start);
+    }, { handlerClass: Slow });
+    await server.ready;
+    const client = (await RawClient.connect(server.serverPort)).send(get('/'));
+    await handling.promise;
+    client.socket.destroy();
+    await handled.promise;
+    assert.equal(called, false);
+    await server.shutdown();
+  });
+});
+
+describe('nothing is dropped silently', () => {
+  test('a second Host behind a thousand headers', async () => {
+    const many = Array.from({ length: 1500 }, (_, index) => `X${index}: y\r\n`).join('');
+    await withServer(echo, async ({ port }) => {
+      const heard = await exchange(port, get('/', `${many}Host: evil\r\nConnection: close\r\n`));
+      assert.match(heard, /^HTTP\/1\.1 400 [^]*The request names its Host more than once\.\n$/);
+    }, { maxHeaderSize: 65536, handlerClass: Quiet });
+    const server = createServer({ maxHeaderSize: 65536 }, toNodeListener(echo)).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const heard = await exchange((server.address() as AddressInfo).port, get('/', `${many}Host: evil\r\nConnection: close\r\n`));
+    assert.match(heard, /^HTTP\/1\.1 4(00|31) /);
+    server.close();
+  });
+
+  test('maxHeaderSize counts the target and the names and values of headers', async () => {
+    await withServer(echo, async ({ port }) => {
+      const size = (value: number): string => `GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX: ${'y'.repeat(value)}\r\n\r\n`;
+      const others = '/'.length + 'Hostx'.length + 'Connectionclose'.length + 'X'.length;
+      assert.deepEqual(statuses(await exchange(port, size(1024 - others - 1))), ['200']);
+      assert.deepEqual(statuses(await exchange(port, size(1024 - others))), ['431']);
+    }, { maxHeaderSize: 1024, handlerClass: Quiet });
+  });
+});
+
+describe('the server survives', () => {
+  test('a closed standard error', async () => {
+    const source = `
+      import { makeServer } from ${JSON.stringify(`${ROOT}/dist/lib/index.js`)};
+      const server = makeServer('127.0.0.1', 0, (environ, start) => (start('200 OK', []), []));
+      await server.ready;
+      console.log(server.serverPort);
+      process.stdin.on('end', () => process.exit()).resume();`;
+    const child = spawn(process.execPath, ['--input-type=module', '--eval', source], { stdio: ['pipe', 'pipe', 'pipe'] });
+    child.stderr.destroy();
+    const [line] = (await once(child.stdout, 'data')) as [Buffer];
+    for (let count = 0; count < 3; count += 1) {
+      assert.deepEqual(statuses(await exchange(Number(line), get('/', 'Connection: close\r\n'))), ['200']);
+    }
+    child.stdin.end();
+    assert.deepEqual(await once(child, 'exit'), [0, null]);
+  });
+
+  test('handleRequest() beside serveForever()', async () => {
+    await withServer(echo, async ({ server, port }) => {
+      void server.serveForever();
+      await server.ready;
+      const one = server.handleRequest();
+      await exchange(port, get('/1', 'Connection: close\r\n'));
+      await one;
+      assert.match(await exchange(port, get('/2', 'Connection: close\r\n')), /\/2$/);
+    });
+  });
+
+  test('a second listen() says why not', async () => {
+    await withServer(echo, async ({ server }) => {
+      assert.throws(() => server.listen(0), /this server has its address already/);
+    });
+  });
+});
