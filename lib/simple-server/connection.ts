@@ -167,8 +167,7 @@ export class Connection {
 
   /** Called when a response is over. */
   end(response: ServerResponse): void {
-    const index = this.underWay.findIndex((exchange) => exchange.response === response);
-    const [exchange] = index === -1 ? [] : this.underWay.splice(index, 1);
+    const exchange = this.take(response);
     if (exchange === undefined) return;
     if (!exchange.request.complete) this.unread = exchange.request;
     this.leave(exchange);
@@ -190,6 +189,13 @@ export class Connection {
   /** Called when the socket is about to be read again. */
   holdBack(): void {
     if (this.waiting.length > 0 && !this.hasRoom) this.socket.pause();
+  }
+
+  // Responses end in the order of their requests, except for those that are cut.
+  private take(response: ServerResponse): WSGIRequestHandler | undefined {
+    if (this.underWay[0]?.response === response) return this.underWay.shift();
+    const index = this.underWay.findIndex((exchange) => exchange.response === response);
+    return index === -1 ? undefined : this.underWay.splice(index, 1)[0];
   }
 
   private leave(exchange: WSGIRequestHandler): void {
