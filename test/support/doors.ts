@@ -1,19 +1,16 @@
 // The doors through which a request can reach an application. Each takes the same
 // exchange and gives the response in one form. A further door is one more entry in DOORS.
 
-import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { type AddressInfo, type Socket, connect } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { PassThrough, Readable } from 'node:stream';
 import { connect as connectSecurely } from 'node:tls';
 
 import { CGIHandler, type GatewayProtocol, type WSGIApplication, makeGatewayServer, makeServer, testClient, toFetch, toNodeListener } from '../../lib/index.ts';
 import { request } from '../../lib/cli/request.ts';
 import { collect } from './bytes.ts';
+import { cert, key } from './certificate.ts';
 import type { Exchange } from './exchanges.ts';
 import { RawClient } from './wire.ts';
 
@@ -146,26 +143,12 @@ const http: Door = {
 const https: Door = {
   name: 'HTTPS',
   async open(app) {
-    const tls = makeCertificate();
-    const server = makeServer('127.0.0.1', 0, app, { ...PATIENT, tls });
+    const server = makeServer('127.0.0.1', 0, app, { ...PATIENT, tls: { key, cert } });
     await server.ready;
-    const options = { port: server.serverPort, host: '127.0.0.1', ca: tls.cert, servername: 'localhost' };
+    const options = { port: server.serverPort, host: '127.0.0.1', ca: cert, servername: 'localhost' };
     return onTheWire(() => connected(connectSecurely(options), 'secureConnect'), () => server.serverClose());
   },
 };
-
-function makeCertificate(): { key: string; cert: string } {
-  const folder = mkdtempSync(join(tmpdir(), 'tsgiref-test-'));
-  try {
-    const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')];
-    const kind = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
-    const subject = ['-subj', '/CN=localhost', '-days', '1'];
-    execFileSync('openssl', ['req', '-x509', ...kind, ...subject, '-keyout', key, '-out', cert], { stdio: 'ignore' });
-    return { key: readFileSync(key, 'latin1'), cert: readFileSync(cert, 'latin1') };
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
-}
 
 const listener: Door = {
   name: 'toNodeListener',
