@@ -103,7 +103,7 @@ function checkBody(exchange: Exchange, body: unknown): body is object {
     if (used.has(body)) {
       exchange.reportValue(shared, `returned ${describe(body)} that an earlier request had`);
     }
-    used.set(body, exchange);
+    used.set(body, exchange.number);
   }
   return true;
 }

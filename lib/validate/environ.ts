@@ -89,8 +89,8 @@ function checkReuse(exchange: Exchange, environ: object): void {
   const { reporter, outer } = exchange;
   const isOfOther = (value: unknown): boolean => {
     if (!isObject(value)) return false;
-    const earlier = reporter.used.get(value) as Exchange | undefined;
-    return earlier !== undefined && (outer === undefined || earlier.outer !== outer);
+    const earlier = reporter.used.get(value);
+    return earlier !== undefined && (outer === undefined || earlier !== outer.number);
   };
   if (isOfOther(environ)) {
     exchange.reportCall(perRequest, 'passed an environ that an earlier request had');
@@ -98,7 +98,7 @@ function checkReuse(exchange: Exchange, environ: object): void {
     const deed = 'passed a wsgi.input from which an earlier request has read';
     exchange.reportCall(perRequest, deed, undefined, 'warning');
   }
-  reporter.used.set(environ, exchange);
+  reporter.used.set(environ, outer?.number ?? 0);
 }
 
 // ---- Variables that must be there, and variables that must not

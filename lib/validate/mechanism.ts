@@ -15,9 +15,13 @@ import {
 
 // ---- The exchange
 
+let exchanges = 0;
+
 /** One request and its response, as the validator has seen them so far. */
 export class Exchange {
   readonly reporter: Reporter;
+  /** Counts exchanges, from 1. */
+  readonly number: number = (exchanges += 1);
   /** The application as a message names it: ` hello`, or nothing. */
   readonly name: string;
   /** How many calls of the application, or of its iterator's next(), have not returned. */

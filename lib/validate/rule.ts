@@ -160,10 +160,12 @@ export class Reporter {
   private readonly strict: boolean;
   private readonly counts: Map<string, number> = new Map();
   /**
-   * The exchange of each object that belongs to one request only: of each environ, of an
-   * input that was read, of a body that can be iterated once.
+   * The objects that belong to one request only: each environ, an input that was read, a
+   * body that can be iterated once. The value is the number of the exchange around the
+   * one that used it, 0 if there is none. It is not the exchange itself, which would keep
+   * its environ in memory until the next full collection.
    */
-  readonly used: WeakMap<object, unknown> = new WeakMap();
+  readonly used: WeakMap<object, number> = new WeakMap();
 
   /** Throws a TypeError when `severity` names an unknown rule or severity. */
   constructor({ onWarning = emitWarning, severity = {}, strict = false }: ValidatorOptions) {

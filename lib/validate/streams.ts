@@ -311,7 +311,9 @@ class InputGuard extends Guard implements IterationHooks {
       return;
     }
     const { exchange } = this;
-    if (this.received === 0) exchange.reporter.used.set(this.real, exchange);
+    if (this.received === 0) {
+      exchange.reporter.used.set(this.real, exchange.outer?.number ?? 0);
+    }
     this.received += length;
     if (this.ended) {
       const deed = `gave ${count(length, 'byte')} of wsgi.input after it had ended`;
