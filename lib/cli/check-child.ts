@@ -27,6 +27,9 @@ async function run({ target, ids, timeLimit, concurrency }: CheckOrder): Promise
   await send({ kind: 'finished' });
 }
 
+// Without its parent, nobody reads the results.
+process.once('disconnect', () => process.exit());
+
 process.once('message', (order: CheckOrder) => {
   run(order)
     .catch((error: unknown) => {

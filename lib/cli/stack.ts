@@ -31,17 +31,12 @@ async function loadErrorPage(options: ErrorPageOptions): Promise<Middleware> {
   return (app) => errorPage(app, options);
 }
 
-// A warning is worth reading once, not with every request.
+// The validator warns once for each rule and place, and again when the count has grown.
 async function loadValidator(): Promise<Middleware> {
   const { validator } = await import('../validate.ts');
-  const printed = new Set<string>();
   return (app) =>
     validator(app, {
       onWarning({ code, message }): void {
-        const [place = ''] = /\S+:\d+(?::\d+)?\)?$/m.exec(message) ?? [];
-        const key = `${code} ${place}`;
-        if (printed.has(key)) return;
-        printed.add(key);
         process.stderr.write(`Warning [${code}]: ${message}\n`);
       },
     });

@@ -167,6 +167,7 @@ export abstract class BaseHandler {
     environ['wsgi.multiprocess'] = this.wsgiMultiprocess;
     environ['wsgi.run_once'] = this.wsgiRunOnce;
     if (this.wsgiFileWrapper !== undefined) environ['wsgi.file_wrapper'] = this.wsgiFileWrapper;
+    else delete environ['wsgi.file_wrapper'];
     environ['tsgiref.signal'] = () => this.signal;
     if (this.originServer && this.serverSoftware !== undefined) {
       environ.SERVER_SOFTWARE ??= this.serverSoftware;
