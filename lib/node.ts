@@ -46,6 +46,7 @@ export function toNodeListener(
     const server = { baseEnviron: baseEnviron(request), getApp: () => app };
     const handler = new ListenerHandler(request, response, server);
     handler.logs = logRequests;
+    handler.waitsForTurn = mustSendContinue(request);
     const { socket } = request;
     (Connection.of(socket) ?? new Connection(socket, EVERYTHING)).add(handler);
   };
@@ -81,11 +82,15 @@ class ListenerHandler extends WSGIRequestHandler {
     return new StreamInput(takenBody());
   }
 
-  // Node sends 100 Continue itself, unless the listener is one for `checkContinue`.
   protected override mustContinue(environ: WSGIEnvironment): boolean {
-    const asked = serverOf(this.request)?.listenerCount('checkContinue') ?? 0;
-    return asked > 0 && super.mustContinue(environ);
+    return mustSendContinue(this.request) && super.mustContinue(environ);
   }
+}
+
+// Node sends 100 Continue itself, unless the listener is one for `checkContinue`.
+function mustSendContinue(request: IncomingMessage): boolean {
+  const listeners = serverOf(request)?.listenerCount('checkContinue') ?? 0;
+  return listeners > 0 && request.headers.expect !== undefined;
 }
 
 const NODES_DEFAULT = 1000;

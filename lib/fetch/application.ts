@@ -219,7 +219,8 @@ function streamOf(
 
 // The URL whose decoded path is the one in environ; undefined if no URL has this path.
 function urlOf(environ: WSGIEnvironment): string | undefined {
-  const { REQUEST_URI: target, SCRIPT_NAME, PATH_INFO, QUERY_STRING } = environ;
+  // A server may leave out what is empty.
+  const { REQUEST_URI: target, SCRIPT_NAME = '', PATH_INFO = '', QUERY_STRING = '' } = environ;
   const origin = originOf(environ);
   const isSame = (url: string): boolean =>
     percentDecode(new URL(url).pathname) === (SCRIPT_NAME + PATH_INFO || '/');

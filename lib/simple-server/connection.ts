@@ -46,6 +46,7 @@ export class Connection {
   private waiting: WSGIRequestHandler[] = [];
   /** False from the moment that no further request is taken. */
   private accepts = true;
+  private hasLast = false;
   /** The answer to what came behind the last request, if that was not a request. */
   private lastWords: (() => void) | undefined = undefined;
   /** A request that was answered before all of it had arrived. */
@@ -66,8 +67,10 @@ export class Connection {
 
   /** Takes a request, and begins it as soon as it may begin. */
   add(exchange: WSGIRequestHandler): void {
-    if (!this.accepts) return;
-    if (this.waiting.length === 0 && this.hasRoom && this.admission.admits(exchange, this)) {
+    if (!this.accepts || this.hasLast) return;
+    // The client has said that this is its last request. (RFC 9112 §9.6)
+    this.hasLast = !exchange.response.shouldKeepAlive;
+    if (this.waiting.length === 0 && this.mayBegin(exchange)) {
       this.begin(exchange);
     } else {
       this.waiting.push(exchange);
@@ -77,9 +80,9 @@ export class Connection {
 
   /** Begins the requests that wait, as far as they may begin. */
   proceed(): void {
-    while (this.hasRoom) {
+    for (;;) {
       const [next] = this.waiting;
-      if (next === undefined || !this.admission.admits(next, this)) break;
+      if (next === undefined || !this.mayBegin(next)) break;
       this.waiting.shift();
       this.begin(next);
     }
@@ -127,8 +130,8 @@ export class Connection {
       // The bytes are the body of the last request.
       this.waiting = this.waiting.filter((each) => each !== last);
       return last.breakOff(refusal);
-    } else if (last?.response.shouldKeepAlive === false) {
-      // The client has announced its last request, so nothing behind it counts.
+    } else if (this.hasLast) {
+      // Nothing counts behind the client's last request.
       return;
     } else if (this.unread !== undefined && !this.unread.complete) {
       return this.cut();
@@ -146,11 +149,16 @@ export class Connection {
     return this.underWay.length < MOST_UNDER_WAY;
   }
 
+  // 100 Continue would land inside an earlier response, if that is not over.
+  private mayBegin(exchange: WSGIRequestHandler): boolean {
+    const hasTurn = this.underWay.length === 0 || !exchange.waitsForTurn;
+    return hasTurn && this.hasRoom && this.admission.admits(exchange, this);
+  }
+
   private begin(exchange: WSGIRequestHandler): void {
     this.underWay.push(exchange);
     exchange.response.on('close', onResponseClose);
     this.admission.begins();
-    if (this.underWay.length === 1) exchange.takeTurn();
     try {
       const handled = exchange.handle();
       if (isWaiting(handled)) handled.catch((error: unknown) => this.fail(exchange, error));
@@ -171,7 +179,6 @@ export class Connection {
     if (exchange === undefined) return;
     if (!exchange.request.complete) this.unread = exchange.request;
     this.leave(exchange);
-    this.underWay[0]?.takeTurn();
     if (this.waiting.length > 0) this.proceed();
     if (!this.accepts && this.underWay.length === 0 && this.waiting.length === 0) this.close();
   }

@@ -37,8 +37,8 @@ export class WSGIRequestHandler {
   readonly server: ApplicationServer;
   /** The handler at work on this request, from the moment that it runs. */
   handler: ServerHandler | undefined = undefined;
-  private hasTurn = false;
-  private expectsContinue = false;
+  /** Whether the request begins only when all earlier responses are over. */
+  waitsForTurn: boolean = false;
 
   constructor(request: IncomingMessage, response: ServerResponse, server: ApplicationServer) {
     this.request = request;
@@ -56,7 +56,7 @@ export class WSGIRequestHandler {
       this.sendError(error);
       return DONE;
     }
-    if (this.mustContinue(environ)) this.sendContinue();
+    if (this.mustContinue(environ)) this.response.writeContinue();
     if (asksForUpgrade(environ)) this.response.shouldKeepAlive = false;
     const mayHaveBody = hasBody(environ);
 
@@ -136,12 +136,6 @@ export class WSGIRequestHandler {
     this.logRequest(status.slice(0, 3), request.method === 'HEAD' ? 0 : size);
   }
 
-  /** Called by the connection when all earlier requests have been answered. */
-  takeTurn(): void {
-    this.hasTurn = true;
-    if (this.expectsContinue) this.sendContinue();
-  }
-
   /** Called by the connection when the client has left. */
   disconnect(): void {
     this.handler?.disconnect();
@@ -157,12 +151,6 @@ export class WSGIRequestHandler {
   // An HTTP/1.0 client does not know 100 Continue. (RFC 9110 §10.1.1)
   protected mustContinue(environ: WSGIEnvironment): boolean {
     return environ['HTTP_EXPECT'] !== undefined && environ.SERVER_PROTOCOL !== 'HTTP/1.0';
-  }
-
-  // Before its turn, it would land inside an earlier response.
-  private sendContinue(): void {
-    this.expectsContinue = !this.hasTurn;
-    if (this.hasTurn && !this.response.headersSent) this.response.writeContinue();
   }
 
   private requestLine(): string {

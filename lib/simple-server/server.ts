@@ -304,7 +304,9 @@ export class WSGIServer extends Server {
     // Node would answer Expect itself, before anything is known of the rest.
     for (const event of ['request', 'checkContinue', 'checkExpectation']) {
       this.on(event, (request: IncomingMessage, response: ServerResponse) => {
-        Connection.of(request.socket)?.add(this.makeHandler(request, response));
+        const exchange = this.makeHandler(request, response);
+        exchange.waitsForTurn = event === 'checkContinue';
+        Connection.of(request.socket)?.add(exchange);
       });
     }
     this.on('clientError', (error: ParserError, socket: Socket) => {

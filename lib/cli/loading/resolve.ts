@@ -20,6 +20,7 @@ export const PUBLIC_MODULES: readonly string[] = [
   'simple-server',
   'validate',
   'fetch',
+  'gateway',
   'node',
   'testing',
   'trace',
