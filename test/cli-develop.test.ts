@@ -322,7 +322,8 @@ describe('other ways to run it', () => {
     test(`a mistake in ${args.join(' ')}`, async () => {
       const { stderr, status } = await once_(['app.mjs', ...args]);
       assert.match(stderr, message);
-      assert.equal(status, 1);
+      // Node 20 reads --env-file itself, wherever it is, and ends with 9.
+      assert.equal(status, /: not found/.test(stderr) ? 9 : 1);
     });
   }
 });

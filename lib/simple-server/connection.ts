@@ -102,6 +102,8 @@ export class Connection {
   /** Takes no further request, and closes when the ones under way have been answered. */
   finish(): void {
     this.accepts = false;
+    // The refusal of what came behind a request that gets no answer would look like one.
+    if (this.waiting.length > 0) this.lastWords = undefined;
     this.waiting = [];
     const last = this.underWay.at(-1);
     if (last !== undefined) {

@@ -95,8 +95,8 @@ export class Serving {
 
   /** Sends a signal and resolves with the exit status. */
   async stop(signal: NodeJS.Signals = 'SIGINT'): Promise<number | null> {
-    const { exitCode } = this.child;
-    if (exitCode !== null) return exitCode;
+    const { exitCode, signalCode } = this.child;
+    if (exitCode !== null || signalCode !== null) return exitCode;
     const closed = once(this.child, 'close');
     this.child.kill(signal);
     const [status] = (await closed) as [number | null];
