@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
@@ -15,7 +15,10 @@ import { readFileSync } from 'node:fs';
 export default async (environ, start) => {
   if (environ.PATH_INFO === '/crash') setTimeout(() => { throw new Error('in a timer'); });
   if (environ.PATH_INFO === '/exit') process.exit(3);
-  if (environ.PATH_INFO === '/loop') for (;;);
+  if (environ.PATH_INFO === '/loop') {
+    console.error('looping');
+    for (;;);
+  }
   start('200 OK', [['Content-Type', 'text/plain']]);
   const text = environ.PATH_INFO === '/env' ? String(process.env.WORD) : environ.PATH_INFO === '/pid' ? String(process.pid) : word;
   return [new TextEncoder().encode(text)];
@@ -152,12 +155,67 @@ describe('--reload keeps', () => {
     await reloading(async (reloading) => {
       // This one keeps the process busy, so that it is ended the hard way.
       const lost = reloading.get('/loop').catch(() => 'cut');
-      await reloading.after(() => reloading.save(part('two')), /./).catch(() => {});
-      assert.equal(await reloading.get(), 'two');
+      await reloading.server.printed(/^looping$/m);
+      const waiting = reloading.get();
+      await reloading.after(() => reloading.save(part('two')), RELOADED);
+      assert.equal(await waiting, 'two');
       assert.equal(await lost, 'cut');
     });
   });
+
+  test('every request, once: each side closed behind its last byte, bodies in many packets', async () => {
+    const main = `import { appendFileSync } from 'node:fs';
+      export default async (environ, start) => {
+        const body = await environ['wsgi.input'].read();
+        appendFileSync('served', environ.QUERY_STRING + '\\n');
+        start('200 OK', [['Content-Type', 'text/plain']]);
+        return [new TextEncoder().encode(environ.QUERY_STRING + ' ' + body.length)];
+      };`;
+    await reloading(async (reloading) => {
+      const { server, folder } = reloading;
+      const port = Number(new URL(server.url).port);
+      const ids: string[] = [];
+      const wrong: string[] = [];
+      let stopped = false;
+      const clients = Array.from({ length: 2 }, async () => {
+        while (!stopped) {
+          const id = `request-${ids.length}`;
+          ids.push(id);
+          const body = Buffer.alloc(ids.length % 2 === 0 ? 200_000 : 0);
+          const answer = await sendInPieces(port, `POST /?${id} HTTP/1.1`, body);
+          if (!answer.endsWith(`\r\n\r\n${id} ${body.length}`)) wrong.push(`${id}: ${answer}`);
+        }
+      });
+      for (let count = 0; count < 3; count += 1) {
+        await reloading.after(() => reloading.save(`${main}\n// ${count}`, 'main.mjs'), RELOADED);
+      }
+      stopped = true;
+      await Promise.all(clients);
+      assert.deepEqual(wrong, []);
+      const served = readFileSync(join(folder, 'served'), 'utf8').trimEnd().split('\n');
+      assert.deepEqual(served.sort(), ids.sort());
+    }, [], { 'main.mjs': main });
+  });
 });
+
+/** Sends a request in pieces, closes this side at once, and resolves with all that is answered. */
+async function sendInPieces(port: number, line: string, body: Uint8Array): Promise<string> {
+  const socket = connect({ port, host: '127.0.0.1', noDelay: true, allowHalfOpen: true });
+  await once(socket, 'connect');
+  const request = Buffer.concat([
+    Buffer.from(`${line}\r\nHost: localhost\r\nContent-Length: ${body.length}\r\n`),
+    Buffer.from('Content-Type: application/octet-stream\r\nConnection: close\r\n\r\n'),
+    body,
+  ]);
+  socket.write(request.subarray(0, 10));
+  await new Promise(setImmediate);
+  socket.write(request.subarray(10, 100_000));
+  await new Promise(setImmediate);
+  socket.end(request.subarray(100_000));
+  let answer = '';
+  for await (const data of socket) answer += String(data);
+  return answer;
+}
 
 describe('--reload shows a page', () => {
   test('for what does not load, until it does', async () => {
@@ -191,6 +249,12 @@ describe('--reload shows a page', () => {
       assert.doesNotMatch(await reloading.get(), /part\.mjs|export/);
     }, ['--host', '0.0.0.0']);
   });
+});
+
+test('--reload leaves messages of the application alone', async () => {
+  await reloading(async (reloading) => {
+    assert.equal(await reloading.get(), 'one');
+  }, [], { 'part.mjs': `process.send('ready'); process.send(null); process.send({ of: 'mine' });\n${part('one')}` });
 });
 
 describe('--reload ends', () => {

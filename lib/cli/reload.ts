@@ -2,9 +2,10 @@
 // When a file of the application changes, a new child takes the place of the old one.
 //
 // A connection is accepted here and passed to the child once its client has sent
-// something. So none is refused during a restart, and none is lost: it waits here for
-// the new child. While there is no child, because the application does not load or has
-// ended its process, a page from here says why.
+// something. So none is refused during a restart, and none is lost: it stays here, with
+// the bytes that were read, until a child says that it has taken it. While there is no
+// child, because the application does not load or has ended its process, a page from
+// here says why.
 
 import { type ChildProcess, fork } from 'node:child_process';
 import { type RequestListener, type Server, type ServerResponse, createServer } from 'node:http';
@@ -41,15 +42,24 @@ function leaveInspectorToChild(): void {
 // A child that has not ended by itself by then is stuck.
 const PATIENCE_MS = 2000;
 
+/** A connection of a client, and the bytes of it that were read here. */
+interface Connection {
+  socket: Socket;
+  bytes: Uint8Array;
+}
+
 class Supervisor {
   private readonly settings: Settings;
   private readonly words: readonly string[];
   private readonly env: NodeJS.ProcessEnv;
   private readonly watcher: Watcher = new Watcher((path) => this.restart(path));
   private readonly pages: PageServer;
-  // With so small a buffer, reading stops after the first packet: the rest is the child's.
-  private readonly server = createSocketServer({ highWaterMark: 1, allowHalfOpen: true });
-  private readonly waiting: Socket[] = [];
+  // Without a buffer, reading stops after the first packet: the rest is the child's.
+  private readonly server = createSocketServer({ highWaterMark: 0, allowHalfOpen: true });
+  // These wait for a child,
+  private readonly waiting: Connection[] = [];
+  // and these were sent to the child, which has not taken them yet.
+  private readonly sent = new Map<number, Connection>();
   private connections = 0;
 
   private child: ChildProcess | undefined = undefined;
@@ -109,17 +119,24 @@ class Supervisor {
     };
     this.child = fork(main, this.words, { env, serialization: 'advanced' });
     this.child.on('message', (message: FromChild) => this.receive(message));
-    this.child.on('exit', (status, signal) => this.ended(status, signal));
+    // Behind `exit` there may still be messages.
+    this.child.on('close', (status, signal) => this.ended(status, signal));
   }
 
   private receive(message: FromChild): void {
+    // An application may send messages of its own, as to a process manager.
+    if (typeof message !== 'object' || message === null) return;
     // Node's loader sends these two, as it does under `node --watch`.
     if ('watch:import' in message) this.watcher.add(message['watch:import']);
     else if ('watch:require' in message) this.watcher.add(message['watch:require']);
-    else if (message.tsgiref === 'broken') {
+    else if (message.tsgiref === 'ready') this.ready(message.name);
+    else if (message.tsgiref === 'taken') {
+      this.sent.get(message.id)?.socket.destroy();
+      this.sent.delete(message.id);
+    } else if (message.tsgiref === 'broken') {
       this.page = message.page;
       this.watcher.add(message.files);
-    } else if (message.tsgiref === 'ready') this.ready(message.name);
+    }
   }
 
   private ready(name: string): void {
@@ -130,7 +147,7 @@ class Supervisor {
     }
     this.state = 'serving';
     this.watcher.settle();
-    for (const socket of this.waiting.splice(0)) this.serve(socket);
+    for (const connection of this.waiting.splice(0)) this.serve(connection);
   }
 
   private restart(changed: string): void {
@@ -149,6 +166,8 @@ class Supervisor {
 
   private ended(status: number | null, signal: string | null): void {
     this.child = undefined;
+    this.waiting.unshift(...this.sent.values());
+    this.sent.clear();
     if (this.state === 'first start') return this.finish(status || 1);
     if (this.state === 'stopping') return this.finish(0);
     if (this.state === 'retiring') {
@@ -162,14 +181,14 @@ class Supervisor {
     const text = `${reason}\n\nSave a file of the application to start it again.\n`;
     this.pages.show(this.page ?? { text, html: undefined });
     this.watcher.watchBeside();
-    for (const socket of this.waiting.splice(0)) this.serve(socket);
+    for (const connection of this.waiting.splice(0)) this.serve(connection);
   }
 
   private stop(): void {
     this.state = 'stopping';
     this.server.close();
     this.pages.release();
-    for (const socket of this.waiting) socket.destroy();
+    for (const { socket } of this.waiting) socket.destroy();
     if (this.child === undefined) this.finish(0);
     else this.tell({ tsgiref: 'stop' });
   }
@@ -177,29 +196,25 @@ class Supervisor {
   private accept(socket: Socket): void {
     socket.on('error', () => socket.destroy());
     socket.once('readable', () => {
-      if (socket.readableLength === 0) socket.destroy();
-      else this.serve(socket);
+      const bytes = socket.read() as Uint8Array | null;
+      if (bytes === null) socket.destroy();
+      else this.serve({ socket, bytes });
     });
   }
 
-  private serve(socket: Socket): void {
-    if (this.state === 'broken') return this.pages.serve(socket);
-    if (this.state !== 'serving') return void this.waiting.push(socket);
+  private serve(connection: Connection): void {
+    if (this.state === 'broken') return this.pages.serve(connection);
+    if (this.state !== 'serving') return void this.waiting.push(connection);
     this.connections += 1;
     const id = this.connections;
-    this.tell({ tsgiref: 'connection', id }, socket, () => {
-      // The child has the connection now, and reads on behind the bytes that are here.
-      const bytes = (socket.read() as Uint8Array | null) ?? new Uint8Array();
-      this.tell({ tsgiref: 'bytes', id, bytes });
-    });
+    this.sent.set(id, connection);
+    const { socket, bytes } = connection;
+    this.tell({ tsgiref: 'connection', id, bytes }, socket);
   }
 
-  // A child that has just died is reported by its `exit`.
-  private tell(message: ToChild, socket?: Socket, sent: () => void = () => {}): void {
-    if (!this.child?.connected) return;
-    this.child.send(message, socket, {}, (error) => {
-      if (error === null) sent();
-    });
+  // A child that has just died is reported by its `close`.
+  private tell(message: ToChild, socket?: Socket): void {
+    if (this.child?.connected) this.child.send(message, socket, { keepOpen: true }, () => {});
   }
 }
 
@@ -239,8 +254,11 @@ class PageServer {
     this.page = page;
   }
 
-  serve(socket: Socket): void {
-    void this.server.then((server) => server.emit('connection', socket));
+  serve({ socket, bytes }: Connection): void {
+    void this.server.then((server) => {
+      socket.unshift(bytes);
+      server.emit('connection', socket);
+    });
   }
 
   /** Ends the requests of pages that wait for the application to start. */

@@ -74,22 +74,22 @@ export class ReloadedRunner implements Runner {
       handlerClass: closing(handlerClass(this.settings)),
     });
     await server.ready;
-    const arrived = new Map<number, Socket>();
     process.on('message', (message: ToChild, socket: Socket | undefined) => {
+      if (message.tsgiref !== 'connection') return;
+      void send({ tsgiref: 'taken', id: message.id });
       // A client may have left before its connection came here.
-      if (message.tsgiref === 'connection' && socket) arrived.set(message.id, this.adopt(socket));
-      if (message.tsgiref !== 'bytes') return;
-      const connection = arrived.get(message.id);
-      arrived.delete(message.id);
-      connection?.unshift(message.bytes);
-      if (connection) server.emit('connection', connection);
+      if (socket === undefined) return;
+      this.adopt(socket);
+      // The socket reads already, so its first bytes must be there before this turn ends.
+      socket.unshift(message.bytes);
+      server.emit('connection', socket);
     });
     send({ tsgiref: 'ready', name });
     return new Promise(() => {});
   }
 
   // As an http.Server does with a connection that it accepts.
-  private adopt(socket: Socket): Socket {
+  private adopt(socket: Socket): void {
     socket.allowHalfOpen = true;
     socket.setNoDelay(true);
     this.sockets.set(socket, performance.now());
@@ -97,7 +97,6 @@ export class ReloadedRunner implements Runner {
       this.sockets.delete(socket);
       if (this.ending && this.sockets.size === 0) process.exit(0);
     });
-    return socket;
   }
 
   private end(how: 'retire' | 'stop'): void {

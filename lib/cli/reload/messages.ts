@@ -16,14 +16,15 @@ export interface Page {
 }
 
 export type ToChild =
-  /** Comes with a socket; its first bytes follow. */
-  | { tsgiref: 'connection'; id: number }
-  | { tsgiref: 'bytes'; id: number; bytes: Uint8Array }
+  /** Comes with a socket, from which these bytes were read. */
+  | { tsgiref: 'connection'; id: number; bytes: Uint8Array }
   /** End at once, or as soon as all requests are answered. */
   | { tsgiref: 'retire' | 'stop' };
 
 export type FromChild =
   | { tsgiref: 'ready'; name: string }
+  /** The connection is the child's from now on. */
+  | { tsgiref: 'taken'; id: number }
   /** The application does not load, or threw where nobody catches it. */
   | { tsgiref: 'broken'; page: Page; files: string[] }
   // Of Node's module loader, for each module: a URL or a path.
