@@ -73,7 +73,7 @@ let lastRun: Promise<unknown> = Promise.resolve();
  * @param start starts the server with an application, and returns or resolves with
  *   `{ url, close }`
  * @param options `only`: groups or ids; `timeLimit`: milliseconds for each thing that the
- *   server must do (default 2000, up to 6000 if its first answer is slow); `concurrency`
+ *   server must do (default 1000, up to 6000 if its first answer is slow); `concurrency`
  * @throws TypeError if `start` is not a function, or `only` names nothing
  */
 export async function checkServer(

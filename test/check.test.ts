@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { connect } from 'node:net';
+import { type Socket, connect } from 'node:net';
 import { describe, test } from 'node:test';
 
 import {
@@ -124,6 +124,17 @@ describe('checkServer', () => {
   });
 });
 
+describe('a server that shares one application among all that it starts', () => {
+  test('is checked with one check after another', async () => {
+    let current: WSGIApplication;
+    const startShared = (app: WSGIApplication): Promise<RunningServer> => {
+      current = app;
+      return start((environ, startResponse) => current(environ, startResponse));
+    };
+    assert.deepEqual(found(await checkServer(startShared, { only: 'startResponse' })), {});
+  });
+});
+
 describe('a server that does not work at all', () => {
   const timeLimit = 300;
 
@@ -169,6 +180,25 @@ describe('a server that lets an error go uncaught', () => {
     assert.deepEqual(found(report), {
       'environ-path-bad-percent':
         'The server left an error uncaught, which ends a Node process: URIError: malformed',
+    });
+  });
+
+  test('is not waited for any longer', async () => {
+    class Careless extends GalleryServer {
+      override decodePath(path: string): string {
+        return decodeURIComponent(path);
+      }
+      override async serveConnection(socket: Socket): Promise<void> {
+        void super.serveConnection(socket).catch((error) => setImmediate(() => { throw error; }));
+        await new Promise(() => {});
+      }
+    }
+    const report = await checkServer((app) => new Careless(app).start(), {
+      only: 'environ-path-byte', timeLimit: 3_600_000,
+    });
+    assert.deepEqual(found(report), {
+      'environ-path-byte':
+        'The server left an error uncaught, which ends a Node process: URIError: URI malformed',
     });
   });
 

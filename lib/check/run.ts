@@ -1,10 +1,10 @@
 // Runs checks against a server: many at once first, since most of their time is spent
-// waiting, then one at a time all that need quiet or that found a fault. Only a fault
-// that shows itself when nothing else runs is reported.
+// waiting. What failed runs again, beside nothing but other failures: only a fault that
+// shows itself twice is reported. Checks that need quiet run last, one at a time.
 
 import { type Check, Finding, NotApplicable, checks } from './definition.ts';
 import { Patience } from './patience.ts';
-import { type StartServer, Trial, messageOf } from './trial.ts';
+import { type StartServer, Trial, messageOf, respond } from './trial.ts';
 import { UncaughtErrors } from './uncaught.ts';
 
 /** What became of a check. */
@@ -33,7 +33,10 @@ export interface CheckResult {
 
 /** How a server is checked. */
 export interface RunOptions {
-  /** How long a server may take for any one thing, in milliseconds. */
+  /**
+   * How long a server may take for any one thing, in milliseconds; default ten times as
+   * long as for its first answer, from 1000 to 6000.
+   */
   timeLimit?: number | undefined;
   /** How many checks run at once; 1 for a server that can be started only once. */
   concurrency?: number | undefined;
@@ -45,12 +48,13 @@ export interface RunOptions {
 
 /** The check without which no other is run. */
 export const FIRST_CHECK = 'connection-answers';
-const LEAST_LIMIT_MS = 2000;
+const LEAST_LIMIT_MS = 1000;
 const MOST_LIMIT_MS = 6000;
-const TIMES_SLOWER = 3;
+const TIMES_SLOWER = 10;
 const AT_ONCE = 8;
 const LATE_MS = 100;
 const LATE_ALONE_MS = 10;
+const GRACE_MS = 100;
 const LONGEST_CHECK = 15;
 const LONGEST_TEXT = 2000;
 
@@ -64,8 +68,9 @@ export class Run {
   private readonly underWay = new Map<Check, boolean>();
   private readonly uncaught: UncaughtErrors = new UncaughtErrors(() => {
     for (const check of this.underWay.keys()) this.underWay.set(check, true);
+    this.onUncaught();
   });
-  private readonly late: Array<Promise<void>> = [];
+  private onUncaught = (): void => {};
   private limit = 0;
 
   constructor(start: StartServer, selected: readonly Check[], options: RunOptions) {
@@ -107,30 +112,26 @@ export class Run {
   }
 
   private async runAll(): Promise<void> {
-    const waiting = this.selected.filter((check) => !this.results.has(check.id));
-    const parallel = waiting.filter((check) => !check.alone);
+    const isWaiting = (check: Check): boolean => !this.results.has(check.id);
+    const beside = this.selected.filter((check) => isWaiting(check) && !check.alone);
     const atOnce = this.options.concurrency ?? AT_ONCE;
-    if (atOnce > 1 && parallel.length > 1 && (await this.startsTwice())) {
-      const take = async (): Promise<void> => {
-        for (let check = parallel.shift(); check !== undefined; check = parallel.shift()) {
-          await this.runBesideOthers(check);
-        }
-      };
-      await Promise.all(Array.from({ length: atOnce }, take));
-      await Promise.all(this.late);
+    if (atOnce > 1 && beside.length > 1 && (await this.runsTwice())) {
+      const failures = await this.runTogether(beside, atOnce);
+      const failed = beside.filter(({ id }) => failures.some((failure) => failure.id === id));
+      for (const failure of await this.runTogether(failed, atOnce)) this.settle(failure);
     }
-    for (const check of waiting) {
-      if (!this.results.has(check.id)) this.settle(await this.runAlone(check));
-    }
+    for (const check of this.selected.filter(isWaiting)) this.settle(await this.runAlone(check));
   }
 
-  // Two checks at once need two servers, on two ports.
-  private async startsTwice(): Promise<boolean> {
-    const trials = [this.makeTrial(), this.makeTrial()];
+  // Two checks at once need two servers, each with a port and an application of its own.
+  private async runsTwice(): Promise<boolean> {
+    const names = ['one server', 'another server'];
+    const trials = names.map(() => this.makeTrial());
     try {
-      const ports: string[] = [];
-      for (const trial of trials) ports.push((await trial.serve(() => [])).port);
-      return new Set(ports).size === 2;
+      for (const [index, trial] of trials.entries()) await trial.serve(respond([names[index] ?? '']));
+      const bodies: string[] = [];
+      for (const trial of trials) bodies.push((await (await trial.send()).response()).body);
+      return bodies.every((body, index) => body === names[index]);
     } catch {
       return false;
     } finally {
@@ -139,23 +140,40 @@ export class Run {
     }
   }
 
-  // An error that nothing caught may belong to any check that was under way, and a
-  // fault to the load that the others make: those checks run again, alone.
-  private async runBesideOthers(check: Check): Promise<void> {
-    this.announce(check);
-    this.underWay.set(check, false);
-    const result = await this.perform(check);
-    this.late.push(afterLateEvents(LATE_MS).then(() => {
+  // Settles the checks that pass, and returns the failures. An error that nothing caught
+  // may belong to any check that was under way: those are left for `runAlone`.
+  private async runTogether(group: readonly Check[], atOnce: number): Promise<CheckResult[]> {
+    const waiting = [...group];
+    const failures: CheckResult[] = [];
+    const late: Array<Promise<void>> = [];
+    const finish = async (check: Check, result: CheckResult): Promise<void> => {
+      await afterLateEvents(LATE_MS);
       const isDisturbed = this.underWay.get(check) ?? false;
       this.underWay.delete(check);
-      if (result.outcome !== 'failed' && !isDisturbed) this.settle(result);
-    }));
+      if (isDisturbed) return;
+      if (result.outcome === 'failed') failures.push(result);
+      else this.settle(result);
+    };
+    const take = async (): Promise<void> => {
+      for (let check = waiting.shift(); check !== undefined; check = waiting.shift()) {
+        this.announce(check);
+        this.underWay.set(check, false);
+        late.push(finish(check, await this.perform(check)));
+      }
+    };
+    await Promise.all(Array.from({ length: atOnce }, take));
+    await Promise.all(late);
+    return failures;
   }
 
+  // A check during which the server throws does not go on to its time limit.
   private async runAlone(check: Check): Promise<CheckResult> {
     this.announce(check);
     this.uncaught.take();
-    const result = await this.perform(check);
+    const thrown = new Promise<void>((resolve) => {
+      this.onUncaught = () => void setTimeout(resolve, GRACE_MS);
+    });
+    const result = await this.perform(check, thrown);
     await afterLateEvents(LATE_ALONE_MS);
     const [error] = this.uncaught.take();
     if (error === undefined || result.outcome === 'failed') return result;
@@ -163,13 +181,16 @@ export class Run {
     return { ...result, outcome: 'failed', reason: `The server ${reason}` };
   }
 
-  private async perform(check: Check): Promise<CheckResult> {
+  /** @param interruption ends the check when it resolves, as one that has passed */
+  private async perform(check: Check, interruption?: Promise<void>): Promise<CheckResult> {
     const trial = this.makeTrial();
     const whole = new Patience(this.limit * LONGEST_CHECK);
     const complaint = (): string => `kept the check from ending ${whole.inSeconds}`;
+    const run = check.run(trial);
     let result: CheckResult;
     try {
-      const verdict = await whole.within(check.run(trial), complaint);
+      const ends = interruption === undefined ? run : Promise.race([run, interruption]);
+      const verdict = (await whole.within(ends, complaint)) ?? undefined;
       result = verdict === undefined
         ? resultOf(check, 'passed')
         : resultOf(check, 'failed', `The server ${verdict}`);
