@@ -2,6 +2,8 @@
 // waiting. What failed runs again, beside nothing but other failures: only a fault that
 // shows itself twice is reported. Checks that need quiet run last, one at a time.
 
+import { AsyncLocalStorage } from 'node:async_hooks';
+
 import { type Check, Finding, NotApplicable, checks } from './definition.ts';
 import { Patience } from './patience.ts';
 import { type StartServer, Trial, messageOf, respond } from './trial.ts';
@@ -68,9 +70,18 @@ export class Run {
   private readonly underWay = new Map<Check, boolean>();
   private readonly uncaught: UncaughtErrors = new UncaughtErrors(() => {
     for (const check of this.underWay.keys()) this.underWay.set(check, true);
+    const suspect = this.context.getStore();
+    if (suspect !== undefined) this.suspects.add(suspect);
     this.onUncaught();
   });
   private onUncaught = (): void => {};
+  private readonly failedBefore = new Set<Check>();
+  /**
+   * The checks to which errors that nothing caught probably belong: Node does not always
+   * know in which context an error was thrown. They do not run beside others again.
+   */
+  private readonly suspects = new Set<Check>();
+  private readonly context = new AsyncLocalStorage<Check>();
   private limit = 0;
 
   constructor(start: StartServer, selected: readonly Check[], options: RunOptions) {
@@ -116,9 +127,9 @@ export class Run {
     const beside = this.selected.filter((check) => isWaiting(check) && !check.alone);
     const atOnce = this.options.concurrency ?? AT_ONCE;
     if (atOnce > 1 && beside.length > 1 && (await this.runsTwice())) {
-      const failures = await this.runTogether(beside, atOnce);
-      const failed = beside.filter(({ id }) => failures.some((failure) => failure.id === id));
-      for (const failure of await this.runTogether(failed, atOnce)) this.settle(failure);
+      await this.runTogether(beside, atOnce);
+      const again = beside.filter((check) => isWaiting(check) && !this.suspects.has(check));
+      await this.runTogether(again, atOnce);
     }
     for (const check of this.selected.filter(isWaiting)) this.settle(await this.runAlone(check));
   }
@@ -140,30 +151,29 @@ export class Run {
     }
   }
 
-  // Settles the checks that pass, and returns the failures. An error that nothing caught
-  // may belong to any check that was under way: those are left for `runAlone`.
-  private async runTogether(group: readonly Check[], atOnce: number): Promise<CheckResult[]> {
+  // Settles the checks that pass, and those that fail for the second time. An error that
+  // nothing caught may belong to any check that was under way: those stay unsettled.
+  private async runTogether(group: readonly Check[], atOnce: number): Promise<void> {
     const waiting = [...group];
-    const failures: CheckResult[] = [];
     const late: Array<Promise<void>> = [];
     const finish = async (check: Check, result: CheckResult): Promise<void> => {
       await afterLateEvents(LATE_MS);
       const isDisturbed = this.underWay.get(check) ?? false;
       this.underWay.delete(check);
-      if (isDisturbed) return;
-      if (result.outcome === 'failed') failures.push(result);
-      else this.settle(result);
+      const isSure = result.outcome !== 'failed' || this.failedBefore.has(check);
+      if (result.outcome === 'failed') this.failedBefore.add(check);
+      if (isSure && !isDisturbed) this.settle(result);
     };
     const take = async (): Promise<void> => {
       for (let check = waiting.shift(); check !== undefined; check = waiting.shift()) {
+        const current = check;
         this.announce(check);
         this.underWay.set(check, false);
-        late.push(finish(check, await this.perform(check)));
+        late.push(finish(check, await this.context.run(check, () => this.perform(current))));
       }
     };
     await Promise.all(Array.from({ length: atOnce }, take));
     await Promise.all(late);
-    return failures;
   }
 
   // A check during which the server throws does not go on to its time limit.
