@@ -1,20 +1,24 @@
-// The README is documentation that runs: its programs are put into one folder, and
-// its commands are run there, in order, with what they print compared.
+// The README is documentation that runs: its programs are put into one folder, its
+// commands are run there, and what they print is compared. Where a program is replaced
+// by a later one of the same name, the commands below it run in another folder.
 
 import assert from 'node:assert/strict';
-import { type ChildProcess, type SpawnSyncReturns, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { after, before, describe, test } from 'node:test';
+import { type TestContext, after, before, describe, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 
 import { OPTIONS } from '../lib/cli/arguments.ts';
 import * as everything from '../lib/index.ts';
 import { COMMAND, ROOT, Serving, makeFolder } from './support/command.ts';
 import { readmeRows } from './support/readme-rows.ts';
-import { COMPILER, blocks, compilePrograms, fileName, programs, readme, writePrograms } from './support/readme.ts';
+import {
+  type Block, COMPILER, blocks, compilePrograms, fileName, programs, programsAt, readme,
+  replacements, writePrograms,
+} from './support/readme.ts';
 
 const sessions = blocks.filter(({ language }) => language === 'console');
 // The commands of these are run by .ci/run, in a fresh copy.
@@ -70,11 +74,33 @@ class ProgramServing {
   }
 }
 
-describe('README.md', () => {
+/** A command of the README, and what it prints. */
+interface Session {
+  line: number;
+  command: string;
+  expected: string;
+  /** Whether it is a server, which goes on while those after it run. */
+  serves: boolean;
+  /** Whether it needs what the sessions above it have left: a server, a file. */
+  inOrder: boolean;
+}
+
+function readSession({ text, line }: Block): Session {
+  const [, command = '', expected = ''] = /^\$ (.*)\n([\s\S]*)$/.exec(text) ?? [];
+  const serves = expected.startsWith('Serving ');
+  const [name = ''] = /[\w-]+\.ts\b/.exec(command) ?? [];
+  const source = programs.find((program) => fileName(program) === name)?.text ?? '';
+  const needs = /\b(curl|mkdir|tsc|dist|public)\b/.test(command) || /public|:[89]000\b/.test(source);
+  return { line, command, expected, serves, inOrder: serves || needs };
+}
+
+describe('README.md', { concurrency: true }, () => {
   const folder = makeFolder({});
+  // One for each replacement of a program, by the line of the replacement.
+  const editions = new Map(replacements.map((line) => [line, makeFolder({})]));
   // The ports that the README names, and those that stand for them here.
   const ports = new Map<string, string>();
-  let compilerOutput = '';
+  const compilerOutputs: string[] = [];
   const serving = new Map<string, Serving | ProgramServing>();
 
   const withOurPorts = (text: string): string => text.replace(/\b[89]000\b/g, (port) => ports.get(port) ?? port);
@@ -83,8 +109,12 @@ describe('README.md', () => {
 
   before(async () => {
     for (const port of ['8000', '9000']) ports.set(port, String(await findFreePort()));
-    writePrograms(folder.path, withOurPorts);
-    compilerOutput = compilePrograms(folder.path);
+    const prepare = async (path: string, line: number): Promise<void> => {
+      writePrograms(path, programsAt(line), withOurPorts);
+      compilerOutputs.push(await compilePrograms(path));
+    };
+    await prepare(folder.path, 0);
+    for (const [line, { path }] of editions) await prepare(path, line + 1);
     // The compiled programs find the same files beside them.
     for (const name of ['public', 'public-not']) {
       mkdirSync(join(folder.path, 'built', name));
@@ -96,14 +126,14 @@ describe('README.md', () => {
 
   after(async () => {
     for (const server of serving.values()) await server.stop();
-    folder.remove();
+    for (const { remove } of [folder, ...editions.values()]) remove();
   });
 
   test('has programs and sessions, and says of all else that looks like code why it is not run', () => {
     assert.ok(programs.length >= 20 && sessions.length >= 30, 'blocks were found');
     for (const program of programs) assert.ok(fileName(program), `line ${program.line} names its file`);
-    const names = programs.map(fileName);
-    assert.deepEqual(names, [...new Set(names)], 'each file is there once');
+    const replaced = programs.filter(({ line }) => replacements.includes(line)).map(fileName);
+    assert.deepEqual(replaced, ['gateway.ts', 'respond.ts', 'respond.ts'], 'only these are there more than once');
     for (const { language, text, above, line } of shown) {
       const isDrawing = language === 'text' && text.includes('─▶');
       assert.ok(isDrawing || above.startsWith('*Not run by this project'), `line ${line}`);
@@ -111,7 +141,7 @@ describe('README.md', () => {
   });
 
   test('has programs that type-check', () => {
-    assert.equal(compilerOutput, '');
+    assert.deepEqual(compilerOutputs, compilerOutputs.map(() => ''));
   });
 
   for (const { program, request, init, status, body, headers } of readmeRows) {
@@ -179,31 +209,45 @@ describe('README.md', () => {
     assert.match(readFileSync(join(ROOT, '.ci/run'), 'utf8'), /\.ci\/first-steps/);
   });
 
-  for (const session of sessions) {
-    const [, command = '', expected = ''] = /^\$ (.*)\n([\s\S]*)$/.exec(session.text) ?? [];
-    test(`line ${session.line}: ${command}`, async (context) => {
-      if (process.platform === 'win32') return context.skip('the commands are for a POSIX shell');
-      const startsServer = expected.startsWith('Serving ');
-      const [port = '8000'] = /\b[89]000\b/.exec(command + expected) ?? [];
-      if (startsServer) {
-        await serving.get(port)?.stop();
-        serving.delete(port);
-      }
-      if (startsServer) {
-        const server = await startServer(command, port);
-        serving.set(port, server);
-        assert.equal(`${withItsPorts(server.banner)}\n`, expected);
-        return;
-      }
-      const isCurl = /\bcurl\b/.test(command);
-      if (isCurl && !has('curl')) return context.skip('there is no curl on this machine');
-      if (isCurl && !serving.has(port)) return context.skip('its server could not be started');
-      const printed = runInShell(command).stdout
-        .replace(/(file:\/\/)?\S*tsgiref-test-\w+\//g, '')
-        // On a slow machine, the command says how long the compiler took.
-        .replace(/^TypeScript \S+ took .*\n/gm, '');
-      assert.equal(normalize(withItsPorts(printed)), normalize(expected));
-    });
+  const runSession = async (session: Session, context: TestContext): Promise<void> => {
+    const { command, expected, serves, line } = session;
+    if (process.platform === 'win32') return context.skip('the commands are for a POSIX shell');
+    const [port = '8000'] = /\b[89]000\b/.exec(command + expected) ?? [];
+    if (serves) {
+      await serving.get(port)?.stop();
+      serving.delete(port);
+      const server = await startServer(command, port);
+      serving.set(port, server);
+      assert.equal(`${withItsPorts(server.banner)}\n`, expected);
+      return;
+    }
+    const isCurl = /\bcurl\b/.test(command);
+    if (isCurl && !has('curl')) return context.skip('there is no curl on this machine');
+    if (isCurl && !serving.has(port)) return context.skip('its server could not be started');
+    const printed = (await runInShell(command, folderAt(line)))
+      .replace(/(file:\/\/)?\S*tsgiref-test-\w+\//g, '')
+      // On a slow machine, the command says how long the compiler took.
+      .replace(/^TypeScript \S+ took .*\n/gm, '');
+    assert.equal(normalize(withItsPorts(printed)), normalize(expected));
+  };
+
+  const declare = (session: Session): void => {
+    const { line, command } = session;
+    void test(`line ${line}: ${command}`, (context) => runSession(session, context as TestContext));
+  };
+  const all = sessions.map(readSession);
+
+  describe('servers, and commands that need them', { concurrency: 1 }, () => {
+    all.filter(({ inOrder }) => inOrder).forEach(declare);
+  });
+
+  describe('commands on their own', { concurrency: 2 }, () => {
+    all.filter(({ inOrder }) => !inOrder).forEach(declare);
+  });
+
+  function folderAt(line: number): string {
+    const edition = replacements.filter((replacement) => replacement < line).at(-1) ?? 0;
+    return (editions.get(edition) ?? folder).path;
   }
 
   async function load(program: string): Promise<everything.WSGIApplication> {
@@ -217,14 +261,18 @@ describe('README.md', () => {
     return Serving.start([...args.slice(1), '--port', ports.get(port) ?? ''], { cwd: folder.path });
   }
 
-  function runInShell(command: string): SpawnSyncReturns<string> {
+  async function runInShell(command: string, cwd: string): Promise<string> {
     const here = forThisNode(withOurPorts(command))
       .replace(/\bcurl\b/, 'curl --silent --show-error --max-time 60')
       .replace(/\bnpx tsgiref /, `node '${COMMAND}' `)
       .replace(/\bnpx tsc /, `node '${COMPILER}' --project tsconfig.json `);
     const both = here.includes('2>') ? here : `${here} 2>&1`;
     const env = { PATH: `${join(process.execPath, '..')}:${process.env['PATH']}` };
-    return spawnSync('sh', ['-c', both], { cwd: folder.path, encoding: 'utf8', env, timeout: 120_000 });
+    const child = spawn('sh', ['-c', both], { cwd, env, stdio: ['ignore', 'pipe', 'inherit'] });
+    let printed = '';
+    child.stdout.setEncoding('utf8').on('data', (text: string) => (printed += text));
+    await once(child, 'close');
+    return printed;
   }
 
   const ruleRows = (text: string): string[] =>

@@ -1,7 +1,7 @@
 // What is right passes in silence, however unusual it looks.
 
 import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
+import { describe, it, mock } from 'node:test';
 
 import { BytesIO } from '../lib/io.ts';
 import {
@@ -48,6 +48,16 @@ const RIGHT: Record<string, Exchange> = {
   'variables of the operating system': { environ: { ...process.env } },
   'an IPv6 server': {
     environ: { SERVER_NAME: '[::1]', HTTP_HOST: '[::1]:8000', SERVER_PORT: '8000' },
+  },
+  'a server that closes after a moment': {
+    async serve(whole, environ, startResponse) {
+      const body = await whole(environ, startResponse);
+      [...body];
+      mock.timers.tick(50);
+      mock.timers.tick(50);
+      mock.timers.tick(50);
+      body.close();
+    },
   },
   'an async application': { app: app(async (environ, start) => answer()(environ, start)) },
   'a generator that answers when it is first asked': {

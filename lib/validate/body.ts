@@ -738,19 +738,27 @@ const settles = rule('application', 'app-settles', 'warning', DETAILS,
   'An application that was called comes to an end: it returns, or it throws.',
   'Look for a promise that never settles, such as an event that never comes.');
 
-const grace = new GraceSet<Exchange>((exchange) => {
-  const { closed, closing, outer, ended, stopped } = exchange;
+const grace = new GraceSet<Exchange>(10, (exchange) => {
+  const { closed, closing, ended } = exchange;
   if (closed) {
     if (closing?.isAwaited === false) exchange.reportLate(closeAwaited, 'did not await close()');
   } else if (!ended) {
     watchCollection(exchange);
-  } else if (outer === undefined && !exchange.missed) {
-    // Middleware may close its application's body when its own is closed: the validator
-    // around it checks that.
-    exchange.missed = true;
-    const deed = `${stopped ? 'stopped' : 'ended'} the iteration and did not call close()`;
-    exchange.reportLate(stopped ? notReturn : closeCalled, deed);
+  } else {
+    unclosed.add(exchange);
   }
+});
+
+// Middleware that answers for a failed body, as the error page does, may have to read
+// its own program first.
+const unclosed = new GraceSet<Exchange>(200, (exchange) => {
+  const { closed, outer, stopped, missed } = exchange;
+  // Middleware may close its application's body when its own is closed: the validator
+  // around it checks that.
+  if (closed || outer !== undefined || missed) return;
+  exchange.missed = true;
+  const deed = `${stopped ? 'stopped' : 'ended'} the iteration and did not call close()`;
+  exchange.reportLate(stopped ? notReturn : closeCalled, deed);
 });
 
 interface Watched {

@@ -382,20 +382,21 @@ export function asyncIteratorOf(body: object): object {
 
 // ---- The grace period
 
-const INTERVAL = 10;
-
 /**
- * Items that should be done with soon: they are looked at after 10 to 20 milliseconds,
- * if they are still here. To add and to delete one costs next to nothing, since nearly
- * all are done in time.
+ * Items that should be done with soon: they are looked at after one or two intervals, if
+ * they are still here. To add and to delete one costs next to nothing, since nearly all
+ * are done in time.
  */
 export class GraceSet<Item> {
   private readonly young = new Set<Item>();
   private readonly old = new Set<Item>();
   private readonly onOverdue: (item: Item) => void;
+  private readonly interval: number;
   private waiting = false;
 
-  constructor(onOverdue: (item: Item) => void) {
+  /** @param interval in milliseconds */
+  constructor(interval: number, onOverdue: (item: Item) => void) {
+    this.interval = interval;
     this.onOverdue = onOverdue;
   }
 
@@ -412,7 +413,7 @@ export class GraceSet<Item> {
   private lookLater(): void {
     if (this.waiting || typeof globalThis.setTimeout !== 'function') return;
     this.waiting = true;
-    setTimeout(() => this.look(), INTERVAL);
+    setTimeout(() => this.look(), this.interval);
   }
 
   // An item that is still here at the second look had one whole interval at least.

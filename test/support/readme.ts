@@ -1,10 +1,9 @@
 // The README taken apart: its programs, its sessions in a terminal, and its other blocks.
 
-import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { ROOT } from './command.ts';
+import { ROOT, run } from './command.ts';
 
 /** The compiler that this project is built with. */
 export const COMPILER: string = join(ROOT, 'node_modules/typescript/bin/tsc');
@@ -50,19 +49,40 @@ const TSCONFIG = {
   },
 };
 
-/** Stores every program in `folder`, changed by `change`, as a reader would. */
-export function writePrograms(folder: string, change: (text: string) => string): void {
+/** Stores these programs in `folder`, changed by `change`, as a reader would. */
+export function writePrograms(
+  folder: string, chosen: readonly Block[], change: (text: string) => string,
+): void {
   writeFileSync(join(folder, 'package.json'), '{ "type": "module" }');
   writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify(TSCONFIG));
-  for (const program of programs) writeFileSync(join(folder, fileName(program)), change(program.text));
+  for (const program of chosen) writeFileSync(join(folder, fileName(program)), change(program.text));
   mkdirSync(join(folder, 'node_modules'));
   symlinkSync(ROOT, join(folder, 'node_modules/tsgiref'), 'junction');
   symlinkSync(join(ROOT, 'node_modules/@types'), join(folder, 'node_modules/@types'), 'junction');
 }
 
+/**
+ * The programs that a reader has at this line: of each name, the last one above it; or
+ * else the first one below it.
+ */
+export function programsAt(line: number): Block[] {
+  const byName = new Map<string, Block>();
+  for (const program of programs) {
+    const name = fileName(program);
+    if (program.line < line || !byName.has(name)) byName.set(name, program);
+  }
+  return [...byName.values()];
+}
+
+/** The lines from which on a program replaces an earlier one of its name. */
+export const replacements: number[] = programs
+  .filter((program, index) =>
+    programs.slice(0, index).some((earlier) => fileName(earlier) === fileName(program)))
+  .map(({ line }) => line);
+
 /** Checks the types of the programs in `folder`, and compiles them into `folder/built`. */
-export function compilePrograms(folder: string): string {
+export async function compilePrograms(folder: string): Promise<string> {
   const options = ['--noEmit', 'false', '--rewriteRelativeImportExtensions', '--outDir', 'built'];
   const args = [COMPILER, '--project', 'tsconfig.json', ...options];
-  return spawnSync(process.execPath, args, { cwd: folder, encoding: 'utf8' }).stdout;
+  return (await run(args, { cwd: folder })).stdout;
 }

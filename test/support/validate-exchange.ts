@@ -20,7 +20,7 @@ mock.timers.enable({ apis: ['setTimeout'] });
 /** Lets the time pass in which a server may still close. */
 export function passTime(): void {
   // Each tick may set the timer of the next.
-  for (let count = 0; count < 4; count += 1) mock.timers.tick(20);
+  for (let count = 0; count < 4; count += 1) mock.timers.tick(200);
 }
 
 export const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
