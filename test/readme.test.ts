@@ -13,7 +13,7 @@ import { pathToFileURL } from 'node:url';
 
 import { OPTIONS } from '../lib/cli/arguments.ts';
 import * as everything from '../lib/index.ts';
-import { COMMAND, ROOT, Serving, makeFolder } from './support/command.ts';
+import { COMMAND, ROOT, Serving, makeFolder, run } from './support/command.ts';
 import { readmeRows } from './support/readme-rows.ts';
 import {
   type Block, COMPILER, blocks, compilePrograms, fileName, programs, programsAt, readme,
@@ -202,6 +202,22 @@ describe('README.md', { concurrency: true }, () => {
     const written = await ada.fetch('/', { method: 'POST', body: new URLSearchParams({ note: '<i>' }) });
     assert.match(await written.text(), /<ul><li>&#60;i&#62;<\/li><\/ul>/);
     assert.match(await (await everything.testClient(app).fetch('/')).text(), /<ul><\/ul>/);
+  });
+
+  test('the answer to exercise 14 makes the gateway pass two more checks', async () => {
+    const [, answer = ''] = /^\*\*14\.\*\* .*`(if \(.*? continue;)`$/m.exec(readme) ?? [];
+    const edition = makeFolder({});
+    try {
+      writePrograms(edition.path, programsAt(Infinity), withOurPorts);
+      const file = join(edition.path, 'make-environ.ts');
+      const loop = /^  for .*\{$/m;
+      writeFileSync(file, readFileSync(file, 'utf8').replace(loop, (line) => `${line}\n    ${answer}`));
+      const only = 'hygiene-underscore,hygiene-httpoxy,environ-header';
+      const { stdout } = await run([COMMAND, '--check', 'gateway.ts', '--only', only], { cwd: edition.path });
+      assert.match(stdout, /^all +3 passed$/m);
+    } finally {
+      edition.remove();
+    }
   });
 
   test('has setup commands, which .ci/run runs', () => {

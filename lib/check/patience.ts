@@ -6,8 +6,9 @@
 
 import { Finding } from './definition.ts';
 
-const TURN_MS = 25;
+const TURN_MS = 50;
 const QUIET_TURNS = 3;
+const QUIET_TURN_MS = 25;
 
 /** The waits of one check, with one limit for each of them. */
 export class Patience {
@@ -87,7 +88,7 @@ export class Patience {
    */
   async quiet(): Promise<void> {
     for (let turn = 0; turn < QUIET_TURNS; turn += 1) {
-      await new Promise((resolve) => setTimeout(resolve, TURN_MS));
+      await new Promise((resolve) => setTimeout(resolve, QUIET_TURN_MS));
     }
   }
 }
