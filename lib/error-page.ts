@@ -5,11 +5,12 @@
 // Never put it around an application that strangers can reach: it shows source.
 
 import { describe } from './describe.ts';
-import { BodyReader } from './handlers/body.ts';
-import { checkChunk } from './handlers/body.ts';
+import { BodyReader, asyncIteratorOf, checkChunk } from './handlers/body.ts';
 import { formatException, property } from './handlers/exception.ts';
-import { asyncIteratorOf } from './handlers/body.ts';
+import { decodeLatin1 } from './latin1.ts';
 import type {
+  Bytes,
+  InputStream,
   ResponseBody,
   ResponseHeaders,
   StartResponse,
@@ -70,6 +71,7 @@ class Exchange {
   private readonly environ: WSGIEnvironment;
   private readonly outer: StartResponse;
   private readonly options: ErrorPageOptions;
+  private readonly form: FormInput | undefined;
   private started = false;
   private sent = false;
 
@@ -77,6 +79,7 @@ class Exchange {
     this.environ = environ;
     this.options = options;
     this.outer = startResponse;
+    this.form = watchForm(environ);
     this.startResponse = (...args) => {
       const write = startResponse(...args);
       this.started = true;
@@ -141,7 +144,8 @@ class Exchange {
     const { environ } = this;
     const isHtml = wantsHtml(environ['HTTP_ACCEPT'] ?? '');
     try {
-      const occasion = { error, environ, reloadPath: this.options.reloadPath };
+      const { reloadPath } = this.options;
+      const occasion = { error, environ, form: this.form?.text, reloadPath };
       const { text, policy } = isHtml
         ? htmlPage(occasion)
         : { text: textPage(occasion), policy: "default-src 'none'" };
@@ -221,6 +225,51 @@ class Exchange {
         "body: startResponse('200 OK', [['Content-Type', 'text/plain']])",
     );
   }
+}
+
+const LONGEST_FORM = 2 ** 16;
+
+/** The input of a form, which keeps the text that the application reads of it. */
+class FormInput implements InputStream {
+  text: string = '';
+  private readonly input: InputStream;
+
+  constructor(input: InputStream) {
+    this.input = input;
+  }
+
+  async read(size?: number): Promise<Bytes> {
+    return this.keep(await this.input.read(size));
+  }
+
+  async readline(size?: number): Promise<Bytes> {
+    return this.keep(await this.input.readline(size));
+  }
+
+  async readlines(hint?: number): Promise<Bytes[]> {
+    const lines = await this.input.readlines(hint);
+    return lines.map((line) => this.keep(line));
+  }
+
+  async *[Symbol.asyncIterator](): AsyncIterator<Bytes> {
+    for await (const line of this.input) yield this.keep(line);
+  }
+
+  private keep(bytes: Bytes): Bytes {
+    const room = LONGEST_FORM - this.text.length;
+    if (room > 0) this.text += decodeLatin1(bytes.subarray(0, room));
+    return bytes;
+  }
+}
+
+// The page shows the fields of the form, which by then nobody could read again.
+function watchForm(environ: WSGIEnvironment): FormInput | undefined {
+  const { CONTENT_TYPE = '', 'wsgi.input': input } = environ;
+  const isForm = /^application\/x-www-form-urlencoded\b/i.test(CONTENT_TYPE);
+  if (!isForm || typeof input !== 'object') return undefined;
+  const form = new FormInput(input);
+  environ['wsgi.input'] = form;
+  return form;
 }
 
 const DONE: IteratorReturnResult<undefined> = { done: true, value: undefined };

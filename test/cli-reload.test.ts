@@ -222,6 +222,9 @@ describe('--reload shows a page', () => {
     await reloading(async (reloading) => {
       await reloading.after(() => reloading.save('export const word = ;'), BROKEN);
       assert.match(await reloading.get(), /part\.mjs:1: Unexpected token ';'/);
+      const page = await (await fetch(reloading.server.url, { headers: { Accept: 'text/html' } })).text();
+      assert.match(page, /<h1><span class="name">The application could not be loaded<\/span>Unexpected token &#39;;&#39;<\/h1>\n\n/);
+      assert.match(page, /<mark><i>1<\/i>export const word = ;<\/mark>/);
       assert.match(reloading.server.stderr, /^tsgiref: part\.mjs:1: Unexpected token ';'\n {4}export const word = ;$/m);
       await reloading.after(() => reloading.save(part('three')), RELOADED);
       assert.equal(await reloading.get(), 'three');

@@ -15,12 +15,12 @@ interface Answer {
   errors: string;
 }
 
-async function ask(app: WSGIApplication, given: Partial<WSGIEnvironment> = {}): Promise<Answer> {
+async function ask(app: WSGIApplication, given: Partial<WSGIEnvironment> = {}, sent = ''): Promise<Answer> {
   const environ: Partial<WSGIEnvironment> = { HTTP_ACCEPT: 'text/html,*/*', ...given };
   setupTestingDefaults(environ);
   const stdout = new BytesIO();
   const stderr = new StringIO();
-  await new SimpleHandler(new BytesIO(), stdout, stderr, environ).run(errorPage(app));
+  await new SimpleHandler(new BytesIO(bytes(sent)), stdout, stderr, environ).run(errorPage(app));
   const [head = '', ...body] = text(stdout.getValue()).split('\r\n\r\n');
   return { head, body: body.join('\r\n\r\n'), errors: stderr.getValue() };
 }
@@ -108,6 +108,29 @@ describe('errorPage answers', () => {
     const { body } = await ask(failing, { QUERY_STRING: 'q=a+b&token=hide' });
     assert.match(body, /<h2>The query<\/h2>\n<table>\n<tr><th scope="row">q<\/th><td>a b<\/td><\/tr>\n<tr><th scope="row">token<\/th><td>••••••<\/td>/);
     assert.match(body, /<details class="server">\n<summary>The headers of the request<\/summary>\n<table>\n<tr><th scope="row">HTTP_ACCEPT/);
+  });
+
+  test('with the properties of a thrown object that is not an Error, masked', async () => {
+    const { body } = await ask(() => { throw { code: 42, token: 'hide' }; }, { HTTP_ACCEPT: '*/*' });
+    assert.match(body, /\nThe thrown value is not an Error: an object\n {2}code: 42\n {2}token: ••••••\n/);
+  });
+
+  test('with the fields of the form, as far as the application has read it', async () => {
+    const environ = { REQUEST_METHOD: 'POST', CONTENT_TYPE: 'application/x-www-form-urlencoded' };
+    const fields = 'name=Ada+L&password=hide&note=%C3%A9';
+    const reads: Array<(input: WSGIEnvironment['wsgi.input']) => Promise<unknown>> = [
+      (input) => input.read(),
+      (input) => input.readline(),
+      (input) => input.readlines(),
+      async (input) => { for await (const line of input) void line; },
+    ];
+    for (const read of reads) {
+      const { body } = await ask(async ({ 'wsgi.input': input }) => { await read(input); return failHere(); }, environ, fields);
+      assert.match(body, /<h2>The form<\/h2>\n<table>\n<tr><th scope="row">name<\/th><td>Ada L<\/td><\/tr>\n<tr><th scope="row">password<\/th><td>••••••<\/td><\/tr>\n<tr><th scope="row">note<\/th><td>é<\/td>/);
+    }
+    const { body } = await ask(async ({ 'wsgi.input': input }) => { await input.read(8); return failHere(); }, { ...environ, HTTP_ACCEPT: '*/*' }, fields);
+    assert.match(body, /\nform\n {2}name = Ada\n\n/);
+    assert.doesNotMatch((await ask(failing, environ, fields)).body, /The form/);
   });
 
   test('without a control character in plain text', async () => {

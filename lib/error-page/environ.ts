@@ -13,6 +13,8 @@ export interface EnvironReport {
   line: string;
   /** The parameters of the query, decoded. */
   query: Entry[];
+  /** The fields of the form, decoded. */
+  form: Entry[];
   /** The request in environ, without its headers. */
   request: Entry[];
   /** The headers of the request in environ. */
@@ -34,11 +36,17 @@ const OF_SERVER = new RegExp(
     '|AUTH_TYPE|GATEWAY_INTERFACE|HTTPS)$',
 );
 
-/** The entries that may be shown, in alphabetical order. Never throws. */
-export function readEnviron(environ: WSGIEnvironment): EnvironReport {
+/**
+ * The entries that may be shown, those of environ in alphabetical order. Never throws.
+ *
+ * @param form - The fields of the request's form, as they were sent.
+ */
+export function readEnviron(environ: WSGIEnvironment, form: string = ''): EnvironReport {
+  const { QUERY_STRING } = environ;
   const report: EnvironReport = {
     line: requestLine(environ),
-    query: readQuery(environ),
+    query: typeof QUERY_STRING === 'string' ? readParameters(QUERY_STRING) : [],
+    form: readParameters(form),
     request: [],
     headers: [],
     server: [],
@@ -63,9 +71,8 @@ function requestLine(environ: WSGIEnvironment): string {
 
 const MOST_PARAMETERS = 50;
 
-function readQuery({ QUERY_STRING }: WSGIEnvironment): Entry[] {
-  if (typeof QUERY_STRING !== 'string') return [];
-  const parameters = [...new URLSearchParams(QUERY_STRING)].slice(0, MOST_PARAMETERS);
+function readParameters(text: string): Entry[] {
+  const parameters = [...new URLSearchParams(text)].slice(0, MOST_PARAMETERS);
   return parameters.map(([name, value]) => [shorten(name), shorten(maskParameter(name, value))]);
 }
 

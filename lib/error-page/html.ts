@@ -152,9 +152,10 @@ function editorLink(file: string, line: number, column: number): string {
 }
 
 function renderEnviron(environ: NonNullable<Report['environ']>): string {
-  const { query, request, headers, server } = environ;
-  const parameters = query.length === 0 ? '' : `<h2>The query</h2>\n${renderTable(query)}\n`;
-  return `${parameters}<h2>The request in environ</h2>
+  const { query, form, request, headers, server } = environ;
+  const parameters = (title: string, entries: Entry[]): string =>
+    entries.length === 0 ? '' : `<h2>${title}</h2>\n${renderTable(entries)}\n`;
+  return `${parameters('The query', query)}${parameters('The form', form)}<h2>The request in environ</h2>
 ${renderTable(request)}
 <details class="server">
 <summary>The headers of the request</summary>

@@ -2,21 +2,9 @@
 
 import { createHash } from 'node:crypto';
 
-import type { WSGIEnvironment } from '../types.ts';
 import { renderHtml, waitScript } from './html.ts';
-import { type Place, makeReport } from './report.ts';
+import { type Occasion, makeReport } from './report.ts';
 import { renderText } from './text.ts';
-
-/** What there is to know of an error. */
-export interface Occasion {
-  error: unknown;
-  /** Of the request that was being served. */
-  environ?: WSGIEnvironment;
-  /** The place of an error that has no trace of its own. */
-  place?: Place | undefined;
-  /** A request for this path is answered when a new version of the application runs. */
-  reloadPath?: string | undefined;
-}
 
 /** A page and the policy that goes with it. */
 export interface HtmlPage {
@@ -25,16 +13,17 @@ export interface HtmlPage {
 }
 
 /** The page as HTML. */
-export function htmlPage({ error, environ, place, reloadPath }: Occasion): HtmlPage {
+export function htmlPage(occasion: Occasion): HtmlPage {
+  const { environ, reloadPath } = occasion;
   const method = environ?.REQUEST_METHOD ?? 'GET';
   const script = reloadPath === undefined ? undefined : waitScript(reloadPath, method);
-  const text = renderHtml(makeReport(error, environ, place), { script });
+  const text = renderHtml(makeReport(occasion), { script });
   return { text, policy: policyFor(script) };
 }
 
 /** The page as plain text. */
-export function textPage({ error, environ, place }: Occasion): string {
-  return renderText(makeReport(error, environ, place));
+export function textPage(occasion: Occasion): string {
+  return renderText(makeReport(occasion));
 }
 
 // Nothing but this one script may run, so that no text on the page can.

@@ -18,7 +18,7 @@ export interface ErrorReport {
   isRootCause: boolean;
   /** The innermost first. */
   frames: Frame[];
-  /** Properties that the author has given to the error, such as `code`, with secrets masked. */
+  /** Properties that the author has given to the thrown value, such as `code`, masked. */
   properties: Entry[];
   /** The rule that was broken, if it is an error of the validator. */
   rule: Rule | undefined;
@@ -45,23 +45,31 @@ export interface Place {
   line: number;
 }
 
+/** What there is to know of an error. */
+export interface Occasion {
+  error: unknown;
+  /** Of the request that was being served. */
+  environ?: WSGIEnvironment | undefined;
+  /** The fields of the request's form, as they were sent and as far as they were read. */
+  form?: string | undefined;
+  /** The place of an error that has no trace of its own. */
+  place?: Place | undefined;
+  /** A request for this path is answered when a new version of the application runs. */
+  reloadPath?: string | undefined;
+}
+
 const MOST_ERRORS = 10;
 const MOST_PROPERTIES = 20;
 const LONGEST_MESSAGE = 2000;
 
-/**
- * Everything to be shown of `error`.
- *
- * @param environ - Of the request that was being served.
- * @param place - The place of an error that has no trace of its own.
- */
-export function makeReport(error: unknown, environ?: WSGIEnvironment, place?: Place): Report {
+/** Everything to be shown of an error. */
+export function makeReport({ error, environ, form, place }: Occasion): Report {
   const errors: ErrorReport[] = [];
   collect(error, '', errors, new Set());
   markRootCause(errors);
   foldRepeated(errors);
   if (place !== undefined && errors[0]) errors[0].frames = [frameAt(place.path, place.line)];
-  return { errors, environ: environ && readEnviron(environ) };
+  return { errors, environ: environ && readEnviron(environ, form) };
 }
 
 // A chain of causes may run in a circle, and branches where one error holds several.
@@ -105,7 +113,7 @@ function describeError(error: unknown, relation: string): ErrorReport {
 const SHOWN = new Set(['name', 'message', 'stack', 'cause', 'errors']);
 
 function readProperties(error: unknown): Entry[] {
-  if (!(error instanceof Error)) return [];
+  if (typeof error !== 'object' || error === null || Array.isArray(error)) return [];
   const names = Object.keys(error).filter((name) => !SHOWN.has(name));
   return names.slice(0, MOST_PROPERTIES).map((name) => {
     if (isSecret(name)) return [name, MASK];

@@ -9,11 +9,12 @@ import type { ErrorReport, Report, Rule } from './report.ts';
 export function renderText({ errors, environ }: Report): string {
   const parts = errors.map(renderError);
   if (environ !== undefined) {
-    const { server, headers, request, query } = environ;
+    const { server, headers, request, query, form } = environ;
     parts.unshift(
       renderEntries('environ, from the server', server),
       renderEntries('environ, headers of the request', headers),
       renderEntries('environ, of the request', request),
+      renderEntries('form', form),
       renderEntries('query', query),
       `${environ.line}\n`,
     );

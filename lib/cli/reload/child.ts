@@ -130,10 +130,17 @@ export class ReloadedRunner implements Runner {
       return { text: `The application does not work.\n${advice}`, html: undefined };
     }
     const { htmlPage } = await import('../../error-page/page.ts');
-    const shown = problem?.cause ?? error;
+    const shown = problem === undefined ? error : (problem.cause ?? withoutPlace(problem));
     const html = htmlPage({ error: shown, place: problem?.place, reloadPath: RELOAD_PATH });
     return { text: `${escapeControls(explain(error))}${advice}`, html };
   }
+}
+
+// A reason in words alone, where the page shows the line of source apart from it.
+function withoutPlace({ message, place }: Problem): { name: string; message: string } {
+  const name = 'The application could not be loaded';
+  if (place === undefined) return { name, message };
+  return { name, message: message.replace(/^\S+:\d+: /, '').replace(/\n {4}.*/, '') };
 }
 
 function send(message: FromChild): Promise<void> {
