@@ -160,13 +160,17 @@ function pick(
 // `module.exports = { app }` arrives as a default that holds the exports.
 function flatten(module: Record<string, unknown>): Record<string, unknown> {
   const { default: exported, 'module.exports': marker, ...named } = module;
-  const isCommonJs = marker !== undefined || isPlainObject(exported);
-  if (!isCommonJs || !isPlainObject(exported) || 'fetch' in exported) {
+  if (!isPlainObject(exported) || 'fetch' in exported) {
     return exported === undefined ? named : { ...named, default: exported };
   }
+  const names = Object.keys(named);
+  const isCommonJs =
+    marker !== undefined ||
+    (names.length > 0 && names.every((name) => exported[name] === named[name]));
   const isEmpty = Object.keys(exported).length === 0;
   const hasKnownName = DEFAULT_NAMES.some((each) => each in exported);
-  return isEmpty || hasKnownName ? { ...exported, ...named } : { ...named, default: exported };
+  const isList = isCommonJs || isEmpty || hasKnownName;
+  return isList ? { ...exported, ...named } : { ...named, default: exported };
 }
 
 function isPlainObject(value: unknown): value is Record<string, unknown> {
@@ -220,8 +224,9 @@ function explainMissing(found: string[], file: string, name: string | undefined)
     return `${file} does not export '${name}'; it exports ${seen}${advice}`;
   }
   const other = found.length > 0 ? `, or name one: tsgiref ${file}:${found[0]}` : '';
+  const example = /\.c[jt]s$/.test(file) ? 'module.exports = app' : 'export default app';
   return (
     `${file} exports ${seen}; wanted is a 'default', an 'app' or an 'application':\n` +
-    `write \`export default app\`${other}`
+    `write \`${example}\`${other}`
   );
 }
