@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { parseArgs, parseEnv } from 'node:util';
 
+import type { GatewayAddress, GatewayProtocol } from '../gateway.ts';
 import { Problem, nearest } from './problem.ts';
 
 /** What the command was asked to do. */
@@ -23,6 +24,8 @@ export interface Settings {
   /** The one request to make in place of serving. */
   request: RequestSettings | undefined;
   cgi: boolean;
+  /** Serves by this protocol in place of HTTP. */
+  gateway: { protocol: GatewayProtocol; address: GatewayAddress } | undefined;
   /** Checks the server that FILE starts: these groups or ids, all if there are none. */
   check: { only: string[]; json: boolean } | undefined;
   once: boolean;
@@ -78,6 +81,8 @@ export const OPTIONS = {
   'data-binary': { type: 'string', multiple: true },
   include: { type: 'boolean', short: 'i' },
   cgi: { type: 'boolean' },
+  scgi: { type: 'string' },
+  uwsgi: { type: 'string' },
   check: { type: 'boolean' },
   only: { type: 'string', multiple: true },
   json: { type: 'boolean' },
@@ -106,12 +111,12 @@ Serves the application that FILE exports: NAME, NAME() if that makes it, else
       --request 'POST /' run it once without a socket and print the response;
                          -H 'Name: value', -i for the head, -d TEXT, -d @FILE,
                          -d @- for a body, --data-binary to keep its line breaks
-      --once             serve one request, and stop
-      --cgi              be a CGI program             --demo  serve a demo
+      --once             serve one request, and stop  --demo  serve a demo
+      --cgi  --scgi PORT|PATH  --uwsgi PORT|PATH      run behind another server
       --check            check the server of start(app): --only GROUP, --json
-      --plain            the bare application: no validator, no error page
-      --no-validate      no validator         --debug   error page for everyone
-      --allow-host NAME  answer to this Host  --open    open the browser
+      --plain            no validator, no error page  --no-validate
+      --debug            error page for everyone
+      --allow-host NAME  answer to this Host          --open  open the browser
       --tls-cert FILE --tls-key FILE          serve HTTPS
       --max-connections N  --backlog N  --max-header-size BYTES
       --max-requests N     --timeout SECONDS
@@ -138,20 +143,23 @@ export function readArguments(
 
   const envFile = values['env-file'];
   const [host, port] = readAddress(values, { ...readEnvFile(envFile), ...environment });
+  const gateway = readGateway(values);
   const plain = values.plain ?? false;
+  // The page shows source: only to users of this machine, unless it is asked for.
+  const isLocal = isLoopback(host) && gateway === undefined;
   return {
     target: positionals[0],
     demo: values.demo ?? false,
     host,
     port,
     validate: !plain && !(values['no-validate'] ?? false),
-    // The page shows source: only to users of this machine, unless it is asked for.
-    errorPage: !plain && (isLoopback(host) || (values.debug ?? false)),
+    errorPage: !plain && (isLocal || (values.debug ?? false)),
     trace: values.trace ?? false,
     quiet: values.quiet ?? false,
     allowedHosts: (values['allow-host'] ?? []).map((name) => name.toLowerCase()),
     request: values.request === undefined ? undefined : readRequest(values.request, values),
     cgi: values.cgi ?? false,
+    gateway,
     check: readCheck(values),
     once: values.once ?? false,
     reload: values.reload ?? false,
@@ -206,6 +214,13 @@ function checkPositionals(positionals: readonly string[]): void {
   throw new Problem(`one FILE is served at a time, not ${positionals.length}: ${words}`);
 }
 
+// The server in front of a gateway has the address, the certificate and the limits.
+const ONLY_HTTP = [
+  ...['--bind', '--host', '--port', '--allow-host', '--tls-cert', '--tls-key', '--open'],
+  ...['--reload', '--once', '--request', '--cgi', '--check'],
+  ...['--backlog', '--max-requests', '--timeout'],
+];
+
 // An option that would have no effect is a mistake to report.
 function checkCombination(values: Values): void {
   const given = (Object.keys(values) as Array<keyof Values>).map((name) => `--${name}`);
@@ -214,6 +229,11 @@ function checkCombination(values: Values): void {
   const alone = find('--request', '--cgi', '--once');
   if (values.reload && alone) {
     throw new Problem(`--reload serves until Ctrl-C, and ${alone} does not: leave out one of them`);
+  }
+  const ofGateway = find('--scgi', '--uwsgi');
+  const ofHttp = find(...ONLY_HTTP);
+  if (ofGateway && ofHttp) {
+    throw new Problem(`${ofHttp} is for HTTP, and ${ofGateway} is not: leave out one of them`);
   }
   const ofReload = find('--watch');
   if (!values.reload && ofReload) {
@@ -238,11 +258,35 @@ function readAddress(
   if (host !== undefined || port !== undefined) {
     throw new Problem('--bind says both host and port; leave out --host and --port');
   }
-  // HOST:PORT, [::1]:PORT, HOST or :PORT
-  const [, bracketed, plain, given] = /^(?:\[([^\]]*)\]|([^:]*))(?::(\d+))?$/.exec(bind) ?? [];
-  const name = bracketed ?? plain;
+  const [name, given] = splitAddress(bind);
   if (name === undefined) throw new Problem(`--bind takes HOST:PORT, not '${bind}'`);
   return [name, given === undefined ? usualPort() : readPort(given)];
+}
+
+// HOST:PORT, [::1]:PORT, HOST or :PORT
+function splitAddress(text: string): [host: string | undefined, port: string | undefined] {
+  const [, bracketed, plain, port] = /^(?:\[([^\]]*)\]|([^:]*))(?::(\d+))?$/.exec(text) ?? [];
+  return [bracketed ?? plain, port];
+}
+
+// A number is a port of this machine, and a slash makes it a path.
+function readGateway({ scgi, uwsgi }: Values): Settings['gateway'] {
+  if (scgi !== undefined && uwsgi !== undefined) {
+    throw new Problem('one protocol is served at a time: leave out --scgi or --uwsgi');
+  }
+  const protocol = scgi === undefined ? 'uwsgi' : 'scgi';
+  const text = scgi ?? uwsgi;
+  if (text === undefined) return undefined;
+  if (/^\d+$/.test(text)) return { protocol, address: { host: '127.0.0.1', port: readPort(text) } };
+  if (/[\\/]/.test(text)) return { protocol, address: { path: text } };
+  const [host, port] = splitAddress(text);
+  if (host !== undefined && port !== undefined) {
+    return { protocol, address: { host, port: readPort(port) } };
+  }
+  throw new Problem(
+    `--${protocol} takes a PORT, HOST:PORT or the PATH of a Unix socket with a slash ` +
+      `in it, such as ./app.sock, not '${text}'`,
+  );
 }
 
 function readPort(text: string, variable?: string): number {

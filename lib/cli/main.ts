@@ -93,6 +93,11 @@ async function loadRunner(settings: Settings): Promise<Runner> {
       },
     };
   }
+  const { gateway } = settings;
+  if (gateway !== undefined) {
+    const { serveGateway } = await import('./gateway.ts');
+    return { run: (app, name) => serveGateway(app, name, gateway, settings) };
+  }
   const { serve } = await import('./serve.ts');
   return { run: (app, name) => serve(app, name, settings) };
 }

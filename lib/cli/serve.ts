@@ -1,13 +1,12 @@
 // Serves an application until the user stops it.
 
 import { spawn } from 'node:child_process';
-import { X509Certificate, createPrivateKey } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { networkInterfaces } from 'node:os';
-import { createSecureContext } from 'node:tls';
 
 import { WSGIRequestHandler, makeServer } from '../simple-server.ts';
+import { checkKey } from '../simple-server/tls.ts';
 import type { WSGIApplication } from '../types.ts';
 import { type Settings, isLoopback } from './arguments.ts';
 import { Problem } from './problem.ts';
@@ -77,17 +76,14 @@ export function readTls({ tls }: Settings): { tls?: { cert: Buffer; key: Buffer 
   };
   const [cert, key] = [read(tls.cert), read(tls.key)];
   try {
-    createSecureContext({ cert, key });
-    // OpenSSL accepts a key of another kind, and then no client can connect.
-    const certificate = new X509Certificate(cert);
-    if (certificate.checkPrivateKey(createPrivateKey(key))) return { tls: { cert, key } };
+    checkKey({ cert, key });
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new Problem(
       `${tls.cert} and ${tls.key} are not a certificate and its key in PEM: ${reason}`,
     );
   }
-  throw new Problem(`the key in ${tls.key} does not belong to the certificate in ${tls.cert}`);
+  return { tls: { cert, key } };
 }
 
 /** Prints the banner, and opens the browser, as far as these settings want it. */
@@ -104,11 +100,16 @@ function banner(name: string, url: string, settings: Settings, port: number): st
   const secure = tls !== undefined;
   const addresses = isEveryInterface(host) ? reachable() : [];
   const list = addresses.map((each) => `  ${urlOf(each, port, secure)}\n`).join('');
-  const warning = 'Anyone who can reach this machine can use it; it is made for development.\n';
-  // The page shows source, so it is off where others can see it.
-  const hint = 'The page that explains errors is off; --debug shows it to everyone.\n';
-  return line + list + warning + (errorPage || !validate ? '' : hint);
+  return line + list + OPEN_TO_ALL + (errorPage || !validate ? '' : NO_ERROR_PAGE);
 }
+
+/** Said of a server that others can reach. */
+export const OPEN_TO_ALL: string =
+  'Anyone who can reach this machine can use it; it is made for development.\n';
+
+/** Said where others can reach the server, since the page shows source. */
+export const NO_ERROR_PAGE: string =
+  'The page that explains errors is off; --debug shows it to everyone.\n';
 
 function isEveryInterface(host: string): boolean {
   return host === '' || host === '0.0.0.0' || host === '::';
@@ -145,12 +146,21 @@ export function stopOnSignals(stop: () => void): void {
   process.on('SIGTERM', onSignal);
 }
 
-/** The Problem to report in place of an error from binding this address. */
-export async function explainBinding(error: unknown, host: string, port: number): Promise<Problem> {
+/**
+ * The Problem to report in place of an error from binding this address.
+ *
+ * @param option - The option that says the port.
+ */
+export async function explainBinding(
+  error: unknown,
+  host: string,
+  port: number,
+  option: string = '--port',
+): Promise<Problem> {
   const message = error instanceof Error ? error.message : String(error);
   if (Reflect.get(Object(error), 'code') !== 'EADDRINUSE') return new Problem(message);
   const next = await nextFreePort(host, port);
-  return new Problem(next === undefined ? message : `${message}\ntry --port ${next}`);
+  return new Problem(next === undefined ? message : `${message}\ntry ${option} ${next}`);
 }
 
 async function nextFreePort(host: string, port: number): Promise<number | undefined> {

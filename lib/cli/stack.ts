@@ -42,9 +42,9 @@ async function loadValidator(): Promise<Middleware> {
     });
 }
 
-// Only a browser can be led here by another name, and only to a server.
-function wantsHostCheck({ host, request, cgi }: Settings): boolean {
-  return isLoopback(host) && request === undefined && !cgi;
+// Only a browser can be led here by another name, and only to a server of HTTP.
+function wantsHostCheck({ host, request, cgi, gateway }: Settings): boolean {
+  return isLoopback(host) && request === undefined && !cgi && gateway === undefined;
 }
 
 // Against DNS rebinding: a page from elsewhere can point a name of its own at this

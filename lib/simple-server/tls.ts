@@ -4,7 +4,7 @@
 import { X509Certificate, createPrivateKey } from 'node:crypto';
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
-import { type TLSSocket, type TlsOptions, createServer } from 'node:tls';
+import { type TLSSocket, type TlsOptions, createSecureContext, createServer } from 'node:tls';
 
 /** How long a client may take for the handshake, in milliseconds, unless the options say. */
 const HANDSHAKE_TIMEOUT = 10_000;
@@ -58,9 +58,16 @@ function peerOf({ remoteAddress, remotePort }: Socket): string {
   return `${remoteAddress} ${remotePort}`;
 }
 
-// OpenSSL compares a key with a certificate of its own kind only.
-function checkKey({ cert, key, passphrase }: TlsOptions): void {
+/**
+ * Checks a certificate and its key.
+ *
+ * @throws an Error if they cannot be read, or cannot be used together
+ */
+export function checkKey(options: TlsOptions): void {
+  createSecureContext(options);
+  const { cert, key, passphrase } = options;
   if (cert === undefined || key === undefined || Array.isArray(cert) || Array.isArray(key)) return;
+  // OpenSSL compares a key with a certificate of its own kind only.
   const privateKey = createPrivateKey({ key, ...(passphrase !== undefined && { passphrase }) });
   if (!new X509Certificate(cert).checkPrivateKey(privateKey)) {
     throw new Error('the TLS key does not belong to the TLS certificate');
