@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { describe, test } from 'node:test';
 
 import { PUBLIC_MODULES } from '../lib/cli/loading/resolve.ts';
-import { COMMAND, type Ended, ROOT, Serving, makeFolder, run } from './support/command.ts';
+import { COMMAND, type Ended, ROOT, Serving, makeFolder, run, runHere } from './support/command.ts';
 
 const HELLO = `
 export default function hello(environ, startResponse) {
@@ -76,17 +76,23 @@ describe('the command serves', () => {
   });
 
   test('the demo application, without a file', async () => {
-    await serving({}, [], async (server) => {
-      const text = await (await fetch(server.url)).text();
-      assert.match(text, /^Hello world!\n\n/);
-      assert.match(text, /^PATH_INFO = '\/'$/m);
-    });
+    const { stdout } = await runHere({}, ['--request', '/']);
+    assert.match(stdout, /^Hello world!\n\n/);
+    assert.match(stdout, /^PATH_INFO = '\/'$/m);
+  });
+
+  test('app.ts, app.js or index.ts, without a file, but not for --demo', async () => {
+    const app = (name: string): string => `export const app = (e, start) => { start('200 OK', []); return [Buffer.from('${name}')]; };`;
+    const files: Record<string, string> = { 'package.json': '{ "type": "module" }' };
+    for (const name of ['index.ts', 'app.js', 'app.ts']) {
+      files[name] = app(name).replace('(e, start)', name.endsWith('.ts') ? '(e: any, start: any)' : '(e, start)');
+      assert.equal((await runHere(files, ['--request', '/'])).stdout, name);
+    }
+    assert.match((await runHere(files, ['--demo', '--request', '/'])).stdout, /^Hello world!/);
   });
 
   test('TypeScript, importing tsgiref where nothing is installed', async () => {
-    await serving({ 'typed.ts': TYPED }, [join('typed.ts')], async (server) => {
-      assert.equal(await (await fetch(server.url)).text(), 'typed');
-    });
+    assert.equal((await runHere({ 'typed.ts': TYPED }, ['typed.ts', '--request', '/'])).stdout, 'typed');
   });
 
   test('with the lines of the TypeScript file in a trace', async () => {
@@ -102,9 +108,7 @@ describe('the command serves', () => {
       'app.ts': `import { app } from './part.ts';\nexport default app;\n`,
       'part.ts': `const word: string = 'part';\nexport const app = (_: unknown, start: any) => { start('200 OK', []); return [new TextEncoder().encode(word)]; };\n`,
     };
-    await serving(files, ['app.ts'], async (server) => {
-      assert.equal(await (await fetch(server.url)).text(), 'part');
-    });
+    assert.equal((await runHere(files, ['app.ts', '--request', '/'])).stdout, 'part');
   });
 
   for (const [name, text] of [
@@ -115,16 +119,13 @@ describe('the command serves', () => {
     test(`${name}, by its default, app or application`, async () => {
       // A package.json says what kind of module a .js file is.
       const files = { [name]: text, 'package.json': '{ "type": "module" }' };
-      await serving(files, [name], async (server) => {
-        assert.match(await (await fetch(server.url)).text(), /^(cjs|app|application)$/);
-      });
+      assert.match((await runHere(files, [name, '--request', '/'])).stdout, /^(cjs|app|application)$/);
     });
   }
 
   test('a named export', async () => {
-    await serving({ 'two.mjs': `${HELLO}\nexport const other = (e, start) => { start('200 OK', []); return [Buffer.from('other')]; };` }, ['two.mjs:other'], async (server) => {
-      assert.equal(await (await fetch(server.url)).text(), 'other');
-    });
+    const files = { 'two.mjs': `${HELLO}\nexport const other = (e, start) => { start('200 OK', []); return [Buffer.from('other')]; };` };
+    assert.equal((await runHere(files, ['two.mjs:other', '--request', '/'])).stdout, 'other');
   });
 
   test('on the address that was asked for', async () => {
@@ -202,6 +203,8 @@ describe('the command explains', () => {
     ['a missing name', { 'a.mjs': HELLO }, ['a.mjs:defualt'], /^tsgiref: a\.mjs does not export 'defualt'; it exports 'default': did you mean 'default'\?\n$/],
     ['no export of a known name', { 'a.mjs': 'export const main = 1;' }, ['a.mjs'], /^tsgiref: a\.mjs exports 'main'; wanted is a 'default', an 'app' or an 'application':\nwrite `export default app`, or name one: tsgiref a\.mjs:main\n$/],
     ['an empty module', { 'a.mjs': '' }, ['a.mjs'], /^tsgiref: a\.mjs exports nothing; wanted is/],
+    ['an empty CommonJS file', { 'a.cjs': '' }, ['a.cjs'], /^tsgiref: a\.cjs exports nothing; wanted is a 'default', an 'app' or an 'application':\nwrite `module\.exports = app`\n$/],
+    ['no export of a known name in CommonJS', { 'a.cjs': 'exports.main = 1;' }, ['a.cjs'], /^tsgiref: a\.cjs exports 'main'; wanted is a 'default', an 'app' or an 'application':\nwrite `module\.exports = app`, or name one: tsgiref a\.cjs:main\n$/],
     ['an export that is no function', { 'a.mjs': 'export default { fetch: 1 };' }, ['a.mjs'], /^tsgiref: a\.mjs exports an object as 'default'; an application is a function \(environ, startResponse\)\n$/],
     ['a syntax error', { 'a.mjs': 'const a = 1;\nconst b = ;\n' }, ['a.mjs'], /^tsgiref: a\.mjs:2: Unexpected token ';'\n {4}const b = ;\n$/],
     ['a syntax error in TypeScript', { 'a.ts': 'const a = 1;\nconst b: = 2;\n' }, ['a.ts'], /^tsgiref: a\.ts:2: (Unexpected token `=`|Type expected\.)\n {4}const b: = 2;\n$/],
@@ -215,18 +218,30 @@ describe('the command explains', () => {
     ['a port without its option', {}, ['a.ts', '8001'], /^tsgiref: what is 8001\? For a port, write --port 8001\n$/],
     ['a port that is none', {}, ['--port', '99999'], /^tsgiref: a port is a number from 0 to 65535, not '99999'\n$/],
     ['two files', {}, ['a.ts', 'b.ts'], /^tsgiref: one FILE is served at a time, not 2: a\.ts b\.ts\n$/],
-    ['an error thrown in loading', { 'a.mjs': '\nthrow new Error("at once");' }, ['a.mjs'], /^tsgiref: a\.mjs threw while it was loaded:\nError: at once\n {4}at \S*a\.mjs:2:7\n$/],
   ];
 
   for (const [title, files, args, message] of cases) {
     test(title, async () => {
-      const { status, stdout, stderr } = await failing(files, ...args);
+      const { status, stdout, stderr } = await runHere(files, args);
       assert.match(stderr, message);
       assert.doesNotMatch(stderr, /lib[\\/]cli/, 'no call of our own is shown');
       assert.equal(stdout, '');
       assert.equal(status, 1);
     });
   }
+
+  test('an error thrown in loading', async () => {
+    const { status, stderr } = await failing({ 'a.mjs': '\nthrow new Error("at once");' }, 'a.mjs');
+    assert.match(stderr, /^tsgiref: a\.mjs threw while it was loaded:\nError: at once\n {4}at \S*a\.mjs:2:7\n$/);
+    assert.equal(status, 1);
+  });
+
+  test('an application that awaits what never comes', async () => {
+    const { status, stdout, stderr } = await failing({ 'a.mjs': 'export default () => new Promise(() => {});' }, 'a.mjs', '--request', '/');
+    assert.match(stderr, /^Warning \[app-settles\]: [^]*\ntsgiref: a\.mjs awaits something that never comes\n$/);
+    assert.equal(stdout, '');
+    assert.equal(status, 1);
+  });
 
   test('a port in use, and offers the next that is free', async () => {
     const holder = createServer().listen(0, '127.0.0.1');
@@ -251,11 +266,11 @@ describe('the command explains', () => {
   });
 
   test('itself', async () => {
-    const help = await failing({}, '--help');
+    const help = await runHere({}, ['--help']);
     assert.equal(help.status, 0);
     assert.match(help.stdout, /^Usage: tsgiref \[options\] \[FILE\[:NAME\]\]\n/);
     assert.ok(help.stdout.split('\n').length <= 24, 'it fits on a screen');
-    const version = await failing({}, '--version');
+    const version = await runHere({}, ['--version']);
     assert.match(version.stdout, /^tsgiref \d+\.\d+\.\d+, Node \d+/);
   });
 });

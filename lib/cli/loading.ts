@@ -122,13 +122,14 @@ async function load(file: string): Promise<Record<string, unknown>> {
   const slow = setTimeout(() => {
     process.stderr.write(
       `${file} is still loading after ${PATIENCE_MS / 1000} seconds: ` +
-        'it awaits something at its top level\n',
+        'it awaits something at its top level, or it has much to load\n',
     );
   }, PATIENCE_MS);
   // It must not be the timer that keeps the process alive.
   slow.unref();
   try {
-    return await Promise.race([import(pathToFileURL(resolve(file)).href), stuck(file)]);
+    const message = `${file} awaits something, at its top level, that never comes`;
+    return await unlessStuck(import(pathToFileURL(resolve(file)).href), message);
   } catch (error) {
     // Only read where it is needed: every start would wait for it.
     const { explainLoading } = await import('./loading/explain.ts');
@@ -138,10 +139,25 @@ async function load(file: string): Promise<Record<string, unknown>> {
   }
 }
 
-// Nothing is left that could happen, and the module is still not there.
-function stuck(file: string): Promise<never> {
-  const problem = new Problem(`${file} awaits something, at its top level, that never comes`);
-  return new Promise((_, reject) => process.once('beforeExit', () => reject(problem)));
+/**
+ * The result of `promise`.
+ *
+ * @throws Problem with this message if nothing is left that could settle the promise.
+ */
+export async function unlessStuck<Result>(
+  promise: Promise<Result>,
+  message: string,
+): Promise<Result> {
+  let report: () => void = () => {};
+  const never = new Promise<never>((_, reject) => {
+    report = () => reject(new Problem(message));
+    process.once('beforeExit', report);
+  });
+  try {
+    return await Promise.race([promise, never]);
+  } finally {
+    process.off('beforeExit', report);
+  }
 }
 
 function pick(

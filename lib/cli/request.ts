@@ -15,27 +15,45 @@ import { Problem } from './problem.ts';
 // The exit status for a response of 4xx or 5xx, as curl has it.
 const FAILED = 22;
 
+type Stream = NodeJS.WritableStream & { isTTY?: boolean };
+
+/** The streams that the command prints to: those of the process, or of a test. */
+export interface Terminal {
+  stdout: Stream;
+  stderr: Stream;
+}
+
 /** Runs `app` once and prints its response; resolves with the exit status. */
-export async function request(app: WSGIApplication, settings: RequestSettings): Promise<number> {
+export async function request(
+  app: WSGIApplication,
+  settings: RequestSettings,
+  terminal: Terminal,
+): Promise<number> {
+  const { stdout, stderr } = terminal;
   // A reader that has seen enough closes the pipe; the write reports it.
-  process.stdout.on('error', () => {});
+  stdout.on('error', () => {});
   const body = readData(settings);
   const environ = environOf(settings, body);
-  const output = new Output(settings.include || process.stdout.isTTY);
-  const stderr = new ErrorOutput(process.stderr);
-  const handler = new OneRequest(new BytesIO(body), output, stderr, environ, false, false);
+  const output = new Output(settings.include || stdout.isTTY === true, terminal);
+  const errors = new ErrorOutput(stderr);
+  const handler = new OneRequest(new BytesIO(body), output, errors, environ, false, false);
   await handler.run(app);
   if (output.code < 400 && !handler.failed) return 0;
   // Without the head, nothing else would say why the command failed.
-  if (handler.failed) process.stderr.write('tsgiref: the response was cut short by an error\n');
-  else if (!output.showsHead) process.stderr.write(`tsgiref: the response is ${output.status}\n`);
+  if (handler.failed) stderr.write('tsgiref: the response was cut short by an error\n');
+  else if (!output.showsHead) stderr.write(`tsgiref: the response is ${output.status}\n`);
   return FAILED;
 }
 
-/** Sends what the application prints for its author to standard error. */
-export function sendConsoleToStandardError(): void {
+/**
+ * Sends what the application prints for its author to standard error; returns the
+ * function that undoes this.
+ */
+export function sendConsoleTo(stderr: NodeJS.WritableStream): () => void {
   // Standard output holds the response, and nothing else may get into it.
-  Object.assign(console, new Console(process.stderr));
+  const before = { ...console };
+  Object.assign(console, new Console(stderr));
+  return () => void Object.assign(console, before);
 }
 
 class OneRequest extends SimpleHandler {
@@ -55,9 +73,11 @@ class Output {
   private inHead = true;
   private isBinary: boolean | undefined = undefined;
   private isReported = false;
+  private readonly terminal: Terminal;
 
-  constructor(showsHead: boolean) {
+  constructor(showsHead: boolean, terminal: Terminal) {
     this.showsHead = showsHead;
+    this.terminal = terminal;
   }
 
   get status(): string {
@@ -78,18 +98,25 @@ class Output {
     this.inHead = false;
     const body = data.subarray(end - before);
     this.head = this.head.slice(0, end);
-    if (this.showsHead) await print(Buffer.from(this.head, 'latin1'));
+    if (this.showsHead) await this.print(Buffer.from(this.head, 'latin1'));
     return body.length > 0 ? this.writeBody(body) : undefined;
   }
 
   private async writeBody(data: Uint8Array): Promise<void> {
-    this.isBinary ??= process.stdout.isTTY && !isText(data);
-    if (!this.isBinary) return print(data);
+    const { stdout, stderr } = this.terminal;
+    this.isBinary ??= stdout.isTTY === true && !isText(data);
+    if (!this.isBinary) return this.print(data);
     if (!this.isReported) {
       const type = /^content-type: *(.*?)\r$/im.exec(this.head)?.[1] ?? 'binary';
-      process.stderr.write(`The body is ${type} and not text: send it to a file with > FILE\n`);
+      stderr.write(`The body is ${type} and not text: send it to a file with > FILE\n`);
     }
     this.isReported = true;
+  }
+
+  private print(data: Uint8Array): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.terminal.stdout.write(data, (error) => (error ? reject(error) : resolve()));
+    });
   }
 }
 
@@ -101,12 +128,6 @@ function isText(data: Uint8Array): boolean {
   } catch {
     return false;
   }
-}
-
-function print(data: Uint8Array): Promise<void> {
-  return new Promise((resolve, reject) => {
-    process.stdout.write(data, (error) => (error ? reject(error) : resolve()));
-  });
 }
 
 const BASE = {

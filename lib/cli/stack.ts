@@ -4,6 +4,7 @@
 import type { ErrorPageOptions } from '../error-page.ts';
 import type { WSGIApplication } from '../types.ts';
 import { type Settings, isLoopback } from './arguments.ts';
+import type { Terminal } from './request.ts';
 
 type Middleware = (app: WSGIApplication) => WSGIApplication;
 
@@ -14,16 +15,23 @@ type Middleware = (app: WSGIApplication) => WSGIApplication;
  */
 export async function loadStack(
   settings: Settings,
+  stderr: Terminal['stderr'],
   pageOptions: ErrorPageOptions = {},
 ): Promise<Middleware> {
   const parts = await Promise.all([
-    settings.trace && import('../trace.ts').then(({ trace }): Middleware => (app) => trace(app)),
-    settings.validate && loadValidator(),
+    settings.trace && loadTrace(stderr),
+    settings.validate && loadValidator(stderr),
     settings.errorPage && loadErrorPage(pageOptions),
     wantsHostCheck(settings) &&
       ((app: WSGIApplication) => checkHost(app, new Set(settings.allowedHosts))),
   ]);
   return (app) => parts.reduce<WSGIApplication>((inner, part) => (part ? part(inner) : inner), app);
+}
+
+async function loadTrace(stderr: Terminal['stderr']): Promise<Middleware> {
+  const { trace } = await import('../trace.ts');
+  const colour = stderr.isTTY === true && !process.env['NO_COLOR'];
+  return (app) => trace(app, { write: (line) => void stderr.write(line), colour });
 }
 
 async function loadErrorPage(options: ErrorPageOptions): Promise<Middleware> {
@@ -32,12 +40,12 @@ async function loadErrorPage(options: ErrorPageOptions): Promise<Middleware> {
 }
 
 // The validator warns once for each rule and place, and again when the count has grown.
-async function loadValidator(): Promise<Middleware> {
+async function loadValidator(stderr: Terminal['stderr']): Promise<Middleware> {
   const { validator } = await import('../validate.ts');
   return (app) =>
     validator(app, {
       onWarning({ code, message }): void {
-        process.stderr.write(`Warning [${code}]: ${message}\n`);
+        stderr.write(`Warning [${code}]: ${message}\n`);
       },
     });
 }

@@ -5,7 +5,10 @@ import { once } from 'node:events';
 import { mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
+
+import { runCommand } from '../../lib/cli/command.ts';
 
 /** The repository's root, whether this runs from test/ or from dist/test/. */
 export const ROOT: string = findRoot(dirname(fileURLToPath(import.meta.url)));
@@ -53,6 +56,41 @@ export async function run(
   return { status, ...output() };
 }
 
+/**
+ * Runs the command in this process, in a folder with these files. For everything but a
+ * server, standard input, and the end of a process.
+ */
+export async function runHere(files: Record<string, string>, words: readonly string[], isTTY: boolean = false): Promise<Ended> {
+  const folder = makeFolder(files);
+  const before = process.cwd();
+  process.chdir(folder.path);
+  const stdout = new Collector(isTTY);
+  const stderr = new Collector(isTTY);
+  try {
+    const status = await runCommand(words, { stdout, stderr });
+    return { status, stdout: stdout.text, stderr: stderr.text };
+  } finally {
+    process.chdir(before);
+    folder.remove();
+  }
+}
+
+/** A stream that keeps what is written to it. */
+class Collector extends Writable {
+  readonly isTTY: boolean;
+  text = '';
+
+  constructor(isTTY: boolean) {
+    super();
+    this.isTTY = isTTY;
+  }
+
+  override _write(data: Uint8Array, _encoding: string, done: () => void): void {
+    this.text += Buffer.from(data).toString();
+    done();
+  }
+}
+
 /** The command, serving. */
 export class Serving {
   readonly child: ChildProcess;
@@ -72,7 +110,8 @@ export class Serving {
     args: readonly string[],
     { cwd, env = process.env, command = COMMAND }: { cwd: string; env?: NodeJS.ProcessEnv; command?: string },
   ): Promise<Serving> {
-    const child = spawn(process.execPath, [command, '--port', '0', ...args], { cwd, env: childEnv(env), stdio: 'pipe' });
+    const port = args.some((word) => /^--(scgi|uwsgi)$/.test(word)) ? [] : ['--port', '0'];
+    const child = spawn(process.execPath, [command, ...port, ...args], { cwd, env: childEnv(env), stdio: 'pipe' });
     const output = collect(child);
     while (!/^Serving .*\n/m.test(output().stderr)) {
       const event = await Promise.race([

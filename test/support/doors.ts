@@ -333,7 +333,7 @@ const command: Door = {
         headers: [['Host', HOST], ...headers].map(([name = '', value = '']): [string, string] => [name, toText(value).trim()]),
         data: body === undefined ? [] : [{ text: toText(piecesOf(body).join('')), binary: true }],
       };
-      return readToEnd(await outputOf({}, () => request(app, settings)));
+      return readToEnd(await outputOf({}, () => request(app, settings, process)));
     };
     return { ask, async close() {} };
   },

@@ -104,8 +104,9 @@ export class Compilation {
       const { stdout } = spawnSync(process.execPath, words, { encoding: 'utf8' });
       const failure = explainOutput(stdout);
       if (failure !== undefined) throw failure;
-      for (const file of readdirSync(made, { recursive: true, encoding: 'utf8' })) {
-        if (!/\.[mc]?js$/.test(file)) continue;
+      const all = readdirSync(made, { recursive: true, encoding: 'utf8' });
+      const compiled = all.filter((file) => /\.[mc]?js$/.test(file));
+      for (const file of compiled) {
         this.add(compiler, join(root, file.replace(/js$/, 'ts')), join(made, file));
       }
       if (!this.made.has(path)) {
@@ -114,7 +115,7 @@ export class Compilation {
       }
       const time = performance.now() - start;
       if (time > LONG_MS) {
-        const files = this.made.size === 1 ? '1 file' : `${this.made.size} files`;
+        const files = compiled.length === 1 ? '1 file' : `${compiled.length} files`;
         process.stderr.write(
           `TypeScript ${version} took ${(time / 1000).toFixed(1)} s to compile ${files}; ` +
             'files that do not change are not compiled again\n',

@@ -30,12 +30,18 @@ interface ResolveContext {
   parentURL?: string;
 }
 
+let areInstalled = false;
+
 /** Installs the hooks for the application in `file`: later imports pass through them. */
 export function installHooks(file: string, onLoad: OnLoad): void {
+  // A process has one application, or is a test, which has no use for `onLoad`.
+  if (areInstalled) return;
   const registerHooks: unknown = Reflect.get(module, 'registerHooks');
   if (typeof registerHooks === 'function') {
+    areInstalled = true;
     registerHooks({ resolve: resolveNow, load: loadWith(onLoad) });
   } else if (isTypeScript(file) || !isInstalledBeside(file)) {
+    areInstalled = true;
     // Starting a thread takes as long as everything else.
     module.register(import.meta.url);
     process.setSourceMapsEnabled(true);

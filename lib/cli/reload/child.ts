@@ -7,7 +7,7 @@ import { type WSGIRequestHandler, makeServer } from '../../simple-server.ts';
 import type { ErrorPageOptions } from '../../error-page.ts';
 import type { WSGIApplication } from '../../types.ts';
 import type { Settings } from '../arguments.ts';
-import type { Runner } from '../main.ts';
+import type { Runner } from '../command.ts';
 import { escapeControls } from '../../secrets.ts';
 import { Problem, explain } from '../problem.ts';
 import { handlerClass, readTls } from '../serve.ts';
