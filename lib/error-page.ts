@@ -74,6 +74,7 @@ class Exchange {
   private readonly form: FormInput | undefined;
   private started = false;
   private sent = false;
+  private closing: Promise<unknown> | undefined = undefined;
 
   constructor(environ: WSGIEnvironment, startResponse: StartResponse, options: ErrorPageOptions) {
     this.environ = environ;
@@ -105,12 +106,12 @@ class Exchange {
     } catch (error) {
       const page = this.answer(error);
       return page instanceof Promise
-        ? page.then((chunks) => passOn(body, chunks))
-        : passOn(body, page);
+        ? page.then((chunks) => this.passOn(body, chunks))
+        : this.passOn(body, page);
     }
     if (Symbol.asyncIterator in body) {
       const begin = (): AsyncIterator<Uint8Array> => asyncIteratorOf(body);
-      return passOn(body, { [Symbol.asyncIterator]: () => this.guardAsync(begin) });
+      return this.passOn(body, { [Symbol.asyncIterator]: () => this.guardAsync(body, begin) });
     }
     const begin = body[Symbol.iterator].bind(body);
     const guarded: ResponseBody = { [Symbol.iterator]: () => this.guardSync(begin) };
@@ -118,14 +119,36 @@ class Exchange {
     // server prefers it.
     if (renderer === undefined) {
       const beginAsync = begin as unknown as () => AsyncIterator<Uint8Array>;
-      Object.assign(guarded, { [Symbol.asyncIterator]: () => this.guardAsync(beginAsync) });
+      Object.assign(guarded, { [Symbol.asyncIterator]: () => this.guardAsync(body, beginAsync) });
     }
-    return passOn(body, guarded);
+    return this.passOn(body, guarded);
+  }
+
+  /** Gives `to` the members of the body `from` that a server uses beside its chunks. */
+  private passOn(from: ResponseBody, to: ResponseBody): ResponseBody {
+    if (typeof from !== 'object' || from === null) return to;
+    const { close, length, destroy } = from as ServerSees;
+    if (typeof close === 'function') to.close = () => this.closing ?? close.call(from);
+    // The length of the one chunk there is becomes the Content-Length. (PEP 3333,
+    // "Handling the Content-Length Header")
+    if (typeof length === 'number' && !Array.isArray(to)) Object.assign(to, { length });
+    // How the server gives up a Node stream of which it has read nothing.
+    if (typeof destroy === 'function') Object.assign(to, { destroy: () => destroy.call(from) });
+    return to;
+  }
+
+  // A body that has thrown is over, though its page may still have to be read. The server
+  // hears of its failure when it closes the body that it knows.
+  private closeEarly(body: ResponseBody): void {
+    const { close } = body as ServerSees;
+    if (typeof close !== 'function') return;
+    this.closing = Promise.resolve().then(() => close.call(body));
+    this.closing.catch(() => {});
   }
 
   /** Starts the 500 and returns its body. Throws `error` itself if that cannot be. */
   answer(error: unknown): Uint8Array[] | Promise<Uint8Array[]> {
-    if (this.sent || isReset(error)) throw error;
+    if (!this.isAnswerable(error)) throw error;
     if (renderer === undefined) return loadRenderer().then(() => this.answer(error));
     const { headers, page } = this.render(error, renderer);
     // An error that is undefined would look like a second call without one.
@@ -135,6 +158,10 @@ class Exchange {
     stderr.write(formatException(reason));
     stderr.flush();
     return this.environ.REQUEST_METHOD === 'HEAD' ? [] : [page];
+  }
+
+  private isAnswerable(error: unknown): boolean {
+    return !this.sent && !isReset(error);
   }
 
   private render(
@@ -185,7 +212,10 @@ class Exchange {
     };
   }
 
-  private guardAsync(begin: () => AsyncIterator<Uint8Array>): AsyncIterator<Uint8Array> {
+  private guardAsync(
+    body: ResponseBody,
+    begin: () => AsyncIterator<Uint8Array>,
+  ): AsyncIterator<Uint8Array> {
     let inner: AsyncIterator<Uint8Array> | undefined;
     let page: Iterator<Uint8Array> | undefined;
     return {
@@ -195,6 +225,7 @@ class Exchange {
           inner ??= begin();
           return this.note(await inner.next());
         } catch (error) {
+          if (renderer === undefined && this.isAnswerable(error)) this.closeEarly(body);
           page = (await this.answer(error)).values();
           return page.next();
         }
@@ -278,19 +309,6 @@ interface ServerSees {
   close?: unknown;
   length?: unknown;
   destroy?: unknown;
-}
-
-/** Gives `to` the members of the body `from` that a server uses beside its chunks. */
-function passOn(from: ResponseBody, to: ResponseBody): ResponseBody {
-  if (typeof from !== 'object' || from === null) return to;
-  const { close, length, destroy } = from as ServerSees;
-  if (typeof close === 'function') to.close = () => close.call(from);
-  // The length of the one chunk there is becomes the Content-Length. (PEP 3333,
-  // "Handling the Content-Length Header")
-  if (typeof length === 'number' && !Array.isArray(to)) Object.assign(to, { length });
-  // How the server gives up a Node stream of which it has read nothing.
-  if (typeof destroy === 'function') Object.assign(to, { destroy: () => destroy.call(from) });
-  return to;
 }
 
 // Accept = [ ( media-range [ weight ] ) *( OWS "," OWS ( media-range [ weight ] ) ) ]

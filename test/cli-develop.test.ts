@@ -95,6 +95,13 @@ describe('around the application stand', () => {
     });
   }
 
+  test('the validator, which does not take the wait for the first error page for a mistake', async () => {
+    const files = { 'late.mjs': `export default () => Object.assign([new Uint8Array(1)], { close: () => process.stderr.write('closed\\n') });` };
+    const { stderr } = await once_(['late.mjs', '--request', '/'], { files });
+    assert.match(stderr, /^closed\nWSGIError: .*before startResponse/);
+    assert.equal(stderr.match(/^closed$/gm)?.length, 1);
+  });
+
   test('warnings, each of them once', async () => {
     await serving(['app.mjs'], async (server) => {
       for (const _ of [1, 2, 3]) await (await fetch(`${server.url}warn`)).text();

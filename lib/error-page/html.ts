@@ -155,7 +155,8 @@ function renderEnviron(environ: NonNullable<Report['environ']>): string {
   const { query, form, request, headers, server } = environ;
   const parameters = (title: string, entries: Entry[]): string =>
     entries.length === 0 ? '' : `<h2>${title}</h2>\n${renderTable(entries)}\n`;
-  return `${parameters('The query', query)}${parameters('The form', form)}<h2>The request in environ</h2>
+  const sent = parameters('The query', query) + parameters('The form', form);
+  return `${sent}<h2>The request in environ</h2>
 ${renderTable(request)}
 <details class="server">
 <summary>The headers of the request</summary>
