@@ -2,7 +2,7 @@
 // body is made as it is read.
 
 import { quote } from '../describe.ts';
-import { BaseHandler } from '../handlers.ts';
+import { BaseHandler, type ResponseHead } from '../handlers.ts';
 import { DONE, type Sent, isWaiting } from '../handlers/wait.ts';
 import { ErrorOutput, StreamInput } from '../io.ts';
 import { RefusedRequest, makeEnviron } from '../request.ts';
@@ -187,12 +187,12 @@ export class FetchHandler extends BaseHandler {
   }
 
   private makeResponse(body: ReadableStream | Uint8Array | string | null): Response {
-    const status = this.status ?? '';
-    return new Response(body, {
-      status: Number(status.slice(0, 3)),
-      statusText: status.slice(4),
-      headers: this.headerList() as Array<[string, string]>,
-    });
+    const { line, fields } = this.head as ResponseHead;
+    const headers = new Headers();
+    for (let index = 0; index < fields.length; index += 2) {
+      headers.append(fields[index] as string, fields[index + 1] as string);
+    }
+    return new Response(body, { status: line.code, statusText: line.reason, headers });
   }
 
   // A Response of these may not even have an empty body.

@@ -5,7 +5,7 @@
 // Mirrors wsgiref.handlers.BaseHandler.
 
 import { describe } from '../describe.ts';
-import { type HeaderList, Headers } from '../headers.ts';
+import { Headers } from '../headers.ts';
 import { encodeLatin1 } from '../latin1.ts';
 import type {
   ErrorStream,
@@ -24,7 +24,7 @@ import { FileWrapper, guessScheme } from '../util.ts';
 import { BodyReader, checkChunk } from './body.ts';
 import { formatException, isCausedBy, property } from './exception.ts';
 import { ResponseHead, formatDateTime } from './head.ts';
-import { DONE, type Sent, after, attempt, both, repeat } from './wait.ts';
+import { DONE, type Sent, after, both, isWaiting } from './wait.ts';
 
 /**
  * Runs one application for one request. A subclass supplies the transport: the methods
@@ -103,6 +103,7 @@ export abstract class BaseHandler {
   private contentFinished = false;
   private answering = false;
   private broken = false;
+  private over = false;
   private lastSent: Sent = undefined;
   private disconnectError: unknown = undefined;
   private leaving: AbortController | undefined = undefined;
@@ -115,30 +116,40 @@ export abstract class BaseHandler {
    *   failed, too
    */
   run(application: WSGIApplication): Promise<void> {
-    const ask = (): ResponseBody | Promise<ResponseBody> => {
-      this.setupEnviron();
-      // The application may change environ; the client's question stays the same.
-      this.isHead = this.environ.REQUEST_METHOD === 'HEAD';
-      return application(this.environ, this.startResponse.bind(this));
-    };
-    const served = attempt<void>(
-      () => after(this.serve(ask), () => this.conclude()),
-      (failure) => after(this.close(), () => Promise.reject(failure)),
-    );
-    return served ?? DONE;
+    const served = this.serve(application);
+    return this.over ? DONE : served;
   }
 
-  // An application that fails is answered for by a second, tiny one: `errorOutput`.
-  private serve(ask: () => ResponseBody | Promise<ResponseBody>): Sent {
-    return attempt<void>(
-      () =>
-        after(ask(), (result) => {
-          this.result = result;
-          return this.finishResponse();
-        }),
-      // A client that has left is not a fault, and there is nobody to answer.
-      (error) => (this.isDisconnect(error) ? undefined : this.handleError(error)),
-    );
+  // The whole plot. `await` gives way to other work, and so comes only where there is
+  // something to wait for.
+  private async serve(application: WSGIApplication): Promise<void> {
+    try {
+      try {
+        this.setupEnviron();
+        // The application may change environ; the client's question stays the same.
+        this.isHead = this.environ.REQUEST_METHOD === 'HEAD';
+        const answered = this.answer(application);
+        if (isWaiting(answered)) await answered;
+      } catch (error) {
+        // A client that has left is not a fault, and there is nobody to answer.
+        if (!this.isDisconnect(error)) await this.handleError(error);
+      }
+      const concluded = this.conclude();
+      if (isWaiting(concluded)) await concluded;
+    } catch (failure) {
+      await this.close();
+      throw failure;
+    }
+    this.over = true;
+  }
+
+  // Calls an application, and sends what it returns.
+  private answer(application: WSGIApplication): Sent {
+    const result = application(this.environ, this.startResponse.bind(this));
+    return after(result, (body) => {
+      this.result = body;
+      return this.finishResponse();
+    });
   }
 
   // The one place that decides how a request ends: the client has left, the response is
@@ -146,11 +157,11 @@ export abstract class BaseHandler {
   private conclude(): Sent {
     if (this.disconnectError !== undefined) return this.close();
     if ((this.contentFinished || this.isComplete()) && !this.broken) {
-      return after(this._end(), () => this.close());
+      const ended = this._end();
+      return isWaiting(ended) ? ended.then(() => this.close()) : this.close();
     }
     this.finished = true;
-    this._abort();
-    return undefined;
+    return this._abort();
   }
 
   /** Makes `this.environ`. (PEP 3333, "environ Variables") */
@@ -213,55 +224,39 @@ export abstract class BaseHandler {
     return this.head.headersAs(this.headersClass);
   }
 
-  /** The headers to send, for a transport that makes the head itself. */
-  protected headerList(): HeaderList {
-    return this.head?.final() ?? [];
-  }
-
   /** Sends the body, unless it is a file that `sendfile` takes. */
   finishResponse(): Promise<void> {
+    const sent = this.sendResult();
+    return this.contentFinished ? DONE : sent;
+  }
+
+  private async sendResult(): Promise<void> {
     const body = new BodyReader(this.result as ResponseBody, (error) => this.reportClosing(error));
     this.body = body;
-    const sent = attempt<void>(
-      () => {
-        if (this.disconnectError !== undefined) throw this.disconnectError;
-        return after(this.sendResult(body), () => this.endContent());
-      },
-      (error) =>
-        after(body.end(), () => {
-          // Once the client has left, the body was closed under the code at work: an error
-          // of that code means nothing.
-          throw this.disconnectError ?? error;
-        }),
-    );
-    return sent ?? DONE;
-  }
-
-  private sendResult(body: BodyReader): Sent {
-    if (!this.resultIsFile()) return this.sendBody(body);
-    return after(this.sendfile(), (sent) => (sent ? undefined : this.sendBody(body)));
-  }
-
-  // Each chunk goes out before the next is asked for: the application may take long to
-  // make it. (PEP 3333, "Buffering and Streaming")
-  private sendBody(body: BodyReader): Sent {
-    return repeat(() => {
-      if (this.isComplete()) return false;
-      if (this.disconnectError !== undefined) throw this.disconnectError;
-      return after(body.next(), (step) => {
-        if (step.done) return false;
-        return after(this.write(step.value), () => true);
-      });
-    });
-  }
-
-  // The application need not await each write(), so the last one may still be under way.
-  private endContent(): Sent {
-    return after(this.lastSent, () =>
-      after(this.finishContent(), () => {
-        this.contentFinished = true;
-      }),
-    );
+    try {
+      if (!this.resultIsFile() || !(await this.sendfile())) {
+        // Each chunk goes out before the next is asked for: the application may take long to
+        // make it. (PEP 3333, "Buffering and Streaming")
+        while (!this.isComplete()) {
+          if (this.disconnectError !== undefined) throw this.disconnectError;
+          const next = body.next();
+          const step = isWaiting(next) ? await next : next;
+          if (step.done) break;
+          const sent = this.write(step.value);
+          if (sent !== undefined) await sent;
+        }
+      }
+      // The application need not await each write(), so the last may still be under way.
+      if (this.lastSent !== undefined) await this.lastSent;
+      const ended = this.finishContent();
+      if (isWaiting(ended)) await ended;
+      this.contentFinished = true;
+    } catch (error) {
+      await body.end();
+      // Once the client has left, the body was closed under the code at work: an error of
+      // that code means nothing.
+      throw this.disconnectError ?? error;
+    }
   }
 
   /**
@@ -361,9 +356,10 @@ export abstract class BaseHandler {
   cleanupHeaders(): void {
     const { head } = this;
     if (head === undefined) return;
-    if (head.code === 204) head.setContentLength(undefined);
-    else if (head.code === 205) head.setContentLength(0);
-    else if (head.code !== 304 && head.contentLength === undefined) this.setContentLength();
+    const { code } = head.line;
+    if (code === 204) head.setContentLength(undefined);
+    else if (code === 205) head.setContentLength(0);
+    else if (code !== 304 && head.contentLength === undefined) this.setContentLength();
   }
 
   /** Sets Content-Length where it is known: no chunk, or one. */
@@ -387,16 +383,21 @@ export abstract class BaseHandler {
   }
 
   /** Reports an error, and answers it if nothing has been sent yet. */
-  handleError(error: unknown): Promise<void> {
+  async handleError(error: unknown): Promise<void> {
     const reason = error ?? new Error(`the application threw ${describe(error)}`);
     this.logException(reason);
     // Too late for another answer, or it was the answer that failed.
-    if (this.headersSent || this.answering) return DONE;
+    if (this.headersSent || this.answering) return;
     this.answering = true;
     // The head that failed was never sent.
     this.broken = false;
-    const startResponse = this.startResponse.bind(this);
-    return this.serve(() => this.errorOutput(this.environ, startResponse, reason)) ?? DONE;
+    try {
+      await this.answer((environ, startResponse) => {
+        return this.errorOutput(environ, startResponse, reason);
+      });
+    } catch (second) {
+      if (!this.isDisconnect(second)) await this.handleError(second);
+    }
   }
 
   /** Writes the trace to the error stream. */
@@ -422,13 +423,17 @@ export abstract class BaseHandler {
   /** Closes the body and forgets the response. */
   close(): Promise<void> {
     this.finished = true;
-    const closed = after(this.body?.end(), () => {
-      this.result = undefined;
-      this.head = undefined;
-      this.headersSent = false;
-      this.bytesSent = 0;
-    });
-    return closed ?? DONE;
+    const ended = this.body?.end();
+    if (ended !== undefined) return ended.then(() => this.forget());
+    this.forget();
+    return DONE;
+  }
+
+  private forget(): void {
+    this.result = undefined;
+    this.head = undefined;
+    this.headersSent = false;
+    this.bytesSent = 0;
   }
 
   /**
@@ -480,18 +485,22 @@ export abstract class BaseHandler {
     }
   }
 
-  /** What every `sendHeaders` does first: the headers are final, and count as sent. */
-  protected prepareHead(): HeaderList {
+  /**
+   * What every `sendHeaders` does first: the headers are final, and count as sent.
+   *
+   * @throws Error before startResponse
+   */
+  protected prepareHead(): ResponseHead {
     const { head } = this;
     if (head === undefined) throw new Error('there is no head before startResponse()');
     // Another class may keep its headers in a list of its own.
     if (this.headersClass !== Headers) head.headersAs(this.headersClass);
     this.cleanupHeaders();
-    const list = head.final();
+    head.settle();
     this.headersSent = true;
     this.bodyless = this.isHead || head.isBodyless;
     this.contentLength = head.contentLength;
-    return list;
+    return head;
   }
 
   private checkLength(): void {

@@ -52,11 +52,16 @@ export class BodyReader {
     if (this.ended) return undefined;
     this.ended = true;
     const stopped = this.exhausted ? undefined : this.stop();
-    const close = (): Sent =>
-      this.attempt(() => (typeof this.body.close === 'function' ? this.body.close() : undefined));
     // A generator that still waits for something runs its return() afterwards, perhaps
     // never: close() is what can wake it, so close() does not wait for it.
-    return this.waiting ? both(stopped, close()) : after(stopped, close);
+    if (stopped === undefined || this.waiting) return both(stopped, this.close());
+    return stopped.then(() => this.close());
+  }
+
+  private close(): Sent {
+    const { body } = this;
+    if (!('close' in body)) return undefined;
+    return this.attempt(() => (typeof body.close === 'function' ? body.close() : undefined));
   }
 
   private async settle(waiting: Promise<Step>): Promise<Step> {

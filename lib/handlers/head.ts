@@ -11,16 +11,18 @@ import { isHopByHop } from '../util.ts';
 /** What a response is going to say, and the facts that the server needs of it. */
 export class ResponseHead {
   readonly status: Status;
-  /** The status code, from 200. */
-  readonly code: number;
+  /** The status, taken apart. */
+  readonly line: StatusLine;
   /** What Content-Length says; undefined without one. */
   contentLength: number | undefined = undefined;
   hasDate: boolean = false;
   hasServer: boolean = false;
 
-  // A copy, down to the pairs: the list may be a constant that the application uses for
-  // every request, and nothing may change once it has been checked.
-  private readonly list: HeaderList = [];
+  // A copy: the application may use its list for every request, and nothing may change
+  // once it has been checked.
+  /** The headers: names and values in turn, as Node has them, too. */
+  fields: string[] = [];
+
   private headers: Headers | undefined = undefined;
 
   /**
@@ -30,7 +32,7 @@ export class ResponseHead {
    */
   constructor(status: Status, headers: ResponseHeaders) {
     this.status = status;
-    this.code = checkStatus(status);
+    this.line = checkStatus(status);
     checkList(headers);
     for (const pair of headers) {
       checkPair(pair);
@@ -38,18 +40,26 @@ export class ResponseHead {
       const role = checkName(name);
       checkHeaderValue(value);
       if (role !== 'plain') this.note(role, value);
-      this.list.push([name, value]);
+      this.fields.push(name, value);
     }
   }
 
   /** Whether a response with this status never has a body. (RFC 9110 §6.4.1) */
   get isBodyless(): boolean {
-    return this.code === 204 || this.code === 205 || this.code === 304;
+    const { code } = this.line;
+    return code === 204 || code === 205 || code === 304;
   }
 
   /** The headers as an object, which a hook may change. Made when it is first wanted. */
   headersAs(headersClass: typeof Headers): Headers {
-    this.headers ??= new headersClass(this.list);
+    if (this.headers === undefined) {
+      const pairs: HeaderList = [];
+      const { fields } = this;
+      for (let index = 0; index < fields.length; index += 2) {
+        pairs.push([fields[index] as string, fields[index + 1] as string]);
+      }
+      this.headers = new headersClass(pairs);
+    }
     return this.headers;
   }
 
@@ -60,20 +70,20 @@ export class ResponseHead {
       else this.headers.set('Content-Length', String(length));
     } else {
       if (this.contentLength !== undefined) this.removeLength();
-      if (length !== undefined) this.list.push(['Content-Length', String(length)]);
+      if (length !== undefined) this.fields.push('Content-Length', String(length));
     }
     this.contentLength = length;
   }
 
-  /** The headers to send, in order. If a hook had the object in hand, the facts are read anew. */
-  final(): HeaderList {
-    if (this.headers === undefined) return this.list;
+  /** Reads the facts anew, if a hook had the object with the headers in hand. */
+  settle(): void {
+    if (this.headers === undefined) return;
     const entries = this.headers.entries();
     this.contentLength = undefined;
     this.hasDate = false;
     this.hasServer = false;
     for (const [name, value] of entries) this.note(roleOf(name), value);
-    return entries;
+    this.fields = entries.flat();
   }
 
   private note(role: Role, value: string): void {
@@ -88,8 +98,9 @@ export class ResponseHead {
   }
 
   private removeLength(): void {
-    const index = this.list.findIndex(([name]) => roleOf(name) === 'length');
-    this.list.splice(index, 1);
+    const isLength = (text: string, index: number): boolean =>
+      index % 2 === 0 && roleOf(text) === 'length';
+    this.fields.splice(this.fields.findIndex(isLength), 2);
   }
 }
 
@@ -116,12 +127,20 @@ const NOT_IN_STATUS = /[\x00-\x1f\x7f]|[^\x00-\xff]/u;
 // Applications send the same few statuses and names again and again. The bound is
 // against an application that invents new ones.
 const MOST_KNOWN = 200;
-const codes = new Map<string, number>();
+const lines = new Map<string, StatusLine>();
 const roles = new Map<string, Role>();
 
-/** The code of a status that can be sent as a response's first line. */
-function checkStatus(status: Status): number {
-  const known = codes.get(status);
+/** A status that can be sent as a response's first line, taken apart. */
+export interface StatusLine {
+  /** From 200. */
+  readonly code: number;
+  /** The code as it was given: three digits. */
+  readonly digits: string;
+  readonly reason: string;
+}
+
+function checkStatus(status: Status): StatusLine {
+  const known = lines.get(status);
   if (known !== undefined) return known;
   const wanted = "a string such as '200 OK'";
   if (typeof status !== 'string') {
@@ -146,9 +165,10 @@ function checkStatus(status: Status): number {
       `the status ${quote(status)} cannot end a request: 1xx only announce another`,
     );
   }
-  const code = Number(status.slice(0, 3));
-  if (codes.size < MOST_KNOWN) codes.set(status, code);
-  return code;
+  const digits = status.slice(0, 3);
+  const line = { code: Number(digits), digits, reason: status.slice(4) };
+  if (lines.size < MOST_KNOWN) lines.set(status, line);
+  return line;
 }
 
 /** What a header means to the server. */
@@ -198,9 +218,6 @@ function checkContentLength(value: string): number {
   throw new RangeError(`Content-Length is ${quote(value)}; it is a number of bytes in digits`);
 }
 
-let lastSecond = NaN;
-let lastDate = '';
-
 /**
  * A time in the form of the Date header: `Sun, 06 Nov 1994 08:49:37 GMT`.
  * (RFC 9110 §5.6.7)
@@ -208,11 +225,5 @@ let lastDate = '';
  * @param time milliseconds since 1970, as `Date.now()` gives them
  */
 export function formatDateTime(time: number): string {
-  const second = Math.floor(time / 1000);
-  // The date shows seconds, so one text serves all responses of a second.
-  if (second !== lastSecond) {
-    lastSecond = second;
-    lastDate = new Date(time).toUTCString();
-  }
-  return lastDate;
+  return new Date(time).toUTCString();
 }

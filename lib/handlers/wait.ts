@@ -38,24 +38,6 @@ export function attempt<T>(
   }
 }
 
-/** `while (await step());`, but at once for as long as no step need be waited for. */
-export function repeat(step: () => boolean | Promise<boolean>): Sent {
-  let more = step();
-  while (more === true) more = step();
-  return more === false ? undefined : repeatAfter(more, step);
-}
-
-async function repeatAfter(
-  waiting: Promise<boolean>,
-  step: () => boolean | Promise<boolean>,
-): Promise<void> {
-  let more = await waiting;
-  while (more) {
-    const next = step();
-    more = typeof next === 'boolean' ? next : await next;
-  }
-}
-
 /** Settles when both have; at once if there is nothing to wait for. */
 export function both(first: Sent, second: Sent): Sent {
   if (first === undefined) return second;

@@ -73,20 +73,20 @@ export class ServerHandler extends SimpleHandler {
   }
 
   override sendHeaders(): void {
-    const list = this.prepareHead();
-    const { lines, response, status = '' } = this;
+    const { fields, line } = this.prepareHead();
+    const { lines, response } = this;
     this.sendPreamble();
-    for (const pair of list) lines.push(pair[0], pair[1]);
+    for (const text of fields) lines.push(text);
     response.sendDate = false;
     const isFirst = response.getHeaderNames().length === 0;
     const head = isFirst ? lines : addToEarlier(response, lines);
-    response.writeHead(this.head?.code ?? 500, status.slice(4), head);
+    response.writeHead(line.code, line.reason, head);
   }
 
   /** Begins the head with Date and Server. Unlike Python: Node writes the first line. */
   override sendPreamble(): void {
     const { head, lines, serverSoftware } = this;
-    if (!head?.hasDate) lines.push('Date', formatDateTime(Date.now()));
+    if (!head?.hasDate) lines.push('Date', currentDate());
     if (serverSoftware !== undefined && !head?.hasServer) lines.push('Server', serverSoftware);
   }
 
@@ -164,7 +164,7 @@ export class ServerHandler extends SimpleHandler {
   }
 
   private logRequest(): void {
-    const code = this.headersSent ? this.status?.slice(0, 3) : undefined;
+    const code = this.headersSent ? this.head?.line.digits : undefined;
     this.requestHandler?.logRequest(code ?? '-', this.bytesSent);
   }
 
@@ -197,6 +197,19 @@ function addToEarlier(response: ServerResponse, lines: readonly string[]): [] {
     response.appendHeader(lines[index] as string, lines[index + 1] as string);
   }
   return [];
+}
+
+// The date shows seconds, so one text serves all responses of a second. Even to read the
+// clock takes time.
+let date: string | undefined;
+
+function currentDate(): string {
+  if (date === undefined) {
+    const now = Date.now();
+    date = formatDateTime(now);
+    setTimeout(() => (date = undefined), 1000 - (now % 1000)).unref();
+  }
+  return date;
 }
 
 function asText(data: Uint8Array): string {
