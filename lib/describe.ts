@@ -38,6 +38,23 @@ export function codePoint(character: string): string {
   return `U+${code.toString(16).toUpperCase().padStart(4, '0')}`;
 }
 
+/**
+ * Makes the error for a broken rule, such as `fault(TypeError, 'chunk-bytes', …)`.
+ *
+ * @param code the id of the rule that the validator has for the same fault; the error has
+ *   it as `code`, as a WSGIError does
+ */
+export function fault(
+  ErrorClass: ErrorConstructor | TypeErrorConstructor | RangeErrorConstructor,
+  code: string,
+  message: string,
+): Error & { code: string } {
+  const error = Object.assign(new ErrorClass(message), { code });
+  // The trace begins where the fault was found. (Not every platform can do this.)
+  Error.captureStackTrace?.(error, fault);
+  return error;
+}
+
 function describeObject(value: object): string {
   try {
     if (Array.isArray(value)) return `an Array of ${count(value.length, 'item')}`;

@@ -2,7 +2,7 @@
 // carries it in strings in which each character, U+0000 to U+00FF, is one byte.
 // (PEP 3333, "Unicode Issues")
 
-import { codePoint, describe, quote } from './describe.ts';
+import { codePoint, describe, fault, quote } from './describe.ts';
 
 /**
  * Encodes a string: each character becomes one byte.
@@ -69,11 +69,17 @@ export function checkHeaderValue(value: string): string {
 
 function check(part: 'name' | 'value', text: string, forbidden: RegExp): string {
   if (typeof text !== 'string') {
-    throw new TypeError(`a header ${part} is a string, not ${describe(text)}; use String(…)`);
+    throw fault(
+      TypeError,
+      `header-${part}-string`,
+      `a header ${part} is a string, not ${describe(text)}; use String(…)`,
+    );
   }
   if (!forbidden.test(text)) return text;
   const [found = ''] = forbidden.exec(text) ?? [];
-  throw new RangeError(
+  throw fault(
+    RangeError,
+    part === 'name' ? 'header-name-token' : 'header-value-c0',
     `the header ${part} ${quote(text)} contains ${codePoint(found)}: ` +
       'control characters and characters above U+00FF are not allowed',
   );

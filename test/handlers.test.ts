@@ -23,6 +23,7 @@ import {
   formatDateTime,
   setupTestingDefaults,
 } from '../lib/index.ts';
+import { rules } from '../lib/validate.ts';
 import { bytes, deferred, text } from './support/bytes.ts';
 
 /** A SimpleHandler over streams in memory. */
@@ -558,6 +559,73 @@ describe('an application that fails', () => {
     handler.tracebackLimit = 1;
     await handler.run(() => { throw new Error('short'); });
     assert.equal(handler.errors.split('\n').length, 3, handler.errors);
+  });
+});
+
+describe('the error of a broken rule has the code of that rule in the validator', () => {
+  const ids = new Set(rules.map(({ id }) => id));
+  const begin = (status: unknown, headers: unknown): WSGIApplication => (_environ, startResponse) => {
+    startResponse(status as string, headers as ResponseHeaders);
+    return [];
+  };
+  const give = (body: unknown, headers: ResponseHeaders = HELLO): WSGIApplication => (_environ, startResponse) => {
+    startResponse('200 OK', headers);
+    return body as [];
+  };
+  const length = (value: string): [string, string] => ['Content-Length', value];
+  const cases: Array<[code: string, app: WSGIApplication]> = [
+    ['status-type', begin(200, [])],
+    ['status-ctl', begin('200 \n', [])],
+    ['status-three-digits', begin('OK', [])],
+    ['status-1xx', begin('103 Early Hints', [])],
+    ['headers-list', begin('200 OK', { a: 'b' })],
+    ['header-pair-tuple', begin('200 OK', ['a: b'])],
+    ['header-name-string', begin('200 OK', [[1, 'b']])],
+    ['header-name-token', begin('200 OK', [['a b', 'c']])],
+    ['header-hop-by-hop', begin('200 OK', [['Connection', 'close']])],
+    ['header-value-string', begin('200 OK', [['a', 1]])],
+    ['header-value-c0', begin('200 OK', [['a', 'b\r\nc: d']])],
+    ['header-cl-syntax', begin('200 OK', [length('many')])],
+    ['header-cl-duplicate', begin('200 OK', [length('1'), length('1')])],
+    ['sr-twice', (_environ, startResponse) => {
+      startResponse('200 OK', []);
+      startResponse('200 OK', []);
+      return [];
+    }],
+    ['sr-never-empty-body', () => []],
+    ['sr-before-body', () => [bytes('x')]],
+    ['body-not-string', give('x')],
+    ['body-not-string', give(bytes('x'))],
+    ['body-iterable', give(1)],
+    ['chunk-bytes', give(['x'])],
+    ['body-too-long', give([bytes('xx')], [length('1')])],
+    ['body-too-short', give([bytes('x')], [length('2')])],
+  ];
+
+  for (const [code, app] of cases) {
+    test(code, async () => {
+      let thrown: unknown;
+      class Keeping extends TestHandler {
+        override logException(error: unknown): void {
+          thrown = error;
+        }
+      }
+      await new Keeping().run(app);
+      assert.ok(thrown instanceof Error);
+      assert.equal(Reflect.get(thrown, 'code'), code);
+      assert.ok(ids.has(code), 'a rule of the validator');
+      assert.doesNotMatch(thrown.stack ?? '', /at fault /);
+    });
+  }
+
+  test('sr-after-end', async () => {
+    let late = (): unknown => undefined;
+    await run((_environ, startResponse) => {
+      late = () => startResponse('200 OK', []);
+      startResponse('200 OK', []);
+      return [];
+    });
+    assert.throws(late, { code: 'sr-after-end' });
   });
 });
 

@@ -4,7 +4,7 @@
 //
 // Mirrors wsgiref.handlers.BaseHandler.
 
-import { describe } from '../describe.ts';
+import { describe, fault } from '../describe.ts';
 import { Headers } from '../headers.ts';
 import { encodeLatin1 } from '../latin1.ts';
 import type {
@@ -197,12 +197,16 @@ export abstract class BaseHandler {
    *   for a second call without `error`, and `error` itself once the head has been sent
    */
   startResponse(status: Status, headers: ResponseHeaders, error?: unknown): Write {
-    if (this.finished) throw new Error('startResponse() was called after the response had ended');
+    if (this.finished) {
+      throw fault(Error, 'sr-after-end', 'startResponse() was called after the response had ended');
+    }
     if (error !== undefined && error !== null) {
       // Too late to answer something else: the application must not go on.
       if (this.headersSent) throw error;
     } else if (this.started) {
-      throw new Error(
+      throw fault(
+        Error,
+        'sr-twice',
         'startResponse() was called a second time; only an error may replace the first: ' +
           'pass the caught error as third argument',
       );
@@ -272,7 +276,9 @@ export abstract class BaseHandler {
     if (this.disconnectError !== undefined) throw this.disconnectError;
     // The body's close() may call write(), and so may code that kept the function.
     if (this.head === undefined || this.finished) {
-      throw new Error(
+      throw fault(
+        Error,
+        'sr-before-body',
         'there is no response to send this chunk with: startResponse() comes before the first ' +
           'chunk, and nothing comes after the end',
       );
@@ -297,7 +303,11 @@ export abstract class BaseHandler {
     if (sent !== undefined) sent = this.keep(sent);
     // A file may be longer: its first Content-Length bytes are sent.
     if (excess > 0 && !this.resultIsFile()) {
-      throw new Error(`the body is longer than its Content-Length of ${this.contentLength} bytes`);
+      throw fault(
+        Error,
+        'body-too-long',
+        `the body is longer than its Content-Length of ${this.contentLength} bytes`,
+      );
     }
     return sent;
   }
@@ -323,7 +333,11 @@ export abstract class BaseHandler {
    */
   finishContent(): Sent {
     if (this.head === undefined) {
-      throw new Error('the application ended without calling startResponse()');
+      throw fault(
+        Error,
+        'sr-never-empty-body',
+        'the application ended without calling startResponse()',
+      );
     }
     if (this.headersSent) return this.checkLength();
     try {
@@ -506,7 +520,9 @@ export abstract class BaseHandler {
   private checkLength(): void {
     const { contentLength, bytesSent } = this;
     if (contentLength !== undefined && bytesSent < contentLength && !this.bodyless) {
-      throw new Error(
+      throw fault(
+        Error,
+        'body-too-short',
         `the body ended after ${bytesSent} bytes; its Content-Length says ${contentLength}`,
       );
     }
@@ -561,7 +577,11 @@ export abstract class BaseHandler {
 export function checkApplication(application: unknown): void {
   if (isApplication(application)) return;
   const found = typeof application === 'function' ? 'a class' : describe(application);
-  throw new TypeError(`an application is a function (environ, startResponse), not ${found}`);
+  throw fault(
+    TypeError,
+    'app-callable',
+    `an application is a function (environ, startResponse), not ${found}`,
+  );
 }
 
 /** Whether a server can call this value as an application. Unlike Python: not a class. */

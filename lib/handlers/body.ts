@@ -1,7 +1,7 @@
 // One pass over the body that an application returned: the handler asks for one chunk
 // after the other, and ends the pass exactly once, however the request ends.
 
-import { describe } from '../describe.ts';
+import { describe, fault } from '../describe.ts';
 import type { ResponseBody } from '../types.ts';
 import { type Sent, after, attempt, both, isWaiting } from './wait.ts';
 
@@ -78,7 +78,11 @@ export class BodyReader {
 
   private note(step: Step): Step {
     if (typeof step !== 'object' || step === null) {
-      throw new TypeError(`the body's iterator gave ${describe(step)} in place of { done, value }`);
+      throw fault(
+        TypeError,
+        'body-iterable',
+        `the body's iterator gave ${describe(step)} in place of { done, value }`,
+      );
     }
     if (step.done) this.exhausted = true;
     return step;
@@ -160,7 +164,11 @@ export function checkChunk(chunk: unknown): asserts chunk is Uint8Array {
   if (typeof chunk === 'string') hint = ': use new TextEncoder().encode(text)';
   if (chunk instanceof Promise) hint = ': await it, or use an async generator';
   if (typeof chunk === 'number') hint = ': was the Uint8Array itself returned, and not [bytes]?';
-  throw new TypeError(`a chunk of the body is a Uint8Array, not ${describe(chunk)}${hint}`);
+  throw fault(
+    TypeError,
+    'chunk-bytes',
+    `a chunk of the body is a Uint8Array, not ${describe(chunk)}${hint}`,
+  );
 }
 
 const WANTED = 'an iterable of Uint8Array chunks, such as [bytes]';
@@ -168,20 +176,26 @@ const WANTED = 'an iterable of Uint8Array chunks, such as [bytes]';
 function checkBody(body: unknown): void {
   if (Array.isArray(body)) return;
   if (typeof body === 'string') {
-    throw new TypeError(
+    throw fault(
+      TypeError,
+      'body-not-string',
       `the application returned a string, ${describe(body)}; it must return ${WANTED}: ` +
         'use [new TextEncoder().encode(text)]',
     );
   }
   if (ArrayBuffer.isView(body) || body instanceof ArrayBuffer) {
-    throw new TypeError(
+    throw fault(
+      TypeError,
+      'body-not-string',
       `the application returned ${describe(body)} itself; it must return ${WANTED}: ` +
         'put it in an array',
     );
   }
   if (!isIterable(body)) {
     const hint = body === undefined ? '; is a `return` missing?' : '';
-    throw new TypeError(
+    throw fault(
+      TypeError,
+      'body-iterable',
       `the application returned ${describe(body)}; it must return ${WANTED}${hint}`,
     );
   }

@@ -2,7 +2,7 @@
 // when the application hands them over. The application's own frame is then still on the
 // stack of the error. (PEP 3333, "The start_response() Callable")
 
-import { codePoint, describe, quote } from '../describe.ts';
+import { codePoint, describe, fault, quote } from '../describe.ts';
 import { type HeaderList, Headers } from '../headers.ts';
 import { checkHeaderValue } from '../latin1.ts';
 import type { ResponseHeaders, Status } from '../types.ts';
@@ -91,7 +91,11 @@ export class ResponseHead {
     else if (role === 'server') this.hasServer = true;
     else if (role === 'length') {
       if (this.contentLength !== undefined) {
-        throw new RangeError('Content-Length is in the headers more than once: keep one');
+        throw fault(
+          RangeError,
+          'header-cl-duplicate',
+          'Content-Length is in the headers more than once: keep one',
+        );
       }
       this.contentLength = checkContentLength(value);
     }
@@ -106,7 +110,9 @@ export class ResponseHead {
 
 function checkList(headers: ResponseHeaders): void {
   if (Array.isArray(headers)) return;
-  throw new TypeError(
+  throw fault(
+    TypeError,
+    'headers-list',
     'startResponse() takes the headers as an array of [name, value] pairs, ' +
       `not ${describe(headers)}`,
   );
@@ -114,7 +120,11 @@ function checkList(headers: ResponseHeaders): void {
 
 function checkPair(pair: readonly [string, string]): void {
   if (!Array.isArray(pair) || pair.length !== 2) {
-    throw new TypeError(`each header is a [name, value] pair, not ${describe(pair)}`);
+    throw fault(
+      TypeError,
+      'header-pair-tuple',
+      `each header is a [name, value] pair, not ${describe(pair)}`,
+    );
   }
 }
 
@@ -144,24 +154,32 @@ function checkStatus(status: Status): StatusLine {
   if (known !== undefined) return known;
   const wanted = "a string such as '200 OK'";
   if (typeof status !== 'string') {
-    throw new TypeError(
+    throw fault(
+      TypeError,
+      'status-type',
       `startResponse() takes a status that is ${wanted}, not ${describe(status)}`,
     );
   }
   const forbidden = NOT_IN_STATUS.exec(status);
   if (forbidden !== null) {
-    throw new RangeError(
+    throw fault(
+      RangeError,
+      'status-ctl',
       `the status ${quote(status)} contains ${codePoint(forbidden[0])}: ` +
         'control characters and characters above U+00FF are not allowed',
     );
   }
   if (!STATUS.test(status)) {
-    throw new RangeError(
+    throw fault(
+      RangeError,
+      'status-three-digits',
       `the status ${quote(status)} is not three digits, a space and a reason: use ${wanted}`,
     );
   }
   if (status < '200') {
-    throw new RangeError(
+    throw fault(
+      RangeError,
+      'status-1xx',
       `the status ${quote(status)} cannot end a request: 1xx only announce another`,
     );
   }
@@ -194,16 +212,24 @@ function checkName(name: string): Role {
   const known = roles.get(name);
   if (known !== undefined) return known;
   if (typeof name !== 'string') {
-    throw new TypeError(`a header name is a string, not ${describe(name)}; use String(…)`);
+    throw fault(
+      TypeError,
+      'header-name-string',
+      `a header name is a string, not ${describe(name)}; use String(…)`,
+    );
   }
   if (!TOKEN.test(name)) {
-    throw new RangeError(
+    throw fault(
+      RangeError,
+      'header-name-token',
       `${quote(name)} is not a header name: letters, digits and any of ` +
         "!#$%&'*+-.^_`|~ are allowed",
     );
   }
   if (isHopByHop(name)) {
-    throw new RangeError(
+    throw fault(
+      RangeError,
+      'header-hop-by-hop',
       `the application may not send ${name}: this header belongs to the connection, ` +
         'and the connection belongs to the server',
     );
@@ -215,7 +241,11 @@ function checkName(name: string): Role {
 
 function checkContentLength(value: string): number {
   if (/^[0-9]+$/.test(value)) return Number(value);
-  throw new RangeError(`Content-Length is ${quote(value)}; it is a number of bytes in digits`);
+  throw fault(
+    RangeError,
+    'header-cl-syntax',
+    `Content-Length is ${quote(value)}; it is a number of bytes in digits`,
+  );
 }
 
 /**
