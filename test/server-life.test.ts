@@ -1,9 +1,10 @@
 // How a server lives: it binds, serves, and shuts down.
 
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import dns from 'node:dns';
 import { once } from 'node:events';
-import { type AddressInfo, createServer, isIP } from 'node:net';
+import { type AddressInfo, connect, createServer, isIP } from 'node:net';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
@@ -489,6 +490,47 @@ describe('limits', () => {
     assert.deepEqual(asked, [7]);
     await server.shutdown();
   });
+});
+
+// The system closes the connections for which the process has no descriptor.
+test('a server that ran out of descriptors serves when there are some again', { skip: process.platform === 'win32' }, async () => {
+  const command = join(ROOT, 'dist/lib/cli/main.js');
+  const app = join(ROOT, 'dist/test/apps/hello.js');
+  const script = 'ulimit -n 60 && exec "$0" "$@"';
+  const child = spawn('sh', ['-c', script, process.execPath, command, '--port', '0', app], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  try {
+    const ended = once(child, 'close');
+    let printed = '';
+    child.stderr.on('data', (data: Buffer) => (printed += String(data)));
+    while (!/:\d+\//.test(printed)) await once(child.stderr, 'data');
+    const port = Number(/:(\d+)\//.exec(printed)?.[1]);
+
+    const clients = Array.from({ length: 150 }, () => connect(port, '127.0.0.1'));
+    const outcomes = await Promise.all(
+      clients.map((client) => {
+        client.write(GET);
+        client.on('error', () => {});
+        return Promise.race([
+          once(client, 'data').then(() => 'answered', () => 'closed'),
+          once(client, 'close').then(() => 'closed'),
+        ]);
+      }),
+    );
+    assert.ok(outcomes.includes('answered'));
+    assert.ok(outcomes.includes('closed'), 'there were fewer descriptors than clients');
+    for (const client of clients) client.destroy();
+
+    // It takes the server a moment to see that they have left.
+    let answer = '';
+    while (answer === '') answer = await fetch(`http://127.0.0.1:${port}/`).then((response) => response.text(), () => '');
+    assert.equal(answer, 'Hello world!\n');
+    child.kill('SIGTERM');
+    assert.deepEqual(await ended, [0, null]);
+  } finally {
+    child.kill('SIGKILL');
+  }
 });
 
 test('no name is looked up, neither of the server nor of a client', async (t) => {
