@@ -167,6 +167,21 @@ describe('without stripping', () => {
   });
 });
 
+test('CommonJS in TypeScript, which requires other files of its kind and tsgiref', async () => {
+  const files = {
+    'a.cts': `import part = require('./b.cts');
+enum Word { And = ' and ' }
+export const app = (_: unknown, start: any) => { start('200 OK', []); return [Buffer.from(part.word + Word.And + require('./c.cjs').word)]; };`,
+    'b.cts': `const { Headers } = require('tsgiref');\nexports.word = (Headers.name as string);`,
+    'c.cjs': `const { FileWrapper } = require('tsgiref/util');\nexports.word = FileWrapper.name;`,
+  };
+  await inProject(files, async (project) => {
+    installCompiler(project);
+    const { stdout } = await run([project.command, 'a.cts', '--request', '/'], { cwd: project.path });
+    assert.equal(stdout, 'Headers and FileWrapper');
+  });
+});
+
 describe('an import', () => {
   test("of './part.js' finds part.ts, as tsc would", async () => {
     const files = { 'app.ts': `export { app } from './part.js';\n`, 'part.ts': PLAIN };

@@ -21,14 +21,24 @@ export function explain(error: unknown): string {
 
 /** The trace of what the application threw, without calls of Node's loader and of this command. */
 export function applicationTrace(error: unknown): string {
+  // Behind a call of the command, there are only its callers.
+  let isBehind = false;
   const lines = formatException(error).split('\n');
-  return lines.filter((line) => !isCall(line) || !leadsToApplication(line)).join('\n');
+  return lines
+    .filter((line) => {
+      const isOfTrace = isCall(line);
+      isBehind = isOfTrace && (isBehind || isOurs(line));
+      return !isOfTrace || !(isBehind || leadsToApplication(line));
+    })
+    .join('\n');
 }
 
 /** Whether the trace of this error has a line of the application's own. */
 export function isFromApplication(error: Error): boolean {
   const calls = String(error.stack).split('\n').filter(isCall);
-  return calls.some((line) => !isOurs(line) && !/\bnode:|<anonymous>\)?$/.test(line));
+  const ours = calls.findIndex(isOurs);
+  const before = ours === -1 ? calls : calls.slice(0, ours);
+  return before.some((line) => !/\bnode:|<anonymous>\)?$/.test(line));
 }
 
 function isCall(line: string): boolean {
@@ -36,8 +46,8 @@ function isCall(line: string): boolean {
 }
 
 function leadsToApplication(line: string): boolean {
-  if (isOurs(line) || /\bat async Promise\.(all|race) /.test(line)) return true;
-  return /\bnode:internal\/(?:modules|process|main)\//.test(line);
+  if (/\bat async Promise\.(all|race) /.test(line)) return true;
+  return /\bnode:(?:internal\/(?:modules|process|main)\/|diagnostics_channel)/.test(line);
 }
 
 const HERE = new URL('.', import.meta.url);

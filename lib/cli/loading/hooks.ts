@@ -6,7 +6,7 @@
 // exports `resolve` and `load`.
 
 import * as module from 'node:module';
-import type { LoadHook, ResolveHook } from 'node:module';
+import type { LoadFnOutput, LoadHook, ResolveHook } from 'node:module';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
 import { findElsewhere, replaceFound } from './resolve.ts';
@@ -40,12 +40,14 @@ export function installHooks(file: string, onLoad: OnLoad): void {
   if (typeof registerHooks === 'function') {
     areInstalled = true;
     registerHooks({ resolve: resolveNow, load: loadWith(onLoad) });
+    compileRequired();
   } else if (isTypeScript(file) || !isInstalledBeside(file)) {
     areInstalled = true;
     // Starting a thread takes as long as everything else.
     module.register(import.meta.url);
     process.setSourceMapsEnabled(true);
     requireOwnModules();
+    compileRequired();
   }
 }
 
@@ -67,9 +69,16 @@ function resolveNow(
 function loadWith(onLoad: OnLoad) {
   return (url: string, context: unknown, next: Next<unknown, Source>): Source => {
     onLoad(url);
-    const compiled = wantsTypesAway(url) ? toJavaScript(url) : undefined;
-    return compiled === undefined ? next(url, context) : { ...compiled, shortCircuit: true };
+    return compile(url) ?? next(url, context);
   };
+}
+
+function compile(url: string): Source | undefined {
+  const compiled = wantsTypesAway(url) ? toJavaScript(url) : undefined;
+  if (compiled === undefined) return undefined;
+  // Without a source, Node loads CommonJS as require() does; see compileRequired().
+  const isCommonJs = compiled.format === 'commonjs';
+  return { ...compiled, ...(isCommonJs && { source: null }), shortCircuit: true };
 }
 
 // A package's own TypeScript is Node's to refuse.
@@ -91,16 +100,12 @@ export const resolve: ResolveHook = async (specifier, context, next) => {
 
 /** The same for a Node that runs hooks in a thread. */
 export const load: LoadHook = async (url, context, next) => {
-  const compiled = wantsTypesAway(url) ? toJavaScript(url) : undefined;
-  return compiled === undefined ? next(url, context) : { ...compiled, shortCircuit: true };
+  return (compile(url) as LoadFnOutput | undefined) ?? next(url, context);
 };
 
 // The thread's hooks do not see `require('tsgiref')` in a CommonJS file.
 function requireOwnModules(): void {
-  interface Resolver {
-    _resolveFilename(specifier: string, ...more: unknown[]): string;
-  }
-  const resolver = module.Module as unknown as Resolver;
+  const resolver = module.Module as unknown as Loader;
   const resolveFilename = resolver._resolveFilename;
   resolver._resolveFilename = function (specifier, ...more) {
     try {
@@ -111,6 +116,30 @@ function requireOwnModules(): void {
       return resolveFilename.call(this, fileURLToPath(url), ...more);
     }
   };
+}
+
+// Node's own require(), whose parts have no public name, calls a function by the ending
+// of a file.
+interface Loader {
+  _resolveFilename(specifier: string, ...more: unknown[]): string;
+  _extensions: Record<string, ((loaded: Loaded, path: string) => void) | undefined>;
+}
+interface Loaded {
+  _compile(source: string, path: string): void;
+}
+
+// A CommonJS file in TypeScript, which may itself require() others and 'tsgiref'.
+function compileRequired(): void {
+  const { _extensions: extensions } = module.Module as unknown as Loader;
+  for (const ending of ['.ts', '.cts']) {
+    const usual = extensions[ending] ?? extensions['.js'];
+    extensions[ending] = (loaded, path) => {
+      const url = pathToFileURL(path).href;
+      const compiled = wantsTypesAway(url) ? toJavaScript(url) : undefined;
+      if (compiled?.format === 'commonjs') loaded._compile(compiled.source, path);
+      else usual?.(loaded, path);
+    };
+  }
 }
 
 function isInstalledBeside(file: string): boolean {
