@@ -2,10 +2,14 @@
 // page and the messages of the validator, and the one way to make text safe for a
 // terminal.
 
+import { quote } from './describe.ts';
 import { percentDecode } from './latin1.ts';
 
 /** Shown in place of a secret. */
 export const MASK = '••••••';
+
+// As it is inside of quotes.
+const QUOTED_MASK = quote(MASK).slice(1, -1);
 
 // Matched against a name in lower case whose words are joined by `_`.
 const SECRET_NAME = new RegExp(
@@ -32,6 +36,11 @@ export function isSecret(name: string): boolean {
 export function maskValue(name: string, value: string): string {
   if (value !== '' && isSecret(name)) return MASK;
   return name === 'QUERY_STRING' ? maskQuery(value) : maskText(value);
+}
+
+/** The same in quotes, for a message. */
+export function quoteValue(name: string, value: string): string {
+  return quote(maskValue(name, value)).replaceAll(QUOTED_MASK, MASK);
 }
 
 /** The value of a parameter of a query or form, masked if its name is secret. */

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 
-import { StringIO, setupTestingDefaults, trace } from '../lib/index.ts';
+import { StringIO, setupTestingDefaults, testClient, trace, validator } from '../lib/index.ts';
 import { formatException } from '../lib/handlers/exception.ts';
 import { MASK, escapeControls, isSecret, maskQuery, maskText, maskValue } from '../lib/secrets.ts';
 
@@ -70,5 +70,37 @@ describe('a terminal gets no control character', () => {
     assert.doesNotMatch(drawn, /hide-|[\x00-\x09\x0b-\x1f]/);
     assert.match(drawn, /HTTP_COOKIE = '••••••'/);
     assert.match(drawn, /a=seen'[\s\S]*X-Seen: seen/);
+  });
+});
+
+describe('a report of the validator shows no secret', () => {
+  const report = async (environ: Record<string, string>, headers: Array<[string, string]>): Promise<string> => {
+    const reports: string[] = [];
+    const onWarning = (error: Error): void => void reports.push(error.message);
+    const app = validator((_environ, startResponse) => {
+      startResponse('200 OK', headers);
+      return [];
+    }, { onWarning });
+    const { fetch } = testClient(app, { validate: false, environ });
+    await fetch('/').catch((error: Error) => reports.push(error.message));
+    return reports.join('\n');
+  };
+  const plain: [string, string] = ['Content-Type', 'text/plain'];
+
+  test('of a header of the response', async () => {
+    const text = await report({}, [plain, ['Set-Cookie', 'session=abc\n']]);
+    assert.match(text, /passed the header "Set-Cookie" with the value "••••••", which contains U\+000A/);
+    assert.doesNotMatch(text, /abc/);
+  });
+
+  test('of a header of the request', async () => {
+    const text = await report({ HTTP_COOKIE: 'session=abc\u0100' }, [plain]);
+    assert.match(text, /set HTTP_COOKIE to "••••••"/);
+    assert.doesNotMatch(text, /abc/);
+  });
+
+  test('of a query', async () => {
+    const text = await report({ QUERY_STRING: 'a=1&token=abc#top' }, [plain]);
+    assert.match(text, /set QUERY_STRING to "a=1&token=••••••#top"/);
   });
 });

@@ -60,7 +60,6 @@ export class BodyReader {
 
   private close(): Sent {
     const { body } = this;
-    if (!('close' in body)) return undefined;
     return this.attempt(() => (typeof body.close === 'function' ? body.close() : undefined));
   }
 

@@ -3,6 +3,7 @@
 // the application may put there. (PEP 3333, "environ Variables"; RFC 3875 §4.1)
 
 import { codePoint, count, describe, quote } from '../describe.ts';
+import { quoteValue } from '../secrets.ts';
 import type { WSGIEnvironment } from '../types.ts';
 import { type Exchange, exchangeOf, hasMethod, isObject, property } from './mechanism.ts';
 import {
@@ -252,10 +253,10 @@ function checkValue(exchange: Exchange, key: string, value: unknown): void {
   if (typeof value !== 'string') {
     exchange.reportCall(valueString, `set ${key} to ${describe(value)}`, [key, value]);
   } else if (NOT_A_BYTE.test(value)) {
-    exchange.reportCall(valueLatin1, `set ${key} to ${quote(value)}`);
+    exchange.reportCall(valueLatin1, `set ${key} to ${quoteValue(key, value)}`);
   } else if (BREAKS_LINES.test(value) && FROM_HEAD.test(key)) {
     const found = codePoint(BREAKS_LINES.exec(value)?.[0] ?? '');
-    exchange.reportCall(valueControl, `set ${key} to ${quote(value)}, which contains ${found}`);
+    exchange.reportCall(valueControl, `set ${key} to ${quoteValue(key, value)}, which contains ${found}`);
   }
 }
 
@@ -355,7 +356,7 @@ function checkSyntax(exchange: Exchange, environ: Variables): void {
     if (typeof value !== 'string' || lastGood.get(key) === value) continue;
     const broken = checks.filter(({ isBroken }) => isBroken(value));
     if (broken.length === 0) lastGood.set(key, value);
-    for (const each of broken) exchange.reportCall(each.rule, `set ${key} to ${quote(value)}`);
+    for (const each of broken) exchange.reportCall(each.rule, `set ${key} to ${quoteValue(key, value)}`);
   }
 }
 
@@ -432,7 +433,7 @@ function checkAgreement(exchange: Exchange, environ: Variables): void {
   if (typeof query === 'string' && query !== '') {
     const isCutWrong = query.startsWith('?') && !String(environ['REQUEST_URI']).includes('??');
     if (isCutWrong || /#|[^\x20-\x7e]/.test(query)) {
-      exchange.reportCall(queryShape, `set QUERY_STRING to ${quote(query)}`);
+      exchange.reportCall(queryShape, `set QUERY_STRING to ${quoteValue('QUERY_STRING', query)}`);
     }
   }
   const { HTTPS: https, 'wsgi.url_scheme': scheme } = environ;

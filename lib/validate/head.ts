@@ -2,6 +2,7 @@
 // list of headers, and what HTTP says about single headers and about the two together.
 
 import { codePoint, count, describe, quote } from '../describe.ts';
+import { quoteValue } from '../secrets.ts';
 import type { ResponseHeaders } from '../types.ts';
 import { type Exchange, hasMethod, isArray, isInstance, isThenable } from './mechanism.ts';
 import {
@@ -284,7 +285,7 @@ function checkValue(exchange: Exchange, name: string, value: string): void {
   if (PLAIN_VALUE.test(value)) return;
   const odd = /[\x00-\x1f\x7f]|[^\x00-\xff]/u.exec(value);
   const where = odd === null ? '' : `, which contains ${codePoint(odd[0])}`;
-  const deed = `passed the header ${quote(name)} with the value ${quote(value)}${where}`;
+  const deed = `passed the header ${quote(name)} with the value ${quoteValue(name, value)}${where}`;
   for (const { rule: broken, isBroken } of VALUES) {
     if (isBroken(value)) exchange.reportCall(broken, deed);
   }
@@ -366,7 +367,7 @@ const SINGLE = new Set([
 ]);
 
 function checkRepeated(exchange: Exchange, key: string, before: string, value: string): void {
-  const deed = `passed ${key} twice, as ${quote(before)} and ${quote(value)}`;
+  const deed = `passed ${key} twice, as ${quoteValue(key, before)} and ${quoteValue(key, value)}`;
   if (key === 'content-length') {
     exchange.reportCall(lengthOnce, deed, value, before === value ? 'warning' : 'error');
   } else if (SINGLE.has(key)) {
@@ -439,7 +440,7 @@ export function checkFields(exchange: Exchange, code: number, list: ResponseHead
     headers.set(key, value);
     for (const { rule: broken, isBroken } of BY_NAME.get(key) ?? []) {
       if (!isBroken(value)) continue;
-      exchange.reportCall(broken, `passed the header ${key} with the value ${quote(value)}`);
+      exchange.reportCall(broken, `passed the header ${key} with the value ${quoteValue(key, value)}`);
     }
   }
   if (code > 0 && !isOrdinary(code)) {

@@ -318,7 +318,7 @@ export const RESPONSE_ROWS: Row[] = [
   ),
   row(
     'set-cookie-folded',
-    /"a=1, b=2"/,
+    /"••••••"/,
     strict(header('Set-Cookie', 'a=1, b=2')),
     strict(header('Set-Cookie', 'a=1; Expires=Sun, 06 Nov 1994 08:49:37 GMT')),
   ),
