@@ -136,17 +136,18 @@ export class Run {
 
   // Two checks at once need two servers, each with a port and an application of its own.
   private async runsTwice(): Promise<boolean> {
-    const names = ['one server', 'another server'];
-    const trials = names.map(() => this.makeTrial());
+    const trials = new Map(['one', 'another'].map((name) => [name, this.makeTrial()]));
     try {
-      for (const [index, trial] of trials.entries()) await trial.serve(respond([names[index] ?? '']));
-      const bodies: string[] = [];
-      for (const trial of trials) bodies.push((await (await trial.send()).response()).body);
-      return bodies.every((body, index) => body === names[index]);
+      for (const [name, trial] of trials) await trial.serve(respond([name]));
+      for (const [name, trial] of trials) {
+        const client = await trial.send();
+        if ((await client.response()).body !== name) return false;
+      }
+      return true;
     } catch {
       return false;
     } finally {
-      for (const trial of trials) await trial.end();
+      for (const trial of trials.values()) await trial.end();
       this.uncaught.take();
     }
   }
