@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 
+import { readArguments } from '../lib/cli/arguments.ts';
 import type { CheckResult } from '../lib/index.ts';
 import { COMMAND, type Ended, makeFolder, run } from './support/command.ts';
 
@@ -121,6 +122,28 @@ all            1 passed, 1 failed
       assert.equal(status, 1);
     });
   }
+
+  for (const option of ['--trace', '--reload', '--request=/', '--once', '--port=1', '--plain']) {
+    test(`refuses ${option}, which has no effect on it`, () => {
+      const words = ['--check', 'gateway.mjs', option];
+      const [name = ''] = option.split('=');
+      assert.throws(() => readArguments(words, {}), { message: new RegExp(`^${name} has no effect with --check`) });
+    });
+  }
+
+  test('takes --env-file and --timeout', async () => {
+    const folder = makeFolder({
+      'empty.mjs': 'export const start = () => { throw new Error(process.env.WHY); };',
+      '.env': 'WHY=because',
+    });
+    try {
+      const words = ['--check', 'empty.mjs', '--env-file', '.env', '--timeout', '1'];
+      const { stdout } = await run([COMMAND, ...words], { cwd: folder.path });
+      assert.match(stdout, /^The server did not start: Error: because\./);
+    } finally {
+      folder.remove();
+    }
+  });
 
   test('--only and --json belong to it', async () => {
     const { stderr } = await run([COMMAND, '--json'], { cwd: '.' });

@@ -14,6 +14,8 @@ import {
 /** One connection to the server under test. */
 export class Client {
   readonly socket: Socket;
+  /** The socket that carries `socket`, which may be encrypted; otherwise the same. */
+  private readonly carrier: Socket;
   /** Everything that was sent on it, as Latin-1 characters. */
   sent = '';
   /** Everything that was received on it, as Latin-1 characters. */
@@ -26,8 +28,9 @@ export class Client {
   private taken = 0;
   private readonly patience: Patience;
 
-  private constructor(socket: Socket, patience: Patience) {
+  private constructor(socket: Socket, carrier: Socket, patience: Patience) {
     this.socket = socket;
+    this.carrier = carrier;
     this.patience = patience;
     socket.setEncoding('latin1');
     socket.on('data', (data: string) => {
@@ -46,12 +49,11 @@ export class Client {
     const host = url.hostname.replace(/^\[|\]$/g, '');
     const port = Number(url.port) || (url.protocol === 'https:' ? 443 : 80);
     const secure = url.protocol === 'https:';
+    const carrier = connect({ host, port }).setNoDelay(true);
     // A server under test has a certificate that it has signed itself.
-    const socket = secure
-      ? connectSecurely({ host, port, rejectUnauthorized: false, ALPNProtocols: ['http/1.1'] })
-      : connect({ host, port });
-    socket.setNoDelay(true);
-    const client = new Client(socket, patience);
+    const encryption = { socket: carrier, rejectUnauthorized: false, ALPNProtocols: ['http/1.1'] };
+    const socket = secure ? connectSecurely(encryption) : carrier;
+    const client = new Client(socket, carrier, patience);
     let isOpen = false;
     socket.once(secure ? 'secureConnect' : 'connect', () => {
       isOpen = true;
@@ -78,6 +80,12 @@ export class Client {
 
   /** Breaks the connection off, as a browser does whose tab is closed. */
   leave(): void {
+    this.socket.destroy();
+  }
+
+  /** Breaks the connection off with a reset, as a program does that crashes. */
+  reset(): void {
+    this.carrier.resetAndDestroy();
     this.socket.destroy();
   }
 

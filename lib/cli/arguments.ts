@@ -235,6 +235,11 @@ function checkCombination(values: Values): void {
   if (ofGateway && ofHttp) {
     throw new Problem(`${ofHttp} is for HTTP, and ${ofGateway} is not: leave out one of them`);
   }
+  const ofCheck = ['--check', '--only', '--json', '--timeout', '--env-file'];
+  const useless = given.find((each) => !ofCheck.includes(each));
+  if (values.check && useless) {
+    throw new Problem(`${useless} has no effect with --check, which only calls start(app) of FILE`);
+  }
   const ofReload = find('--watch');
   if (!values.reload && ofReload) {
     throw new Problem(`${ofReload} belongs to --reload, which restarts when a file changes`);

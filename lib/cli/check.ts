@@ -32,12 +32,14 @@ const LAST_WORDS = 1000;
 /** Checks the server that FILE starts; resolves with the exit status. */
 export async function check(
   { only, json }: { only: string[]; json: boolean },
-  { target, limits }: Settings,
+  { target, limits, envFile }: Settings,
 ): Promise<number> {
   if (target === undefined) {
     throw new Problem('--check takes the FILE that exports start(app): tsgiref --check gateway.ts');
   }
   const ids = select(only);
+  // The process of the checks inherits the variables.
+  if (envFile !== undefined) process.loadEnvFile(envFile);
   const progress = new Progress(ids.length);
   const order = { target, timeLimit: limits.requestTimeout };
   const results = await runAll(ids, order, progress);

@@ -286,21 +286,28 @@ const cgi: Door = {
   },
 };
 
-/** The head and the body of a request in SCGI. */
-export function scgiFormat(exchange: Exchange): string {
-  const { CONTENT_LENGTH, ...others } = Object.fromEntries(variablesOf(exchange));
+/** The head of a request in SCGI. */
+export function scgiHead(all: ReadonlyMap<string, string>): string {
+  const { CONTENT_LENGTH, ...others } = Object.fromEntries(all);
   const variables = { CONTENT_LENGTH: CONTENT_LENGTH || '0', SCGI: '1', ...others };
   const head = Object.entries(variables).map(([key, value]) => `${key}\0${value}\0`).join('');
-  return `${head.length}:${head},${piecesOf(exchange.body).join('')}`;
+  return `${head.length}:${head},`;
 }
 
-/** The head and the body of a request in uwsgi. */
-export function uwsgiFormat(exchange: Exchange): string {
+/** The head of a request in uwsgi. */
+export function uwsgiHead(variables: ReadonlyMap<string, string>): string {
   const short = (size: number): string => String.fromCharCode(size & 255, size >> 8);
-  const variables = [...variablesOf(exchange)].flat();
-  const head = variables.map((string) => short(string.length) + string).join('');
-  return `\0${short(head.length)}\0${head}${piecesOf(exchange.body).join('')}`;
+  const head = [...variables].flat().map((string) => short(string.length) + string).join('');
+  return `\0${short(head.length)}\0${head}`;
 }
+
+/** The head and the body of a request in SCGI. */
+export const scgiFormat = (exchange: Exchange): string =>
+  scgiHead(variablesOf(exchange)) + piecesOf(exchange.body).join('');
+
+/** The head and the body of a request in uwsgi. */
+export const uwsgiFormat = (exchange: Exchange): string =>
+  uwsgiHead(variablesOf(exchange)) + piecesOf(exchange.body).join('');
 
 const gateway = (protocol: GatewayProtocol, format: (exchange: Exchange) => string): Door => ({
   name: protocol === 'scgi' ? 'SCGI' : protocol,

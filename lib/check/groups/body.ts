@@ -2,7 +2,9 @@
 
 import { Worker } from 'node:worker_threads';
 
-import type { ResponseBody, StartResponse, WSGIEnvironment } from '../../types.ts';
+import type {
+  ResponseBody, ResponseHeaders, StartResponse, WSGIEnvironment,
+} from '../../types.ts';
 import type { Step } from '../body.ts';
 import {
   DETAILS, FILE_HANDLING, NotApplicable, STREAMING, type Verdict, checksOf,
@@ -119,42 +121,12 @@ check('body-many-chunks', DETAILS,
 check('body-chunk-at-once', STREAMING,
   'A chunk reaches the client while an async body waits for its next one.',
   'Send each chunk when it comes; do not collect them.',
-  async (trial) => {
-    let release = (): void => {};
-    const released = new Promise<void>((resolve) => { release = resolve; });
-    await trial.serve(respondWith(async function* () {
-      yield bytes('first');
-      await released;
-      yield bytes(' last');
-    }));
-    const client = await trial.send();
-    try {
-      await client.receives('first', 'the first chunk before the second was there');
-    } finally {
-      release();
-    }
-    return trial.same('the body', (await client.response()).body, 'first last');
-  });
+  (trial) => sendsAtOnce(trial, PLAIN));
 
 check('body-chunk-with-length-at-once', STREAMING,
   'A chunk is sent at once also where the Content-Length is known.',
   'Send each chunk when it comes; do not collect them.',
-  async (trial) => {
-    let release = (): void => {};
-    const released = new Promise<void>((resolve) => { release = resolve; });
-    await trial.serve(respondWith(async function* () {
-      yield bytes('first');
-      await released;
-      yield bytes(' last');
-    }, [...PLAIN, ['Content-Length', '10']]));
-    const client = await trial.send();
-    try {
-      await client.receives('first', 'the first chunk before the second was there');
-    } finally {
-      release();
-    }
-    return trial.same('the body', (await client.response()).body, 'first last');
-  });
+  (trial) => sendsAtOnce(trial, [...PLAIN, ['Content-Length', '10']]));
 
 check.alone('body-chunk-before-next', STREAMING,
   'A chunk of a generator has left the process before the next one is asked for.',
@@ -265,6 +237,23 @@ function gives(
     const { code, body } = await trial.exchange(respondWith(makeBody));
     return trial.same('the status and body', [String(code), body], ['200', expected]);
   });
+}
+
+async function sendsAtOnce(trial: Trial, headers: ResponseHeaders): Promise<Verdict> {
+  let release = (): void => {};
+  const released = new Promise<void>((resolve) => { release = resolve; });
+  await trial.serve(respondWith(async function* () {
+    yield bytes('first');
+    await released;
+    yield bytes(' last');
+  }, headers));
+  const client = await trial.send();
+  try {
+    await client.receives('first', 'the first chunk before the second was there');
+  } finally {
+    release();
+  }
+  return trial.same('the body', (await client.response()).body, 'first last');
 }
 
 async function stopsAsking(trial: Trial, async: boolean): Promise<Verdict> {

@@ -27,7 +27,7 @@ check('client-leaves-resets', DETAILS,
   async (trial) => {
     const observed = endless(trial);
     const client = await begin(trial, observed);
-    client.socket.resetAndDestroy();
+    client.reset();
     return closedOnce(trial, observed);
   });
 

@@ -136,7 +136,7 @@ check('connection-client-resets', DETAILS,
       const client = await trial.connect();
       if (beginning !== '') client.send(beginning);
       await trial.quiet();
-      client.socket.resetAndDestroy();
+      client.reset();
     }
     await trial.quiet();
     const { code } = await trial.exchange(respond(['ok']));
