@@ -33,10 +33,15 @@ export async function reload(settings: Settings, words: readonly string[]): Prom
 }
 
 // The child gets the same options, and its inspector wants the same port. Under
-// --inspect-brk a debugger is attached by now, and closing would wait for it.
+// --inspect-brk a debugger is attached by now, and closing would wait for it: then the
+// child takes any free port, which Node prints.
 function leaveInspectorToChild(): void {
   const options = [...process.execArgv, process.env['NODE_OPTIONS'] ?? ''].join(' ');
   if (inspector.url() !== undefined && !options.includes('--inspect-brk')) inspector.close();
+}
+
+function childOptions(): string[] {
+  return [...process.execArgv, ...(inspector.url() === undefined ? [] : ['--inspect-port=0'])];
 }
 
 // A child that has not ended by itself by then is stuck.
@@ -117,7 +122,7 @@ class Supervisor {
       // Node's loader says of each module that it loads it.
       WATCH_REPORT_DEPENDENCIES: '1',
     };
-    this.child = fork(main, this.words, { env, serialization: 'advanced' });
+    this.child = fork(main, this.words, { env, execArgv: childOptions(), serialization: 'advanced' });
     this.child.on('message', (message: FromChild) => this.receive(message));
     // Behind `exit` there may still be messages.
     this.child.on('close', (status, signal) => this.ended(status, signal));
