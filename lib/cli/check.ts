@@ -10,6 +10,7 @@ import { FIRST_CHECK, resultOf } from '../check/run.ts';
 import type { Settings } from './arguments.ts';
 import { Problem, nearest } from './problem.ts';
 import { printReport } from './check-report.ts';
+import type { Terminal } from './request.ts';
 
 /** What a process of checks is told to do. */
 export interface CheckOrder {
@@ -33,6 +34,7 @@ const LAST_WORDS = 1000;
 export async function check(
   { only, json }: { only: string[]; json: boolean },
   { target, limits, envFile }: Settings,
+  { stdout, stderr }: Terminal,
 ): Promise<number> {
   if (target === undefined) {
     throw new Problem('--check takes the FILE that exports start(app): tsgiref --check gateway.ts');
@@ -40,11 +42,11 @@ export async function check(
   const ids = select(only);
   // The process of the checks inherits the variables.
   if (envFile !== undefined) process.loadEnvFile(envFile);
-  const progress = new Progress(ids.length);
+  const progress = new Progress(ids.length, stderr);
   const order = { target, timeLimit: limits.requestTimeout };
   const results = await runAll(ids, order, progress);
   progress.end();
-  process.stdout.write(json ? `${JSON.stringify(results, null, 2)}\n` : printReport(results));
+  stdout.write(json ? `${JSON.stringify(results, null, 2)}\n` : printReport(results));
   return results.some(({ outcome }) => outcome === 'failed') ? 1 : 0;
 }
 
@@ -62,19 +64,25 @@ function select(only: string[]): string[] {
 // The line that says how far it is; only people at a terminal need it.
 class Progress {
   private readonly total: number;
+  private readonly stderr: Terminal['stderr'];
   private done = 0;
 
-  constructor(total: number) {
+  constructor(total: number, stderr: Terminal['stderr']) {
     this.total = total;
+    this.stderr = stderr;
   }
 
   add({ group }: CheckResult): void {
     this.done += 1;
-    if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${this.done}/${this.total} ${group}`);
+    this.print(`${this.done}/${this.total} ${group}`);
   }
 
   end(): void {
-    if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
+    this.print('');
+  }
+
+  private print(line: string): void {
+    if (this.stderr.isTTY) this.stderr.write(`\r\x1b[K${line}`);
   }
 }
 

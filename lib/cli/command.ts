@@ -16,8 +16,8 @@ const MANIFEST = import.meta.url.endsWith('.ts') ? '../../package.json' : '../..
  * Runs the command.
  *
  * @param words - The arguments, without the names of Node and of the command.
- * @param terminal - Takes what `--request`, `--help` and mistakes print. A server prints
- *   to the standard streams of the process.
+ * @param terminal - Takes what `--request`, `--check`, `--help` and mistakes print. A
+ *   server prints to the standard streams of the process.
  * @returns The exit status, once there is nothing more to do. The application may still
  *   have timers of its own.
  */
@@ -42,7 +42,7 @@ async function run(words: readonly string[], terminal: Terminal): Promise<number
     return 0;
   }
   if (settings.check !== undefined) {
-    return (await import('./check.ts')).check(settings.check, settings);
+    return (await import('./check.ts')).check(settings.check, settings, terminal);
   }
   if (!settings.reload) {
     const runner = await loadRunner(settings, terminal);

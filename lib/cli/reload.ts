@@ -122,7 +122,8 @@ class Supervisor {
       // Node's loader says of each module that it loads it.
       WATCH_REPORT_DEPENDENCIES: '1',
     };
-    this.child = fork(main, this.words, { env, execArgv: childOptions(), serialization: 'advanced' });
+    const execArgv = childOptions();
+    this.child = fork(main, this.words, { env, execArgv, serialization: 'advanced' });
     this.child.on('message', (message: FromChild) => this.receive(message));
     // Behind `exit` there may still be messages.
     this.child.on('close', (status, signal) => this.ended(status, signal));
