@@ -16,6 +16,7 @@ import {
   makeServer,
   toNodeListener,
 } from '../lib/index.ts';
+import { bodyOf } from './support/applications.ts';
 import { bytes, deferred } from './support/bytes.ts';
 import { ROOT } from './support/command.ts';
 import { RawClient, exchange, withServer } from './support/wire.ts';
@@ -283,6 +284,35 @@ describe('the server survives', () => {
   test('a second listen() says why not', async () => {
     await withServer(echo, async ({ server }) => {
       assert.throws(() => server.listen(0), /this server has its address already/);
+    });
+  });
+});
+
+describe('a client that closes its side of the connection', () => {
+  test('has left: a waiting application is closed, and nothing more is sent', async () => {
+    const [called, closed] = [deferred(), deferred()];
+    async function* waiting(): AsyncGenerator<Uint8Array> {
+      called.resolve();
+      await closed.promise;
+      yield bytes('too late');
+    }
+    const app = bodyOf(() => Object.assign(waiting(), { close: () => closed.resolve() }));
+    await withServer(app, async ({ port, errors }) => {
+      const client = await RawClient.connect(port);
+      client.send('GET / HTTP/1.1\r\nHost: test\r\n\r\n');
+      await called.promise;
+      client.socket.end();
+      assert.equal(await client.rest(), '');
+      await closed.promise;
+      assert.equal(errors.getValue(), '');
+    });
+  });
+
+  test('gets the response that was ready by then', async () => {
+    await withServer(bodyOf(() => [bytes('ready')]), async ({ port }) => {
+      const client = await RawClient.connect(port);
+      client.socket.end('GET / HTTP/1.1\r\nHost: test\r\n\r\n');
+      assert.match(await client.rest(), /\r\n\r\nready$/);
     });
   });
 });

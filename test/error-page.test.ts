@@ -7,6 +7,7 @@ import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
 import { BytesIO, type ErrorStream, type ResponseBody, SimpleHandler, type StartResponse, StringIO, type WSGIApplication, type WSGIEnvironment, errorPage, setupTestingDefaults } from '../lib/index.ts';
+import { handle } from './support/applications.ts';
 import { bytes, text } from './support/bytes.ts';
 
 interface Answer {
@@ -130,7 +131,7 @@ describe('errorPage answers', () => {
     }
     const { body } = await ask(async ({ 'wsgi.input': input }) => { await input.read(8); return failHere(); }, { ...environ, HTTP_ACCEPT: '*/*' }, fields);
     assert.match(body, /\nform\n {2}name = Ada\n\n/);
-    assert.doesNotMatch((await ask(failing, environ, fields)).body, /The form/);
+    assert.doesNotMatch((await ask(failing, environ, fields)).body, /<h2>The form/);
   });
 
   test('without a control character in plain text', async () => {
@@ -305,5 +306,60 @@ describe('errorPage changes nothing', () => {
       assert.equal(body, 'begun');
       assert.equal(errors.match(/Error: the <b>settings/g)?.length, 1);
     }
+  });
+});
+
+describe('errorPage', () => {
+  const page = async (app: WSGIApplication, given: object = {}): Promise<string> =>
+    (await handle(errorPage(app), { HTTP_ACCEPT: 'text/html', ...given })).sent;
+
+  test('shortens very long text, in the message, in environ and in the source', async () => {
+    const failing: WSGIApplication = () => {
+      throw new Error('m'.repeat(100_000));
+    };
+    const shown = await page(failing, { HTTP_X: 'v'.repeat(100_000) });
+    assert.match(shown, /m… \(100000 characters\)/);
+    assert.match(shown, /v… \(100000 characters\)/);
+  });
+
+  test('shows an environ that cannot be read as far as it can be', async () => {
+    const failing: WSGIApplication = (environ) => {
+      Object.defineProperty(environ, 'HTTP_TRAP', {
+        enumerable: true,
+        get() {
+          throw new Error('trap');
+        },
+      });
+      throw new Error('the real one');
+    };
+    const shown = await page(failing);
+    assert.match(shown, /the real one/);
+    assert.match(shown, /HTTP_TRAP[^]*?cannot be read/);
+  });
+
+  test('shows no source of a missing file, and a location that is not a path unchanged', async () => {
+    const failing: WSGIApplication = () => {
+      const error = new Error('elsewhere');
+      error.stack = 'Error: elsewhere\n    at gone (/nowhere/gone.js:1:1)\n    at odd (file://host/%zz.js:2:1)\n    at data (/nowhere/data.bin:1:1)';
+      throw error;
+    };
+    const shown = await page(failing);
+    assert.match(shown, /gone\.js:1/);
+    assert.doesNotMatch(shown, /<pre>/);
+    assert.match(shown, /%zz\.js/);
+  });
+
+  test('lets the server report an error that cannot be shown at all', async () => {
+    const error = new Proxy(new Error('hostile'), {
+      get() {
+        throw new Error('trap');
+      },
+      getPrototypeOf() {
+        throw new Error('trap');
+      },
+    });
+    const { sent, errors } = await handle(errorPage(() => { throw error; }));
+    assert.match(sent, /^HTTP\/1\.0 500 /);
+    assert.notEqual(errors, '');
   });
 });

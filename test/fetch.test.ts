@@ -1,10 +1,16 @@
 // The bridges to fetch: an application as a handler, and a handler as an application.
 
 import assert from 'node:assert/strict';
+import { getEventListeners } from 'node:events';
 import { describe, test } from 'node:test';
+import { setImmediate as turn } from 'node:timers/promises';
 import { brotliCompressSync, deflateSync, gunzipSync, gzipSync } from 'node:zlib';
 
-import { type ResponseBody, StringIO, type WSGIApplication, fromFetch, testClient, toFetch } from '../lib/index.ts';
+import {
+  BytesIO, type ResponseBody, SimpleHandler, StringIO, type WSGIApplication, type WSGIEnvironment,
+  fromFetch, setupTestingDefaults, testClient, toFetch,
+} from '../lib/index.ts';
+import { bodyOf, handle, using } from './support/applications.ts';
 import { bytes, deferred, text } from './support/bytes.ts';
 import { RawClient, exchange, withServer, withoutDate } from './support/wire.ts';
 
@@ -418,4 +424,44 @@ test('StringIO and a handler of the platform go together', async () => {
   assert.equal(response.headers.get('x-a'), 'b');
   assert.equal(await response.text(), 'round');
   assert.equal(errors.getValue(), '');
+});
+
+describe('toFetch', () => {
+  test('knows the port of https', async () => {
+    const handler = toFetch(using(({ SERVER_PORT, HTTPS }) => [SERVER_PORT, HTTPS]));
+    assert.equal(await (await handler(new Request('https://secure.example/'))).text(), '["443","on"]');
+  });
+});
+
+describe('a signal', () => {
+  test('has no listener left when the response is over, however often it is used', async () => {
+    const { signal } = new AbortController();
+    const { fetch } = testClient(bodyOf(() => [bytes('x')]));
+    const request = { signal, headers: new globalThis.Headers(), method: 'GET', url: 'http://test/', body: null };
+    for (let count = 0; count < 3; count += 1) {
+      await (await toFetch(bodyOf(() => [bytes('x')]))(request as unknown as Request)).text();
+      await (await fetch('/', { signal })).text();
+    }
+    // A promise or two may still be on their way.
+    for (let left = 100; left > 0 && getEventListeners(signal, 'abort').length > 0; left -= 1) await turn();
+    assert.equal(getEventListeners(signal, 'abort').length, 0);
+  });
+});
+
+describe('fromFetch', () => {
+  test('makes a URL even if neither Host nor SERVER_NAME is valid', async () => {
+    const environ: Partial<WSGIEnvironment> = { SERVER_NAME: '[', HTTP_HOST: '[', PATH_INFO: '/path' };
+    const { sent } = await handle(fromFetch((request) => new Response(request.url)), environ);
+    assert.match(sent, /\r\n\r\nhttp:\/\/localhost\//);
+  });
+
+  test('reads a body from a stream that has no read1', async () => {
+    const input = new BytesIO(bytes('body'));
+    const environ: Partial<WSGIEnvironment> = { REQUEST_METHOD: 'POST', CONTENT_LENGTH: '4' };
+    setupTestingDefaults(environ);
+    const stdout = new BytesIO();
+    const handler = new SimpleHandler(input, stdout, new StringIO(), environ);
+    await handler.run(fromFetch(async (request) => new Response(await request.text())));
+    assert.match(text(stdout.getValue()), /\r\n\r\nbody$/);
+  });
 });

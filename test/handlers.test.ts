@@ -24,6 +24,7 @@ import {
   setupTestingDefaults,
 } from '../lib/index.ts';
 import { rules } from '../lib/validate.ts';
+import { bodyOf, handle } from './support/applications.ts';
 import { bytes, deferred, text } from './support/bytes.ts';
 
 /** A SimpleHandler over streams in memory. */
@@ -1158,4 +1159,28 @@ test('a FileWrapper of a handler is told from one of another make', async () => 
   assert.equal(handler.resultIsFile(), true);
   handler.wsgiFileWrapper = undefined;
   assert.equal(handler.resultIsFile(), false);
+});
+
+describe('SimpleHandler', () => {
+  test('goes on with the rest when a sink takes a part, at once or later', async () => {
+    for (const isLater of [false, true]) {
+      let taken = '';
+      const stdout = {
+        write(data: Uint8Array) {
+          const part = data.subarray(0, 30);
+          taken += text(part);
+          return isLater ? Promise.resolve(part.length) : part.length;
+        },
+        flush: () => (isLater ? Promise.resolve() : undefined),
+      };
+      const { errors } = await handle(bodyOf(() => [bytes('x'.repeat(100))]), { stdout });
+      assert.match(taken, /^HTTP\/1\.0 200 OK\r\n[^]*\r\n\r\nx{100}$/);
+      assert.equal(errors, '');
+    }
+  });
+
+  test('reports a sink that takes nothing', async () => {
+    const { errors } = await handle(bodyOf(() => [bytes('x')]), { stdout: { write: () => 0 } });
+    assert.match(errors, /^Error: stdout\.write\(\) took 0 of \d+ bytes\n/);
+  });
 });

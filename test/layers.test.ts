@@ -24,7 +24,9 @@ import {
   trace,
   validator,
 } from '../lib/index.ts';
+import { bodyOf } from './support/applications.ts';
 import { bytes, collect, deferred, text } from './support/bytes.ts';
+import { RawClient, withServer } from './support/wire.ts';
 
 const { Readable, Transform } = streams;
 // Node's own types forget it.
@@ -325,5 +327,32 @@ describe('nothing is changed', () => {
         assert.deepEqual(layered.changed, plain.changed);
       });
     }
+  }
+});
+
+describe('a web stream that waits for its next chunk', () => {
+  const layers: Array<[title: string, wrap: (app: WSGIApplication) => WSGIApplication]> = [
+    ['alone', (app) => app],
+    ['in the validator', (app) => validator(app)],
+    ['in the error page', (app) => errorPage(app)],
+    ['in the trace', (app) => trace(app, { write: () => {} })],
+  ];
+  for (const [title, wrap] of layers) {
+    test(`is cancelled when the client leaves, ${title}`, async () => {
+      const cancelled = deferred();
+      const stream = (): ReadableStream<Uint8Array> =>
+        new ReadableStream({
+          start: (controller) => controller.enqueue(bytes('first')),
+          pull: () => new Promise(() => {}),
+          cancel: () => cancelled.resolve(),
+        });
+      await withServer(wrap(bodyOf(stream)), async ({ port, errors }) => {
+        const client = await RawClient.connect(port);
+        await client.send('GET / HTTP/1.1\r\nHost: test\r\n\r\n').until((heard) => heard.includes('first'));
+        client.socket.destroy();
+        await cancelled.promise;
+        assert.equal(errors.getValue(), '');
+      });
+    });
   }
 });

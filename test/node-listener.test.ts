@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import cluster from 'node:cluster';
 import { once } from 'node:events';
 import { type IncomingMessage, type RequestListener, type ServerResponse, createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo } from 'node:net';
 import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
@@ -158,5 +158,31 @@ else describe('toNodeListener', () => {
       assert.equal((await fetch(url, { method: 'POST', body: 'taken' })).status, 200);
       assert.match(failure, /^Error: the request body has been read already, by a middleware before this application/);
     });
+  });
+
+  test('destroys the response if even the report fails', async () => {
+    const failing: WSGIApplication = (environ) => {
+      environ['wsgi.errors'].write = () => {
+        throw new Error('no report');
+      };
+      throw new Error('first');
+    };
+    const server = createServer(toNodeListener(failing)).listen(0, '127.0.0.1');
+    await new Promise((resolve) => server.once('listening', resolve));
+    const { port } = server.address() as AddressInfo;
+    const written = process.stderr.write;
+    let printed = '';
+    process.stderr.write = ((data: string) => {
+      printed += data;
+      return true;
+    }) as typeof process.stderr.write;
+    try {
+      const outcome = await fetch(`http://127.0.0.1:${port}/`).then((response) => response.status, () => 'cut');
+      assert.ok(outcome === 'cut' || outcome === 500, String(outcome));
+    } finally {
+      process.stderr.write = written;
+      server.close();
+    }
+    assert.match(printed, /first|no report/);
   });
 });

@@ -707,3 +707,26 @@ test('demoApp greets and shows its environ', async () => {
     assert.match(answer, /\nwsgi\.version = \[ 1, 0 \]\n$/);
   });
 });
+
+describe('a server', () => {
+  test('without an application says so', async () => {
+    const bare = new WSGIServer(['127.0.0.1', 0]);
+    assert.throws(() => bare.getApp(), /^Error: this server has no application yet: call setApp\(app\)$/);
+    assert.deepEqual(bare.serverAddress, ['127.0.0.1', 0], 'what was asked for, until it is bound');
+    await bare.serverClose();
+  });
+
+  test('names an address that it cannot bind, and every interface as *', async () => {
+    const held = createServer().listen(0);
+    await new Promise((resolve) => held.once('listening', resolve));
+    const { port } = held.address() as AddressInfo;
+    try {
+      await assert.rejects(makeServer('', port, () => []).ready, new RegExp(`cannot listen on \\*:${port}: another program`));
+      await assert.rejects(makeServer('::1', port, () => []).ready, (error: Error) =>
+        // A machine without IPv6 has no such address.
+        new RegExp(`cannot listen on \\[::1\\]:${port}: `).test(error.message));
+    } finally {
+      held.close();
+    }
+  });
+});

@@ -1,9 +1,11 @@
 // The test client, used as one who knows fetch would use it.
 
 import assert from 'node:assert/strict';
+import { Readable } from 'node:stream';
 import { describe, test } from 'node:test';
 
 import { type WSGIApplication, decodePath, testClient } from '../lib/index.ts';
+import { using } from './support/applications.ts';
 import { bytes, text } from './support/bytes.ts';
 
 /** Answers with what it saw, as JSON. */
@@ -198,5 +200,35 @@ describe('cookies', () => {
     const get = visit(testClient(app));
     await get('/', 'a=1');
     assert.equal(await get('/'), 'none');
+  });
+});
+
+describe('testClient', () => {
+  test('does not send a stream again, as fetch does not', async () => {
+    const { fetch } = testClient((environ, startResponse) => {
+      startResponse('307 Temporary Redirect', [['Location', `${environ.PATH_INFO}x`]]);
+      return [];
+    });
+    const body = Readable.toWeb(Readable.from([bytes('once')])) as ReadableStream;
+    await assert.rejects(
+      fetch('/', { method: 'POST', body, duplex: 'half' } as RequestInit),
+      /^TypeError: fetch failed: a body that streams cannot be sent again to /,
+    );
+  });
+});
+
+describe('cookies of a test client', () => {
+  test('ignore a header that is not a cookie', async () => {
+    const client = testClient((environ, startResponse) => {
+      startResponse('200 OK', [['Content-Type', 'text/plain'], ['Set-Cookie', 'nonsense'], ['Set-Cookie', 'a=b']]);
+      return [bytes(environ['HTTP_COOKIE'] ?? 'none')];
+    }, { cookies: true });
+    assert.equal(await (await client.fetch('/')).text(), 'none');
+    assert.equal(await (await client.fetch('/')).text(), 'a=b');
+  });
+
+  test('a POST without a body has the length 0', async () => {
+    const { fetch } = testClient(using(({ CONTENT_LENGTH }) => CONTENT_LENGTH));
+    assert.equal(await (await fetch('/', { method: 'POST' })).text(), '"0"');
   });
 });

@@ -6,8 +6,11 @@ import { Readable } from 'node:stream';
 import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
-import { FileWrapper, type ResponseBody, type WSGIApplication, type WSGIEnvironment, trace } from '../lib/index.ts';
-import { bytes } from './support/bytes.ts';
+import {
+  FileWrapper, type ResponseBody, type WSGIApplication, type WSGIEnvironment, testClient, trace,
+} from '../lib/index.ts';
+import { bodyOf, using } from './support/applications.ts';
+import { bytes, text } from './support/bytes.ts';
 import { exchange, withServer, withoutDate } from './support/wire.ts';
 
 const get = (path = '/', method = 'GET'): string => `${method} ${path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n`;
@@ -196,5 +199,64 @@ describe('trace leaves as it was', () => {
     assert.deepEqual(iterator.next(), { done: false, value: bytes('1') });
     assert.deepEqual(seen, ['first']);
     assert.throws(() => iterator.next(), (caught) => caught === error);
+  });
+});
+
+describe('trace', () => {
+  async function traced(app: WSGIApplication, body = ''): Promise<{ drawn: string; answer: string; errors: string }> {
+    let drawn = '';
+    const client = testClient(trace(app, { write: (line) => (drawn += line), colour: false }), { validate: false });
+    const response = await client.fetch('/', { method: 'POST', body });
+    return { drawn, answer: await response.text(), errors: client.errors };
+  }
+
+  test('draws each way to read', async () => {
+    const { drawn, answer } = await traced(
+      using(async ({ 'wsgi.input': input }) => {
+        const line = text(await input.readline(2));
+        const lines: string[] = [];
+        for await (const rest of input) {
+          lines.push(text(rest));
+          break;
+        }
+        return [line, ...lines, (await input.readlines()).length];
+      }),
+      'one\ntwo\nthree\n',
+    );
+    assert.equal(answer, '["on","e\\n",2]');
+    assert.match(drawn, /wsgi\.input\.readline\(2\)[^]*2 bytes "on"[^]*next line of wsgi\.input\?[^]*2 bytes "e\\n"/);
+    assert.match(drawn, /wsgi\.input\.readlines\(\)[^]*2 lines/);
+  });
+
+  test('draws each way to report', async () => {
+    const { drawn, errors } = await traced(
+      using(({ 'wsgi.errors': stream }) => {
+        stream.writelines(['one\n', 'two\n']);
+        stream.flush();
+      }),
+    );
+    assert.match(drawn, /wsgi\.errors\.writelines\(…\)/);
+    assert.equal(errors, 'one\ntwo\n');
+  });
+
+  test('draws an asynchronous body that is stopped early, and an error as third argument', async () => {
+    const app: WSGIApplication = async function* (_environ, startResponse) {
+      startResponse('200 OK', [['Content-Type', 'text/plain']]);
+      startResponse('503 Busy', [['Content-Length', '3'], 'odd' as never].slice(0, 1) as never, new Error('x'));
+      yield bytes('abc');
+      yield bytes('never asked for');
+    };
+    const { drawn, answer } = await traced(app);
+    assert.equal(answer, 'abc');
+    assert.match(drawn, /startResponse\('503 Busy', headers, error\)[^]*return\(\): stop early/);
+  });
+
+  test('draws headers and chunks that are not valid, which the server reports', async () => {
+    const odd: WSGIApplication = (_environ, startResponse) => {
+      startResponse('200 OK', ['odd'] as never);
+      return [];
+    };
+    await assert.rejects(traced(odd), /header/);
+    await assert.rejects(traced(bodyOf(() => ['text'] as never)), /text/);
   });
 });
