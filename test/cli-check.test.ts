@@ -57,7 +57,7 @@ async function check(...args: string[]): Promise<Ended> {
   }
 }
 
-describe('tsgiref --check', { concurrency: 4 }, () => {
+describe('tsgiref --check', { concurrency: 2 }, () => {
   test('prints what failed: what the server did, the rule, the remedy, the request', async () => {
     const { status, stdout, stderr } = await check('gateway.mjs', '--only', 'environ-path-plus,environ-header-host');
     assert.equal(stderr, '');
