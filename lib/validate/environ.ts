@@ -256,7 +256,8 @@ function checkValue(exchange: Exchange, key: string, value: unknown): void {
     exchange.reportCall(valueLatin1, `set ${key} to ${quoteValue(key, value)}`);
   } else if (BREAKS_LINES.test(value) && FROM_HEAD.test(key)) {
     const found = codePoint(BREAKS_LINES.exec(value)?.[0] ?? '');
-    exchange.reportCall(valueControl, `set ${key} to ${quoteValue(key, value)}, which contains ${found}`);
+    const deed = `set ${key} to ${quoteValue(key, value)}, which contains ${found}`;
+    exchange.reportCall(valueControl, deed);
   }
 }
 
@@ -356,7 +357,10 @@ function checkSyntax(exchange: Exchange, environ: Variables): void {
     if (typeof value !== 'string' || lastGood.get(key) === value) continue;
     const broken = checks.filter(({ isBroken }) => isBroken(value));
     if (broken.length === 0) lastGood.set(key, value);
-    for (const each of broken) exchange.reportCall(each.rule, `set ${key} to ${quoteValue(key, value)}`);
+    else {
+      const deed = `set ${key} to ${quoteValue(key, value)}`;
+      for (const each of broken) exchange.reportCall(each.rule, deed);
+    }
   }
 }
 

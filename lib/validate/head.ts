@@ -440,7 +440,8 @@ export function checkFields(exchange: Exchange, code: number, list: ResponseHead
     headers.set(key, value);
     for (const { rule: broken, isBroken } of BY_NAME.get(key) ?? []) {
       if (!isBroken(value)) continue;
-      exchange.reportCall(broken, `passed the header ${key} with the value ${quoteValue(key, value)}`);
+      const deed = `passed the header ${key} with the value ${quoteValue(key, value)}`;
+      exchange.reportCall(broken, deed);
     }
   }
   if (code > 0 && !isOrdinary(code)) {

@@ -1,5 +1,5 @@
-// How `npm test` reports: one line for each test file, every failure in full,
-// and a last line `N passed, N failed, N skipped` that a script can read.
+// How `npm test` reports: one line for each test file, the reason of each skipped test,
+// every failure in full, and a last line `N passed, N failed, N skipped` that a script can read.
 //
 // Only leaves are counted: a test with subtests, a suite and a file count only if
 // they fail for a reason of their own. The output of a file is shown only if the file
@@ -49,6 +49,8 @@ class FileReport implements Counts {
   output = '';
   readonly path: string;
   readonly failures: string[] = [];
+  // The names of the tests that were skipped, each with its reason.
+  readonly skips: string[] = [];
   // The names of the tests that run now, one for each level.
   readonly names: string[] = [];
   // How many results each level has given since its parent began.
@@ -64,6 +66,7 @@ class FileReport implements Counts {
     if (this.skipped > 0) text += `, ${this.skipped} skipped`;
     if (this.seed !== '') text += `, ${this.seed}`;
     text += `, ${Math.round(this.milliseconds)} ms)\n`;
+    for (const skip of this.skips) text += `     skipped: ${skip}\n`;
     if (!this.broken) return text;
     for (const failure of this.failures) text += `\n${failure}\n`;
     return `${text}${formatOutput(this.output)}\n`;
@@ -150,6 +153,7 @@ function recordResult(file: FileReport, failed: boolean, data: TestEvent['data']
     if (failed) addFailure(file, 'the file itself', data, error);
   } else if (passedOver) {
     if (!parent) file.skipped += 1;
+    if (typeof data.skip === 'string') file.skips.push(`${data.name}: ${data.skip}`);
   } else if (failed) {
     if (error?.failureType === 'subtestsFailed') return;
     const names = [...file.names.slice(0, level), data.name ?? ''];
