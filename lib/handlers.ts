@@ -7,7 +7,7 @@
 // Mirrors wsgiref.handlers.
 
 export { BaseHandler } from './handlers/base.ts';
-export { type ResponseHead, formatDateTime } from './handlers/head.ts';
+export { type ResponseHead, type StatusLine, formatDateTime } from './handlers/head.ts';
 export { type ByteSink, SimpleHandler } from './handlers/simple.ts';
 export { BaseCGIHandler, CGIHandler, IISCGIHandler, readEnviron } from './handlers/cgi.ts';
 export type { Sent } from './handlers/wait.ts';
