@@ -17,7 +17,8 @@ import { BaseCGIHandler } from './handlers.ts';
 import { StreamInput } from './io.ts';
 import { encodeLatin1 } from './latin1.ts';
 import { RefusedRequest } from './request.ts';
-import { writeLog } from './simple-server/log.ts';
+import { closeGently } from './simple-server/connection.ts';
+import { quoteRequest, writeLog } from './simple-server/log.ts';
 import type { ErrorStream, WSGIApplication } from './types.ts';
 
 export type { GatewayProtocol } from './handlers/gateway.ts';
@@ -122,9 +123,6 @@ export class GatewayServer extends Server {
     await this.shutdown();
   }
 }
-
-/** How long the server still listens after a response, in milliseconds, as for HTTP. */
-const LINGER = 500;
 
 /** A connection, and its one request. */
 class GatewayConnection {
@@ -286,12 +284,7 @@ class GatewayHandler extends BaseCGIHandler {
 
   override _end(): void {
     this.logRequest();
-    const { socket } = this;
-    socket.end();
-    // To close while bytes of the client are under way would destroy the response.
-    socket.resume();
-    const timer = setTimeout(() => socket.destroy(), LINGER);
-    socket.once('close', () => clearTimeout(timer));
+    closeGently(this.socket);
   }
 
   // The end of the connection is the end of a response, so this connection must not end but
@@ -314,9 +307,8 @@ class GatewayHandler extends BaseCGIHandler {
     this.isLogged = true;
     const variables = this.baseEnv as Record<string, string | undefined>;
     const { REQUEST_METHOD, REQUEST_URI = '', SERVER_PROTOCOL, REMOTE_ADDR = '-' } = variables;
-    const target = REQUEST_URI.replace(/["\\]/g, '\\$&');
-    const code = (this.headersSent && this.status?.slice(0, 3)) || '-';
-    const request = `${REQUEST_METHOD} ${target} ${SERVER_PROTOCOL}`;
-    this.log(REMOTE_ADDR, `"${request}" ${code} ${this.bytesSent || '-'}`);
+    const request = quoteRequest(REQUEST_METHOD, REQUEST_URI, SERVER_PROTOCOL);
+    const code = (this.headersSent && this.head?.line.digits) || '-';
+    this.log(REMOTE_ADDR, `${request} ${code} ${this.bytesSent || '-'}`);
   }
 }

@@ -18,11 +18,11 @@ export class ResponseHead {
   hasDate: boolean = false;
   hasServer: boolean = false;
 
-  // A copy: the application may use its list for every request, and nothing may change
-  // once it has been checked.
-  /** The headers: names and values in turn, as Node has them, too. */
+  /**
+   * The headers: names and values in turn, as Node has them, too. A copy, since the
+   * application may use its list for every request.
+   */
   fields: string[] = [];
-
   private headers: Headers | undefined = undefined;
 
   /**

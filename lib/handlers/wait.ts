@@ -1,6 +1,6 @@
 // Waiting only where there is something to wait for. `await` always gives way to other
-// work, and each use makes a promise. An application that never waits is served
-// without either: these helpers go on at once when a step is already done.
+// work, so the handlers await a step only if it is not done yet. An application that never
+// waits is served in one go.
 
 /** Nothing if the work is done, else a promise that settles when it is. */
 export type Sent = void | Promise<void>;

@@ -17,12 +17,6 @@ import type { WSGIRequestHandler } from './request-handler.ts';
  */
 const MOST_UNDER_WAY = 100;
 
-/**
- * How long the server still listens after its last words, in milliseconds. To close at once
- * while bytes of the client are under way would destroy those words. (RFC 9112 §9.6)
- */
-const LINGER = 500;
-
 /** Who decides, for all connections, when a request may begin. */
 export interface Admission {
   /** Whether this request may begin now. If not, `proceed()` is called later. */
@@ -141,7 +135,7 @@ export class Connection {
     this.lastWords = () => {
       const { response } = exchange;
       response.assignSocket(this.socket);
-      response.once('finish', () => this.linger());
+      response.once('finish', () => closeGently(this.socket));
       exchange.sendError(refusal);
     };
     if (this.underWay.length === 0 && this.waiting.length === 0) this.close();
@@ -218,13 +212,22 @@ export class Connection {
     if (lastWords !== undefined && this.socket.writable) lastWords();
     else this.socket.destroySoon();
   }
+}
 
-  private linger(): void {
-    const { socket } = this;
-    socket.end();
-    const timer = setTimeout(() => socket.destroy(), LINGER);
-    socket.once('close', () => clearTimeout(timer));
-  }
+/** How long the server still listens after its last words, in milliseconds. */
+const LINGER = 500;
+
+/**
+ * Ends the server's side of a connection, and closes it a moment later, unless the client
+ * does so first. To close at once while bytes of the client are under way would destroy
+ * what the server has said. (RFC 9112 §9.6)
+ */
+export function closeGently(socket: Socket): void {
+  socket.end();
+  // Bytes that nobody reads would keep the client from closing.
+  socket.resume();
+  const timer = setTimeout(() => socket.destroy(), LINGER);
+  socket.once('close', () => clearTimeout(timer));
 }
 
 // One function each for all connections: most of them are idle, and there may be many.

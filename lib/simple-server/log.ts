@@ -9,6 +9,13 @@ export function writeLog(address: string, message: string): void {
   writeToStderr(`${escapeControls(line)}\n`);
 }
 
+/** The first line of a request in quotes; `"-"` for one that could not be read. */
+export function quoteRequest(method = '', target = '', protocol = ''): string {
+  if (!method) return '"-"';
+  // A quote from the client must not end what is quoted; Apache does the same.
+  return `"${method} ${target.replace(/["\\]/g, '\\$&')} ${protocol}"`;
+}
+
 // A line of the log is one line: a line break is escaped, too.
 function escapeControls(line: string): string {
   return line.replace(/[\x00-\x1f\x7f-\x9f]/g, (character) => {

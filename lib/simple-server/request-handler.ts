@@ -11,7 +11,7 @@ import { type BaseEnviron, RefusedRequest, makeEnviron } from '../request.ts';
 import { standardError } from '../handlers/stderr.ts';
 import type { ErrorStream, InputStream, WSGIApplication, WSGIEnvironment } from '../types.ts';
 import { Connection } from './connection.ts';
-import { writeLog } from './log.ts';
+import { quoteRequest, writeLog } from './log.ts';
 import { ServerHandler } from './server-handler.ts';
 
 /** The part of its server that a request handler needs. */
@@ -108,7 +108,9 @@ export class WSGIRequestHandler {
    * @param size how many bytes of the body were sent
    */
   logRequest(code: string, size: number): void {
-    this.logMessage(`"${this.requestLine()}" ${code} ${size || '-'}`);
+    const { method, url, httpVersion } = this.request;
+    const line = quoteRequest(method, url, `HTTP/${httpVersion}`);
+    this.logMessage(`${line} ${code} ${size || '-'}`);
   }
 
   /** Logs a fault of the client, or of the server's side of the interface. */
@@ -151,14 +153,6 @@ export class WSGIRequestHandler {
   // An HTTP/1.0 client does not know 100 Continue. (RFC 9110 §10.1.1)
   protected mustContinue(environ: WSGIEnvironment): boolean {
     return environ['HTTP_EXPECT'] !== undefined && environ.SERVER_PROTOCOL !== 'HTTP/1.0';
-  }
-
-  private requestLine(): string {
-    const { method, url = '', httpVersion } = this.request;
-    // Node could not read a request line.
-    if (!method) return '-';
-    // A quote from the client must not end what is quoted; Apache does the same.
-    return `${method} ${url.replace(/["\\]/g, '\\$&')} HTTP/${httpVersion}`;
   }
 
   // The part of the body that the application left unread comes before the next request.
