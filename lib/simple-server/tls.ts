@@ -64,12 +64,17 @@ function peerOf({ remoteAddress, remotePort }: Socket): string {
  * @throws an Error if they cannot be read, or cannot be used together
  */
 export function checkKey(options: TlsOptions): void {
-  createSecureContext(options);
-  const { cert, key, passphrase } = options;
-  if (cert === undefined || key === undefined || Array.isArray(cert) || Array.isArray(key)) return;
-  // OpenSSL compares a key with a certificate of its own kind only.
-  const privateKey = createPrivateKey({ key, ...(passphrase !== undefined && { passphrase }) });
-  if (!new X509Certificate(cert).checkPrivateKey(privateKey)) {
+  if (!belongTogether(options)) {
     throw new Error('the TLS key does not belong to the TLS certificate');
   }
+  createSecureContext(options);
+}
+
+// OpenSSL itself compares a key with a certificate of its own kind only.
+function belongTogether({ cert, key, passphrase }: TlsOptions): boolean {
+  if (cert === undefined || key === undefined || Array.isArray(cert) || Array.isArray(key)) {
+    return true;
+  }
+  const privateKey = createPrivateKey({ key, ...(passphrase !== undefined && { passphrase }) });
+  return new X509Certificate(cert).checkPrivateKey(privateKey);
 }
