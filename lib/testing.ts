@@ -13,7 +13,7 @@ export type { EnvironOption } from './testing/exchange.ts';
 export interface TestClientOptions {
   /** What relative URLs are relative to. Default `http://testserver/`. */
   base?: string;
-  /** Whether the validator stands before the application. Default true. */
+  /** Whether the validator watches the application. Default true. */
   validate?: boolean;
   /** Whether an error of the application gives a 500, as a server's would. Default false. */
   catchErrors?: boolean;

@@ -106,7 +106,7 @@ export interface WSGIEnvironment {
    */
   'tsgiref.signal'?: () => AbortSignal;
 
-  /** A request header: `User-Agent` stands under `HTTP_USER_AGENT`. */
+  /** A request header: `User-Agent` is `HTTP_USER_AGENT`. */
   [header: `HTTP_${string}`]: string | undefined;
   /** A server's or a middleware's own additions carry a dot in their names. */
   [extension: `${string}.${string}`]: unknown;

@@ -12,7 +12,7 @@
 //   middleware.ts      what middleware must pass on, seen by two validators
 //
 // rule.ts defines what a rule and a report are. mechanism.ts holds the state of an
-// exchange, and makes the objects that stand in for those of the other side.
+// exchange, and makes the objects that take the place of those of the other side.
 //
 // Mirrors wsgiref.validate.
 

@@ -1,4 +1,4 @@
-// The command as a development server: what stands around the application, and what
+// The command as a development server: what is around the application, and what
 // else can be done with it.
 
 import assert from 'node:assert/strict';
@@ -70,7 +70,7 @@ async function serving(args: string[], use: (server: Serving, folder: string) =>
 
 const HTML = { headers: { accept: 'text/html' } };
 
-describe('around the application stand', () => {
+describe('the layers around the application', () => {
   test('an error page, for a browser and for a terminal', async () => {
     await serving(['app.mjs'], async (server) => {
       const page = await (await fetch(`${server.url}throw`, HTML)).text();

@@ -409,7 +409,7 @@ describe('fromFetch', () => {
     });
   });
 
-  test('survives a Host that is no URL', async () => {
+  test('survives a Host that is not a URL', async () => {
     await withServer(fromFetch((request) => new Response(request.url)), async ({ port }) => {
       assert.match(await exchange(port, 'GET /x HTTP/1.1\r\nHost: a%zz:99999\r\nConnection: close\r\n\r\n'), /http:\/\/127\.0\.0\.1:\d+\/x/);
     });

@@ -130,7 +130,7 @@ else describe('toNodeListener', () => {
     });
   }
 
-  test('tells the workers of node:cluster that they are several', async () => {
+  test('lets the workers of node:cluster know that they are several', async () => {
     const { stdout, stderr } = await run([self], { cwd: '.', env: { ...process.env, TSGIREF_TEST_CLUSTER: '1' } });
     assert.equal(stdout, 'wsgi.multiprocess: true', stderr);
   });

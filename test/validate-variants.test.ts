@@ -95,7 +95,7 @@ const VARIANTS: Array<[id: Row['id'], what: string, exchange: Exchange]> = [
   ],
   [
     'errors-writelines-str',
-    'a line that is no string',
+    'a line that is not a string',
     using((environ) => environ['wsgi.errors'].writelines(['a', 5]), {
       'wsgi.errors': new StringIO(),
     }),

@@ -210,7 +210,7 @@ export class Trial {
     return `gave ${show(actual)} for ${what}; expected was ${show(expected)}`;
   }
 
-  /** Closes all connections and the server; waits a while for it, not for ever. */
+  /** Closes all connections and the server; waits a while for it, not without end. */
   async end(): Promise<void> {
     for (const client of this.clients) client.leave();
     const closing = this.close().catch(() => {});

@@ -1,4 +1,4 @@
-// A client in a thread of its own. While the server's thread stands still, it sees
+// A client in a thread of its own. While the server's thread is blocked, it sees
 // what has already left the process.
 
 import { connect } from 'node:net';

@@ -164,7 +164,7 @@ class Supervisor {
       this.start();
     } else if (this.state === 'serving' || this.state === 'starting') {
       this.state = 'retiring';
-      this.tell({ tsgiref: 'retire' });
+      this.send({ tsgiref: 'retire' });
       const { child } = this;
       setTimeout(() => child?.kill('SIGKILL'), PATIENCE_MS).unref();
     }
@@ -196,7 +196,7 @@ class Supervisor {
     this.pages.release();
     for (const { socket } of this.waiting) socket.destroy();
     if (this.child === undefined) this.finish(0);
-    else this.tell({ tsgiref: 'stop' });
+    else this.send({ tsgiref: 'stop' });
   }
 
   private accept(socket: Socket): void {
@@ -215,11 +215,11 @@ class Supervisor {
     const id = this.connections;
     this.sent.set(id, connection);
     const { socket, bytes } = connection;
-    this.tell({ tsgiref: 'connection', id, bytes }, socket);
+    this.send({ tsgiref: 'connection', id, bytes }, socket);
   }
 
   // A child that has just died is reported by its `close`.
-  private tell(message: ToChild, socket?: Socket): void {
+  private send(message: ToChild, socket?: Socket): void {
     if (this.child?.connected) this.child.send(message, socket, { keepOpen: true }, () => {});
   }
 }

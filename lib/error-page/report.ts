@@ -28,7 +28,7 @@ export interface Rule {
   code: string;
   /** Who broke it. */
   party: string;
-  /** What it says, if the message did, and where it stands. */
+  /** What it says, if the message did, and where it is. */
   law: string;
   hint: string;
 }

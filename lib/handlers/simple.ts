@@ -118,7 +118,7 @@ class PendingWrites {
     this.stdout = stdout;
   }
 
-  // The callback tells when the bytes are out, and why they are not. The stream
+  // The callback says when the bytes are out, or why they are not. The stream
   // then emits the same error, which would end the process if nobody listened.
   write(data: Uint8Array): Promise<void> {
     return new Promise((resolve, reject) => {

@@ -1,5 +1,5 @@
 // The owner of a connection: it knows which requests are under way, in which order, and
-// whether another may begin; it tells each of them when the client has left; and it closes
+// whether another may begin; it informs each of them when the client has left; and it closes
 // the connection when the last one is over.
 
 import type { ServerResponse } from 'node:http';
@@ -115,7 +115,7 @@ export class Connection {
    * Answers bytes that are not a request, behind every request that came before them.
    *
    * @param refusal the answer
-   * @param exchange stands for the request that could not be read
+   * @param exchange represents the request that could not be read
    */
   refuse(refusal: RefusedRequest, exchange: WSGIRequestHandler): void {
     // Each further piece of such bytes is reported again.

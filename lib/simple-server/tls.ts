@@ -1,4 +1,4 @@
-// HTTPS: Node's TLS server stands between the listening socket and the part of a connection
+// HTTPS: Node's TLS server is between the listening socket and the part of a connection
 // that speaks HTTP. It never listens itself; it is handed each connection.
 
 import { X509Certificate, createPrivateKey } from 'node:crypto';

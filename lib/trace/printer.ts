@@ -1,6 +1,6 @@
 // How a conversation is drawn: two lines of life, the server's on the left and the
 // application's on the right, and between them an arrow for each thing that is said.
-// At the margin stand the request's number and the time since it began.
+// The margin shows the request's number and the time since it began.
 
 /** Where the lines go, and whether they may be coloured. */
 export interface TraceOptions {
@@ -125,7 +125,7 @@ const LONGEST_CHUNK = 32;
 
 /** Bytes as `5 bytes "hello"`, cut after some thirty characters. */
 export function showBytes(data: unknown): string {
-  if (!(data instanceof Uint8Array)) return `${typeof data}, which is no chunk`;
+  if (!(data instanceof Uint8Array)) return `${typeof data}, which is not a chunk`;
   if (data.length === 0) return 'an empty chunk';
   // A character's bytes may go on behind the cut.
   const start = new TextDecoder().decode(data.subarray(0, 4 * LONGEST_CHUNK), { stream: true });

@@ -7,7 +7,7 @@ import { type Printer, cut, oneLine, showBytes } from './printer.ts';
 type Method = (...args: unknown[]) => unknown;
 
 /**
- * An object that is what `real` is, by its class and all its members, but for the methods
+ * An object that is what `real` is, by its class and all its members, except for the methods
  * that `member` gives: it takes a name and the real method.
  */
 export function standIn<Real extends object>(

@@ -206,7 +206,7 @@ export type Method = (...args: unknown[]) => unknown;
 const EXCHANGE = Symbol('exchange');
 
 /**
- * The proxy handler of an object that is what `real` is, but for the methods that a
+ * The proxy handler of an object that is what `real` is, except for the methods that a
  * subclass looks at. Every other member is that of `real`. A member that `real` does
  * not have is undefined, as it was.
  */
@@ -221,7 +221,7 @@ export abstract class Guard implements ProxyHandler<object> {
 
   /** The object that takes the place of the real one, and has its prototype chain. */
   proxy(): object {
-    // In front of the real object stands an empty one: a proxy must show the members of
+    // The target of the proxy is an empty object: a proxy must show the members of
     // a frozen target as they are.
     return new Proxy(Object.create(this.real) as object, this);
   }

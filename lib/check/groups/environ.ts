@@ -1,4 +1,4 @@
-// What the server tells the application of the request: one check for each promise
+// The request, as the server describes it to the application: one check for each promise
 // that environ makes.
 
 import { ENVIRON, DETAILS, NotApplicable, UNICODE, checksOf } from '../definition.ts';

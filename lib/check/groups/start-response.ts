@@ -162,7 +162,7 @@ check('start-response-second-call', START_RESPONSE,
   });
 
 check('start-response-no-error', START_RESPONSE,
-  'undefined and null as third argument are no error.',
+  'undefined and null as third argument are not an error.',
   'Test the third argument against undefined and null.',
   async (trial) => {
     const results: string[] = [];
