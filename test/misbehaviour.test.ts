@@ -316,7 +316,22 @@ describe('an application that', () => {
     };
     await misbehaving(unwaited, async (wire) => {
       const [answer] = await converse(wire.port, get('/', 'Connection: close'));
-      assert.deepEqual(answer?.chunks, ['a', 'b', 'c', '1', '2']);
+      assert.equal(answer?.body, 'abc12');
+      assert.equal(answer.whole, true);
+    });
+  });
+
+  test('gives a bad chunk behind good ones, and the good ones arrive', async () => {
+    const app = async (_environ: unknown, start: StartResponse): Promise<ResponseBody> => {
+      await new Promise(setImmediate);
+      start('200 OK', []);
+      return [bytes('1'), bytes('2'), 3 as unknown as Uint8Array];
+    };
+    await misbehaving(app, async (wire) => {
+      const [answer] = await converse(wire.port, get('/', 'Connection: close'));
+      assert.equal(answer?.body, '12');
+      assert.equal(answer.whole, false);
+      assert.deepEqual(traces(wire).length, 1);
     });
   });
 });

@@ -125,6 +125,8 @@ export class ServerHandler extends SimpleHandler {
     // refused the head there is none, and Node would make one up.
     const { response } = this;
     if (response.headersSent) response.flushHeaders();
+    // Node 26 holds chunks back in the response, every line does so in the socket.
+    while (response.writableCorked) response.uncork();
     while (response.socket?.writableCorked) response.socket.uncork();
     response.destroy();
   }
