@@ -12,12 +12,12 @@ import {
   readGatewayHead,
 } from './handlers/gateway.ts';
 import { standardError } from './handlers/stderr.ts';
-import { type Sent, isWaiting } from './handlers/wait.ts';
+import type { Sent } from './handlers/wait.ts';
 import { BaseCGIHandler } from './handlers.ts';
 import { StreamInput } from './io.ts';
 import { encodeLatin1 } from './latin1.ts';
 import { RefusedRequest } from './request.ts';
-import { closeGently } from './simple-server/connection.ts';
+import { Connection, closeGently } from './simple-server/connection.ts';
 import { quoteRequest, writeLog } from './simple-server/log.ts';
 import type { ErrorStream, WSGIApplication } from './types.ts';
 
@@ -124,17 +124,15 @@ export class GatewayServer extends Server {
   }
 }
 
-/** A connection, and its one request. */
-class GatewayConnection {
-  private readonly socket: Socket;
+/** A connection that speaks SCGI or uwsgi. It has one request. */
+class GatewayConnection extends Connection<GatewayHandler> {
   private readonly server: GatewayServer;
   private readonly timer: NodeJS.Timeout;
   private received: Uint8Array = new Uint8Array(0);
   private body: Body | undefined = undefined;
-  private handler: GatewayHandler | undefined = undefined;
 
   constructor(socket: Socket, server: GatewayServer) {
-    this.socket = socket;
+    super(socket);
     this.server = server;
     const { headersTimeout } = server.settings;
     this.timer = setTimeout(() => {
@@ -147,9 +145,10 @@ class GatewayConnection {
     socket.on('error', () => {});
   }
 
-  /** Closes the connection, unless a request is under way. */
-  finish(): void {
-    if (this.handler === undefined) this.socket.destroy();
+  override lose(): void {
+    clearTimeout(this.timer);
+    this.body?.end();
+    super.lose();
   }
 
   private take(data: Uint8Array): void {
@@ -171,16 +170,18 @@ class GatewayConnection {
     this.body.push(this.received.subarray(size));
     const input = new StreamInput(this.body, contentLength);
     const { protocol, settings } = this.server;
-    this.handler = new GatewayHandler(input, this.socket, settings.makeErrors(), variables);
-    this.handler.log = settings.log;
-    this.handler.hasStatusLine = protocol === 'uwsgi';
-    const served = this.handler.run(this.server.application);
-    if (isWaiting(served)) {
-      served.catch((error: unknown) => {
-        this.log(`the handler failed: ${String(error)}`);
-        this.socket.destroy();
-      });
-    }
+    const handler = new GatewayHandler(input, this.socket, settings.makeErrors(), variables);
+    handler.log = settings.log;
+    handler.hasStatusLine = protocol === 'uwsgi';
+    this.begin(handler);
+  }
+
+  protected override handle(handler: GatewayHandler): Promise<void> {
+    return handler.run(this.server.application);
+  }
+
+  protected override abort(handler: GatewayHandler): void {
+    handler._abort();
   }
 
   // A client that closes its side has left, as with HTTP.
@@ -189,12 +190,6 @@ class GatewayConnection {
       this.refuse(`the connection ended after ${this.received.length} bytes of the head`);
     }
     this.lose();
-  }
-
-  private lose(): void {
-    clearTimeout(this.timer);
-    this.body?.end();
-    this.handler?.disconnect();
   }
 
   private refuse(reason: string): void {

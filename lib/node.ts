@@ -8,7 +8,7 @@ import { StreamInput } from './io.ts';
 import { percentDecode } from './latin1.ts';
 import { type BaseEnviron, RefusedRequest } from './request.ts';
 import { WSGIRequestHandler } from './simple-server.ts';
-import { type Admission, Connection } from './simple-server/connection.ts';
+import { type Admission, HTTPConnection } from './simple-server/connection.ts';
 import type { InputStream, WSGIApplication, WSGIEnvironment } from './types.ts';
 
 /** What Express adds to a request. */
@@ -48,7 +48,7 @@ export function toNodeListener(
     handler.logs = logRequests;
     handler.waitsForTurn = mustSendContinue(request);
     const { socket } = request;
-    (Connection.of(socket) ?? new Connection(socket, EVERYTHING)).add(handler);
+    (HTTPConnection.of(socket) ?? new HTTPConnection(socket, EVERYTHING)).add(handler);
   };
 }
 

@@ -1,6 +1,7 @@
 // The owner of a connection: it knows which requests are under way, in which order, and
 // whether another may begin; it informs each of them when the client has left; and it closes
-// the connection when the last one is over.
+// the connection when the last one is over. HTTP may have many requests on a connection,
+// SCGI and uwsgi (../gateway.ts) have one.
 
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
@@ -11,6 +12,76 @@ import type { RefusedRequest } from '../request.ts';
 import { reportError } from '../handlers/stderr.ts';
 import type { WSGIRequestHandler } from './request-handler.ts';
 
+/** A request on a connection, as its connection sees it. */
+export interface Exchange {
+  /** Called when the client has left. */
+  disconnect(): void;
+}
+
+/** A connection, and the requests on it, whatever the protocol is. */
+export abstract class Connection<Request extends Exchange> {
+  protected readonly socket: Socket;
+  /** In the order of arrival, which is the order of the responses. */
+  protected readonly underWay: Request[] = [];
+  /** False from the moment that no further request is taken. */
+  protected accepts = true;
+
+  constructor(socket: Socket) {
+    this.socket = socket;
+  }
+
+  /** Whether no response is due. */
+  get isIdle(): boolean {
+    return this.underWay.length === 0;
+  }
+
+  /** Takes no further request, and closes when the ones under way have been answered. */
+  finish(): void {
+    this.accepts = false;
+    if (this.isIdle) this.socket.destroy();
+  }
+
+  /** Closes at once. */
+  cut(): void {
+    this.accepts = false;
+    this.socket.destroy();
+  }
+
+  /** Called when the client has left: no request on this connection can be answered. */
+  lose(): void {
+    this.accepts = false;
+    for (const exchange of this.underWay.splice(0)) this.leave(exchange);
+  }
+
+  /** Serves a request. */
+  protected begin(exchange: Request): void {
+    this.underWay.push(exchange);
+    try {
+      const handled = this.handle(exchange);
+      if (isWaiting(handled)) handled.catch((error: unknown) => this.fail(exchange, error));
+    } catch (error) {
+      this.fail(exchange, error);
+    }
+  }
+
+  /** Has the request answered; resolves when the application's body has been closed. */
+  protected abstract handle(exchange: Request): Promise<void>;
+
+  /** Called for each request that is over, whether it was answered or lost its client. */
+  protected leave(exchange: Request): void {
+    exchange.disconnect();
+  }
+
+  // The handler answers for the application; this is a failure of the handler itself.
+  private fail(exchange: Request, error: unknown): void {
+    reportError(error);
+    this.abort(exchange);
+  }
+
+  /** Cuts the response of a request that can no longer be answered. */
+  protected abstract abort(exchange: Request): void;
+}
+
 /**
  * How many requests of one connection are under way at a time. A client can send
  * thousands in one packet. The number is what RFC 9113 §6.5.2 recommends for HTTP/2.
@@ -20,26 +91,21 @@ const MOST_UNDER_WAY = 100;
 /** Who decides, for all connections, when a request may begin. */
 export interface Admission {
   /** Whether this request may begin now. If not, `proceed()` is called later. */
-  admits(exchange: WSGIRequestHandler, connection: Connection): boolean;
+  admits(exchange: WSGIRequestHandler, connection: HTTPConnection): boolean;
   /** Called when the request is about to be handled. */
   begins(): void;
   /** Called when the response is over: its bytes are with the system, or the client left. */
   isOver(exchange: WSGIRequestHandler): void;
   /** Called when the connection is closed. */
-  isGone(connection: Connection): void;
+  isGone(connection: HTTPConnection): void;
 }
 
-const connections = new WeakMap<Socket, Connection>();
+const connections = new WeakMap<Socket, HTTPConnection>();
 
-/** A connection, and the requests on it. */
-export class Connection {
-  private readonly socket: Socket;
+/** A connection that speaks HTTP/1.1. */
+export class HTTPConnection extends Connection<WSGIRequestHandler> {
   private readonly admission: Admission;
-  /** In the order of arrival, which is the order of the responses. */
-  private readonly underWay: WSGIRequestHandler[] = [];
   private waiting: WSGIRequestHandler[] = [];
-  /** False from the moment that no further request is taken. */
-  private accepts = true;
   private hasLast = false;
   /** The answer to what came behind the last request, if that was not a request. */
   private lastWords: (() => void) | undefined = undefined;
@@ -47,7 +113,7 @@ export class Connection {
   private unread: WSGIRequestHandler['request'] | undefined = undefined;
 
   constructor(socket: Socket, admission: Admission) {
-    this.socket = socket;
+    super(socket);
     this.admission = admission;
     connections.set(socket, this);
     socket.on('close', onSocketClose);
@@ -55,7 +121,7 @@ export class Connection {
   }
 
   /** The connection that owns this socket. */
-  static of(socket: Socket): Connection | undefined {
+  static of(socket: Socket): HTTPConnection | undefined {
     return connections.get(socket);
   }
 
@@ -88,27 +154,17 @@ export class Connection {
     return this.underWay.find((exchange) => exchange.response === response);
   }
 
-  /** Whether no response is due. */
-  get isIdle(): boolean {
-    return this.underWay.length === 0 && this.lastWords === undefined;
+  override get isIdle(): boolean {
+    return super.isIdle && this.lastWords === undefined;
   }
 
-  /** Takes no further request, and closes when the ones under way have been answered. */
-  finish(): void {
-    this.accepts = false;
+  override finish(): void {
     // The refusal of what came behind a request that gets no answer would look like one.
     if (this.waiting.length > 0) this.lastWords = undefined;
     this.waiting = [];
     const last = this.underWay.at(-1);
-    if (last !== undefined) {
-      if (!last.response.headersSent) last.response.shouldKeepAlive = false;
-    } else if (this.lastWords === undefined) this.socket.destroy();
-  }
-
-  /** Closes at once. */
-  cut(): void {
-    this.accepts = false;
-    this.socket.destroy();
+    if (last?.response.headersSent === false) last.response.shouldKeepAlive = false;
+    super.finish();
   }
 
   /**
@@ -151,21 +207,14 @@ export class Connection {
     return hasTurn && this.hasRoom && this.admission.admits(exchange, this);
   }
 
-  private begin(exchange: WSGIRequestHandler): void {
-    this.underWay.push(exchange);
+  protected override handle(exchange: WSGIRequestHandler): Promise<void> {
     exchange.response.on('close', onResponseClose);
     this.admission.begins();
-    try {
-      const handled = exchange.handle();
-      if (isWaiting(handled)) handled.catch((error: unknown) => this.fail(exchange, error));
-    } catch (error) {
-      this.fail(exchange, error);
-    }
+    return exchange.handle();
   }
 
-  // The handler answers for the application; this is a failure of the handler itself.
-  private fail(exchange: WSGIRequestHandler, error: unknown): void {
-    reportError(error);
+  // Earlier responses on this connection may still be on their way.
+  protected override abort(exchange: WSGIRequestHandler): void {
     exchange.response.destroy();
   }
 
@@ -179,11 +228,9 @@ export class Connection {
     if (!this.accepts && this.underWay.length === 0 && this.waiting.length === 0) this.close();
   }
 
-  /** Called when the socket is closed: whatever is under way has lost its client. */
-  lose(): void {
-    this.accepts = false;
+  override lose(): void {
     this.waiting = [];
-    for (const exchange of this.underWay.splice(0)) this.leave(exchange);
+    super.lose();
     // Node forgets a request once its response is over; somebody may still read its body.
     if (this.unread?.complete === false) this.unread.destroy(new ClientLeft());
     this.admission.isGone(this);
@@ -201,8 +248,8 @@ export class Connection {
     return index === -1 ? undefined : this.underWay.splice(index, 1)[0];
   }
 
-  private leave(exchange: WSGIRequestHandler): void {
-    if (!exchange.response.writableFinished) exchange.disconnect();
+  protected override leave(exchange: WSGIRequestHandler): void {
+    if (!exchange.response.writableFinished) super.leave(exchange);
     this.admission.isOver(exchange);
   }
 

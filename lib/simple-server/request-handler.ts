@@ -10,7 +10,7 @@ import { StreamInput } from '../io.ts';
 import { type BaseEnviron, RefusedRequest, makeEnviron } from '../request.ts';
 import { standardError } from '../handlers/stderr.ts';
 import type { ErrorStream, InputStream, WSGIApplication, WSGIEnvironment } from '../types.ts';
-import { Connection } from './connection.ts';
+import { HTTPConnection } from './connection.ts';
 import { quoteRequest, writeLog } from './log.ts';
 import { ServerHandler } from './server-handler.ts';
 
@@ -134,7 +134,7 @@ export class WSGIRequestHandler {
       Connection: 'close',
     });
     response.end(body);
-    Connection.of(request.socket)?.finish();
+    HTTPConnection.of(request.socket)?.finish();
     this.logRequest(status.slice(0, 3), request.method === 'HEAD' ? 0 : size);
   }
 

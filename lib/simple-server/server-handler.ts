@@ -11,7 +11,7 @@ import { SimpleHandler, formatDateTime } from '../handlers.ts';
 import { DONE, type Sent } from '../handlers/wait.ts';
 import type { ErrorStream, InputStream, WSGIApplication, WSGIEnvironment } from '../types.ts';
 import { FileWrapper } from '../util.ts';
-import { Connection } from './connection.ts';
+import { HTTPConnection } from './connection.ts';
 
 /** The part of a request handler that logs a request at its end. */
 export interface RequestLog {
@@ -62,7 +62,7 @@ export class ServerHandler extends SimpleHandler {
     const { socket } = this.request;
     if (socket.destroyed || this.response.destroyed) return DONE;
     // A request handler of another make may not have introduced itself.
-    const exchange = this.requestHandler ?? Connection.of(socket)?.find(this.response);
+    const exchange = this.requestHandler ?? HTTPConnection.of(socket)?.find(this.response);
     if (exchange !== undefined) exchange.handler = this;
     return super.run(application);
   }

@@ -13,7 +13,7 @@ import { checkApplication } from '../handlers/base.ts';
 import type { BaseEnviron, RefusedRequest } from '../request.ts';
 import { writeToStderr } from '../handlers/stderr.ts';
 import type { WSGIApplication } from '../types.ts';
-import { type Admission, Connection } from './connection.ts';
+import { type Admission, HTTPConnection } from './connection.ts';
 import { type ParserError, refusalOf, refuseTunnel } from './refusal.ts';
 import { WSGIRequestHandler } from './request-handler.ts';
 import { Handshakes } from './tls.ts';
@@ -75,7 +75,7 @@ export class WSGIServer extends Server {
   private readonly limits: ServerLimits;
   private readonly handshakes: Handshakes | undefined;
   private readonly closed: Promise<void>;
-  private readonly open = new Set<Connection>();
+  private readonly open = new Set<HTTPConnection>();
   private readonly admission: Admission;
   private readonly adopts: boolean;
   private stopping = false;
@@ -88,7 +88,7 @@ export class WSGIServer extends Server {
   private servesForever = false;
   private readonly asked: Array<() => void> = [];
   private readonly served = new Map<WSGIRequestHandler, () => void>();
-  private readonly heldBack = new Set<Connection>();
+  private readonly heldBack = new Set<HTTPConnection>();
 
   /**
    * @param address host and port to listen on
@@ -272,7 +272,7 @@ export class WSGIServer extends Server {
     this.emit('listening');
   }
 
-  private forget(connection: Connection): void {
+  private forget(connection: HTTPConnection): void {
     this.open.delete(connection);
     this.closeIfLast();
   }
@@ -297,7 +297,7 @@ export class WSGIServer extends Server {
   private listenToNode(): void {
     const encrypted = this.handshakes !== undefined;
     this.on(encrypted ? 'secureConnection' : 'connection', (socket: Socket) => {
-      const connection = new Connection(socket, this.admission);
+      const connection = new HTTPConnection(socket, this.admission);
       this.open.add(connection);
       if (this.stopping) connection.finish();
     });
@@ -306,7 +306,7 @@ export class WSGIServer extends Server {
       this.on(event, (request: IncomingMessage, response: ServerResponse) => {
         const exchange = this.makeHandler(request, response);
         exchange.waitsForTurn = event === 'checkContinue';
-        Connection.of(request.socket)?.add(exchange);
+        HTTPConnection.of(request.socket)?.add(exchange);
       });
     }
     this.on('clientError', (error: ParserError, socket: Socket) => {
@@ -319,14 +319,14 @@ export class WSGIServer extends Server {
 
   private refuse(refusal: RefusedRequest, request: IncomingMessage): void {
     const exchange = this.makeHandler(request, new ServerResponse(request));
-    Connection.of(request.socket)?.refuse(refusal, exchange);
+    HTTPConnection.of(request.socket)?.refuse(refusal, exchange);
   }
 
   private makeHandler(request: IncomingMessage, response: ServerResponse): WSGIRequestHandler {
     return new this.requestHandlerClass(request, response, this);
   }
 
-  private admits(exchange: WSGIRequestHandler, connection: Connection): boolean {
+  private admits(exchange: WSGIRequestHandler, connection: HTTPConnection): boolean {
     if (this.asked.length === 0 && !this.onDemand) return true;
     const resolve = this.asked.shift();
     if (resolve !== undefined) this.served.set(exchange, resolve);
@@ -354,7 +354,7 @@ export class WSGIServer extends Server {
     }
   }
 
-  private async stop(end: (connection: Connection) => void): Promise<void> {
+  private async stop(end: (connection: HTTPConnection) => void): Promise<void> {
     try {
       await this.ready;
     } catch {
