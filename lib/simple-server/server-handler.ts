@@ -5,6 +5,7 @@
 
 import cluster from 'node:cluster';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 
 import { isCausedBy } from '../handlers/exception.ts';
 import { SimpleHandler, formatDateTime } from '../handlers.ts';
@@ -98,13 +99,15 @@ export class ServerHandler extends SimpleHandler {
       else response.end(asText(data), 'latin1');
       return;
     }
-    // Node holds back what is written until the code at work is done. For an array, that
-    // is best: its chunks are there already, and leave together. But a generator may work
-    // for long before it yields again. A socket that is corked already is left alone.
-    const socket = Array.isArray(this.result) ? null : response.socket;
+    // The chunks of an array are there already, and leave together. But a generator may work
+    // for long before it yields again. Node would hold all chunks back until the code at
+    // work is done; it leaves a socket alone that is corked already.
+    const { socket } = response;
+    const isFirst = socket?.writableCorked === 0;
     socket?.cork();
     response.write(data);
-    socket?.uncork();
+    if (isFirst && Array.isArray(this.result)) process.nextTick(uncork, socket);
+    else socket?.uncork();
   }
 
   override _flush(): Sent {
@@ -125,8 +128,6 @@ export class ServerHandler extends SimpleHandler {
     // refused the head there is none, and Node would make one up.
     const { response } = this;
     if (response.headersSent) response.flushHeaders();
-    // Node 26 holds chunks back in the response, every line does so in the socket.
-    while (response.writableCorked) response.uncork();
     while (response.socket?.writableCorked) response.socket.uncork();
     response.destroy();
   }
@@ -218,6 +219,10 @@ function asText(data: Uint8Array): string {
   const { buffer, byteOffset, length } = data;
   const bytes = Buffer.isBuffer(data) ? data : Buffer.from(buffer, byteOffset, length);
   return bytes.toString('latin1');
+}
+
+function uncork(socket: Socket): void {
+  socket.uncork();
 }
 
 function nextTurn(): Promise<void> {
