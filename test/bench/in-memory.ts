@@ -68,6 +68,8 @@ class Silent extends WSGIRequestHandler {
 
 /** A server with its connections, which is not bound to an address. */
 export class InMemory {
+  /** How many requests `measure` sends. */
+  readonly requests: number = CONNECTIONS * REQUESTS;
   private readonly connections: MemoryConnection[];
 
   private constructor(server: Server, headers: 3 | 15) {
@@ -91,6 +93,6 @@ export class InMemory {
     const before = process.cpuUsage();
     await Promise.all(this.connections.map((connection) => connection.ask(REQUESTS)));
     const { user, system } = process.cpuUsage(before);
-    return (user + system) / (CONNECTIONS * REQUESTS);
+    return (user + system) / this.requests;
   }
 }
