@@ -5,7 +5,7 @@
 // Never put it around an application that strangers can reach: it shows source.
 
 import { describe } from './describe.ts';
-import { BodyReader, asyncIteratorOf, checkChunk } from './handlers/body.ts';
+import { asyncIteratorOf, checkBody, checkChunk } from './handlers/body.ts';
 import { formatException, property } from './handlers/exception.ts';
 import { decodeLatin1 } from './latin1.ts';
 import type {
@@ -98,7 +98,7 @@ class Exchange {
     if (body instanceof FileWrapper) return body;
     try {
       // A body that the server is going to refuse is refused here, where it gets a page.
-      new BodyReader(body, () => {});
+      checkBody(body);
       if (Array.isArray(body) || body instanceof Set) {
         this.checkAll(body);
         return body;

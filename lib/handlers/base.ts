@@ -24,7 +24,7 @@ import { FileWrapper, guessScheme } from '../util.ts';
 import { BodyReader, checkChunk } from './body.ts';
 import { formatException, isCausedBy, property } from './exception.ts';
 import { ResponseHead, formatDateTime } from './head.ts';
-import { DONE, type Sent, after, both, isWaiting } from './wait.ts';
+import { DONE, type Sent, both, isWaiting } from './wait.ts';
 
 /**
  * Runs one application for one request. A subclass supplies the transport: the methods
@@ -146,10 +146,13 @@ export abstract class BaseHandler {
   // Calls an application, and sends what it returns.
   private answer(application: WSGIApplication): Sent {
     const result = application(this.environ, this.startResponse.bind(this));
-    return after(result, (body) => {
-      this.result = body;
-      return this.finishResponse();
-    });
+    if (isWaiting(result)) return Promise.resolve(result).then(this.finishWith.bind(this));
+    return this.finishWith(result);
+  }
+
+  private finishWith(result: ResponseBody): Promise<void> {
+    this.result = result;
+    return this.finishResponse();
   }
 
   // The one place that decides how a request ends: the client has left, the response is
@@ -158,7 +161,7 @@ export abstract class BaseHandler {
     if (this.disconnectError !== undefined) return this.close();
     if ((this.contentFinished || this.isComplete()) && !this.broken) {
       const ended = this._end();
-      return isWaiting(ended) ? ended.then(() => this.close()) : this.close();
+      return isWaiting(ended) ? ended.then(this.close.bind(this)) : this.close();
     }
     this.finished = true;
     return this._abort();
@@ -236,7 +239,7 @@ export abstract class BaseHandler {
   }
 
   private async sendResult(): Promise<void> {
-    const body = new BodyReader(this.result as ResponseBody, (error) => this.reportClosing(error));
+    const body = new BodyReader(this.result as ResponseBody, this);
     this.body = body;
     try {
       if (!this.resultIsFile() || !(await this.sendfile())) {
@@ -342,7 +345,8 @@ export abstract class BaseHandler {
     }
     if (this.headersSent) return this.checkLength();
     try {
-      return after(this.sendHeaders(), () => this.checkLength());
+      const sent = this.sendHeaders();
+      return isWaiting(sent) ? sent.then(this.checkLength.bind(this)) : this.checkLength();
     } catch (error) {
       throw this.noteBroken(error);
     }
@@ -423,6 +427,14 @@ export abstract class BaseHandler {
   }
 
   /**
+   * Reports an error in closing the body. It must neither hide the error that ended the
+   * request nor undo a response that is already complete.
+   */
+  reportClosing(error: unknown): void {
+    if (!this.isDisconnect(error)) this.logException(error);
+  }
+
+  /**
    * A small application of its own: the answer when the application has failed. Override
    * it for another page; it must not show the error to a client.
    */
@@ -439,7 +451,7 @@ export abstract class BaseHandler {
   close(): Promise<void> {
     this.finished = true;
     const ended = this.body?.end();
-    if (ended !== undefined) return ended.then(() => this.forget());
+    if (ended !== undefined) return ended.then(this.forget.bind(this));
     this.forget();
     return DONE;
   }
@@ -527,12 +539,6 @@ export abstract class BaseHandler {
         `the body ended after ${bytesSent} bytes; its Content-Length says ${contentLength}`,
       );
     }
-  }
-
-  // An error in closing must neither hide the error that ended the request nor undo a
-  // response that is already complete.
-  private reportClosing(error: unknown): void {
-    if (!this.isDisconnect(error)) this.logException(error);
   }
 
   // Only the transport can know that the client has left: an error with the same code out

@@ -3,15 +3,21 @@
 
 import { describe, fault } from '../describe.ts';
 import type { ResponseBody } from '../types.ts';
-import { type Sent, after, attempt, both, isWaiting } from './wait.ts';
+import { type Sent, both, isWaiting } from './wait.ts';
 
 type Step = IteratorResult<Uint8Array>;
 type ChunkIterator = Iterator<Uint8Array> | AsyncIterator<Uint8Array>;
 
+/** Is informed of errors that no longer change the response. */
+export interface ClosingLog {
+  /** Called with each error of the iterator's `return()` and of `close()`. */
+  reportClosing(error: unknown): void;
+}
+
 /** A body being read. */
 export class BodyReader {
   private readonly body: ResponseBody;
-  private readonly report: (error: unknown) => void;
+  private readonly log: ClosingLog;
   private iterator: ChunkIterator | undefined = undefined;
   private waiting = false;
   private exhausted = false;
@@ -19,13 +25,13 @@ export class BodyReader {
 
   /**
    * @param body what the application returned
-   * @param report is called with each error of the iterator's `return()` and of `close()`
+   * @param log is informed of errors at the end of the pass
    * @throws TypeError, with a hint, if `body` is not an iterable of chunks
    */
-  constructor(body: ResponseBody, report: (error: unknown) => void) {
+  constructor(body: ResponseBody, log: ClosingLog) {
     checkBody(body);
     this.body = body;
-    this.report = report;
+    this.log = log;
   }
 
   /**
@@ -51,16 +57,41 @@ export class BodyReader {
   end(): Sent {
     if (this.ended) return undefined;
     this.ended = true;
-    const stopped = this.exhausted ? undefined : this.stop();
+    const stopped = this.exhausted ? undefined : this.attempt(this.stop);
     // A generator that still waits for something runs its return() afterwards, perhaps
     // never: close() is what can wake it, so close() does not wait for it.
-    if (stopped === undefined || this.waiting) return both(stopped, this.close());
-    return stopped.then(() => this.close());
+    if (stopped === undefined || this.waiting) return both(stopped, this.attempt(this.close));
+    return stopped.then(this.attempt.bind(this, this.close));
   }
 
-  private close(): Sent {
+  private stop(): unknown {
+    const { body, iterator } = this;
+    if (iterator === undefined) return discard(body);
+    if (this.waiting) destroyStream(body);
+    return iterator.return?.();
+  }
+
+  private close(): unknown {
     const { body } = this;
-    return this.attempt(() => (typeof body.close === 'function' ? body.close() : undefined));
+    return typeof body.close === 'function' ? body.close() : undefined;
+  }
+
+  // Takes a step of the end. A failure does not keep the next step from being taken.
+  private attempt(step: () => unknown): Sent {
+    try {
+      const taken = step.call(this);
+      return isWaiting(taken) ? this.settleStep(taken) : undefined;
+    } catch (error) {
+      this.log.reportClosing(error);
+    }
+  }
+
+  private async settleStep(taken: Promise<unknown>): Promise<void> {
+    try {
+      await taken;
+    } catch (error) {
+      this.log.reportClosing(error);
+    }
   }
 
   private async settle(waiting: Promise<Step>): Promise<Step> {
@@ -87,21 +118,6 @@ export class BodyReader {
     return step;
   }
 
-  private stop(): Sent {
-    const { body, iterator, waiting } = this;
-    if (iterator === undefined) return this.attempt(() => discard(body));
-    return this.attempt(() => {
-      if (waiting) destroyStream(body);
-      return iterator.return?.();
-    });
-  }
-
-  private attempt(step: () => unknown): Sent {
-    return attempt<void>(
-      () => after<unknown, void>(step(), () => undefined),
-      (error) => this.report(error),
-    );
-  }
 }
 
 function iteratorOf(body: ResponseBody): ChunkIterator {
@@ -172,7 +188,12 @@ export function checkChunk(chunk: unknown): asserts chunk is Uint8Array {
 
 const WANTED = 'an iterable of Uint8Array chunks, such as [bytes]';
 
-function checkBody(body: unknown): void {
+/**
+ * Checks a body.
+ *
+ * @throws TypeError, with a hint, if it is not an iterable of chunks
+ */
+export function checkBody(body: unknown): void {
   if (Array.isArray(body)) return;
   if (typeof body === 'string') {
     throw fault(

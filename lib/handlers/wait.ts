@@ -7,7 +7,7 @@ export type Sent = void | Promise<void>;
 
 /**
  * The promise of a step that is already done. Functions whose type says `Promise<void>`
- * return this one in place of a new one, and `after` does not wait for it.
+ * return this one in place of a new one, and `isWaiting` knows it.
  */
 export const DONE: Promise<void> = Promise.resolve();
 
@@ -15,27 +15,6 @@ export const DONE: Promise<void> = Promise.resolve();
 export function isWaiting<T>(value: T | Promise<T>): value is Promise<T> {
   if (value instanceof Promise) return (value as unknown) !== DONE;
   return typeof value === 'object' && value !== null && isThenable(value);
-}
-
-/** `next(await value)`, but at once if `value` need not be waited for. */
-export function after<T, U>(
-  value: T | Promise<T>,
-  next: (value: T) => U | Promise<U>,
-): U | Promise<U> {
-  return isWaiting(value) ? Promise.resolve(value).then(next) : next(value);
-}
-
-/** `try { await step() } catch (error) { await recover(error) }`, but at once where possible. */
-export function attempt<T>(
-  step: () => T | Promise<T>,
-  recover: (error: unknown) => T | Promise<T>,
-): T | Promise<T> {
-  try {
-    const value = step();
-    return isWaiting(value) ? value.catch(recover) : value;
-  } catch (error) {
-    return recover(error);
-  }
 }
 
 /** Settles when both have; at once if there is nothing to wait for. */

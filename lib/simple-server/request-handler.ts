@@ -5,7 +5,7 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
-import { DONE, after } from '../handlers/wait.ts';
+import { DONE } from '../handlers/wait.ts';
 import { StreamInput } from '../io.ts';
 import { type BaseEnviron, RefusedRequest, makeEnviron } from '../request.ts';
 import { standardError } from '../handlers/stderr.ts';
@@ -70,8 +70,7 @@ export class WSGIRequestHandler {
     handler.serverSoftware = this.serverVersion;
     handler.requestHandler = this;
     const served = handler.run(this.server.getApp());
-    if (!mayHaveBody) return served;
-    return after(served, () => this.drain(handler)) ?? DONE;
+    return mayHaveBody ? this.drain(handler, served) : served;
   }
 
   /**
@@ -156,7 +155,8 @@ export class WSGIRequestHandler {
   }
 
   // The part of the body that the application left unread comes before the next request.
-  private async drain(handler: ServerHandler): Promise<void> {
+  private async drain(handler: ServerHandler, served: Promise<void>): Promise<void> {
+    await served;
     if (this.request.complete) return;
     try {
       for (let drained = 0; drained <= MOST_DRAINED;) {
