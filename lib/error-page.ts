@@ -8,9 +8,9 @@ import { describe } from './describe.ts';
 import { asyncIteratorOf, checkBody, checkChunk } from './handlers/body.ts';
 import { formatException, property } from './handlers/exception.ts';
 import { decodeLatin1 } from './latin1.ts';
+import { standIn, whenSettled } from './stand-in.ts';
 import type {
   Bytes,
-  InputStream,
   ResponseBody,
   ResponseHeaders,
   StartResponse,
@@ -71,7 +71,7 @@ class Exchange {
   private readonly environ: WSGIEnvironment;
   private readonly outer: StartResponse;
   private readonly options: ErrorPageOptions;
-  private readonly form: FormInput | undefined;
+  private readonly form: FormText | undefined;
   private started = false;
   private sent = false;
   private closing: Promise<unknown> | undefined = undefined;
@@ -260,47 +260,43 @@ class Exchange {
 
 const LONGEST_FORM = 2 ** 16;
 
-/** The input of a form, which keeps the text that the application reads of it. */
-class FormInput implements InputStream {
-  text: string = '';
-  private readonly input: InputStream;
-
-  constructor(input: InputStream) {
-    this.input = input;
-  }
-
-  async read(size?: number): Promise<Bytes> {
-    return this.keep(await this.input.read(size));
-  }
-
-  async readline(size?: number): Promise<Bytes> {
-    return this.keep(await this.input.readline(size));
-  }
-
-  async readlines(hint?: number): Promise<Bytes[]> {
-    const lines = await this.input.readlines(hint);
-    return lines.map((line) => this.keep(line));
-  }
-
-  async *[Symbol.asyncIterator](): AsyncIterator<Bytes> {
-    for await (const line of this.input) yield this.keep(line);
-  }
-
-  private keep(bytes: Bytes): Bytes {
-    const room = LONGEST_FORM - this.text.length;
-    if (room > 0) this.text += decodeLatin1(bytes.subarray(0, room));
-    return bytes;
-  }
+/** What the application has read of a form. */
+interface FormText {
+  text: string;
 }
 
 // The page shows the fields of the form, which by then nobody could read again.
-function watchForm(environ: WSGIEnvironment): FormInput | undefined {
+function watchForm(environ: WSGIEnvironment): FormText | undefined {
   const { CONTENT_TYPE = '', 'wsgi.input': input } = environ;
   const isForm = /^application\/x-www-form-urlencoded\b/i.test(CONTENT_TYPE);
   if (!isForm || typeof input !== 'object') return undefined;
-  const form = new FormInput(input);
-  environ['wsgi.input'] = form;
+  const form: FormText = { text: '' };
+  const keep = (data: unknown): void => {
+    const room = LONGEST_FORM - form.text.length;
+    if (Array.isArray(data)) data.forEach(keep);
+    else if (data instanceof Uint8Array) form.text += decodeLatin1(data.subarray(0, room));
+  };
+  environ['wsgi.input'] = standIn(input, (key, method) => {
+    switch (key) {
+      case 'read':
+      case 'read1':
+      case 'readline':
+      case 'readlines':
+        return (...args) => whenSettled(method(...args), keep);
+      case Symbol.asyncIterator:
+        return () => watchLines(method() as AsyncIterator<Bytes>, keep);
+      default:
+        return undefined;
+    }
+  });
   return form;
+}
+
+function watchLines(lines: AsyncIterator<Bytes>, keep: (line: unknown) => void): object {
+  return standIn(lines, (key, method) => {
+    if (key !== 'next') return undefined;
+    return () => whenSettled(method(), (step) => keep(property(step, 'value')));
+  });
 }
 
 const DONE: IteratorReturnResult<undefined> = { done: true, value: undefined };

@@ -11,14 +11,13 @@ import {
   type GatewayProtocol,
   readGatewayHead,
 } from './handlers/gateway.ts';
-import { standardError } from './handlers/stderr.ts';
+import { quoteRequest, standardError, writeLog } from './handlers/log.ts';
 import type { Sent } from './handlers/wait.ts';
 import { BaseCGIHandler } from './handlers.ts';
 import { StreamInput } from './io.ts';
 import { encodeLatin1 } from './latin1.ts';
 import { RefusedRequest } from './request.ts';
 import { Connection, closeGently } from './simple-server/connection.ts';
-import { quoteRequest, writeLog } from './simple-server/log.ts';
 import type { ErrorStream, WSGIApplication } from './types.ts';
 
 export type { GatewayProtocol } from './handlers/gateway.ts';

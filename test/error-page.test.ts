@@ -6,9 +6,9 @@ import { Readable } from 'node:stream';
 import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
-import { BytesIO, type ErrorStream, type ResponseBody, SimpleHandler, type StartResponse, StringIO, type WSGIApplication, type WSGIEnvironment, errorPage, setupTestingDefaults } from '../lib/index.ts';
+import { BytesIO, type ErrorStream, type ResponseBody, SimpleHandler, type StartResponse, StreamInput, StringIO, type WSGIApplication, type WSGIEnvironment, errorPage, setupTestingDefaults } from '../lib/index.ts';
 import { handle } from './support/applications.ts';
-import { bytes, text } from './support/bytes.ts';
+import { bytes, collect, text } from './support/bytes.ts';
 
 interface Answer {
   head: string;
@@ -132,6 +132,22 @@ describe('errorPage answers', () => {
     const { body } = await ask(async ({ 'wsgi.input': input }) => { await input.read(8); return failHere(); }, { ...environ, HTTP_ACCEPT: '*/*' }, fields);
     assert.match(body, /\nform\n {2}name = Ada\n\n/);
     assert.doesNotMatch((await ask(failing, environ, fields)).body, /<h2>The form/);
+  });
+
+  test('and hands on the input of a form with its class and all its methods', async () => {
+    const environ: Partial<WSGIEnvironment> = {
+      REQUEST_METHOD: 'POST',
+      CONTENT_TYPE: 'application/x-www-form-urlencoded',
+      'wsgi.input': new StreamInput([bytes('a=1'), bytes('&b=2')]),
+    };
+    setupTestingDefaults(environ);
+    const page = await errorPage(async ({ 'wsgi.input': input }) => {
+      assert.ok(input instanceof StreamInput);
+      assert.equal(text(await input.read1(100)), 'a=1');
+      return failHere();
+    })(environ as WSGIEnvironment, () => () => {});
+    const shown = (await collect(page)).map(text).join('');
+    assert.match(shown, /\nform\n {2}a = 1\n\n/);
   });
 
   test('without a control character in plain text', async () => {

@@ -8,7 +8,7 @@ import { StreamInput } from '../io.ts';
 import { decodeLatin1 } from '../latin1.ts';
 import type { ErrorStream, InputStream, WSGIApplication } from '../types.ts';
 import { SimpleHandler, type ByteSink } from './simple.ts';
-import { standardError } from './stderr.ts';
+import { standardError } from './log.ts';
 
 /**
  * A handler behind a server: the status goes out as a `Status:` header, and Date

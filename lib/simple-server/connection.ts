@@ -9,7 +9,7 @@ import type { Socket } from 'node:net';
 import { ClientLeft } from '../handlers/base.ts';
 import { isWaiting } from '../handlers/wait.ts';
 import type { RefusedRequest } from '../request.ts';
-import { reportError } from '../handlers/stderr.ts';
+import { reportError } from '../handlers/log.ts';
 import type { WSGIRequestHandler } from './request-handler.ts';
 
 /** A request on a connection, as its connection sees it. */

@@ -5,13 +5,12 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
+import { quoteRequest, standardError, writeLog } from '../handlers/log.ts';
 import { DONE } from '../handlers/wait.ts';
 import { StreamInput } from '../io.ts';
 import { type BaseEnviron, RefusedRequest, makeEnviron } from '../request.ts';
-import { standardError } from '../handlers/stderr.ts';
 import type { ErrorStream, InputStream, WSGIApplication, WSGIEnvironment } from '../types.ts';
 import { HTTPConnection } from './connection.ts';
-import { quoteRequest, writeLog } from './log.ts';
 import { ServerHandler } from './server-handler.ts';
 
 /** The part of its server that a request handler needs. */

@@ -11,7 +11,7 @@ import type { TlsOptions } from 'node:tls';
 import { describe } from '../describe.ts';
 import { checkApplication } from '../handlers/base.ts';
 import type { BaseEnviron, RefusedRequest } from '../request.ts';
-import { writeToStderr } from '../handlers/stderr.ts';
+import { writeToStderr } from '../handlers/log.ts';
 import type { WSGIApplication } from '../types.ts';
 import { type Admission, HTTPConnection } from './connection.ts';
 import { type ParserError, refusalOf, refuseTunnel } from './refusal.ts';

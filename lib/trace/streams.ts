@@ -2,35 +2,8 @@
 // that belong to the interface.
 
 import { asyncIteratorOf } from '../handlers/body.ts';
+import { type Method, standIn, whenSettled } from '../stand-in.ts';
 import { type Printer, cut, oneLine, showBytes } from './printer.ts';
-
-type Method = (...args: unknown[]) => unknown;
-
-/**
- * An object that is what `real` is, by its class and all its members, except for the methods
- * that `member` gives: it takes a name and the real method.
- */
-export function standIn<Real extends object>(
-  real: Real,
-  member: (key: string | symbol, method: Method) => Method | undefined,
-): Real {
-  return new Proxy(real, {
-    get: (_, key) => {
-      const value: unknown = Reflect.get(real, key, real);
-      // What cannot change, a proxy must not show changed.
-      if (typeof value !== 'function' || key === 'constructor' || isFixed(real, key)) return value;
-      // Bound, since a class may keep its state in private fields.
-      const method = value.bind(real) as Method;
-      return member(key, method) ?? method;
-    },
-    set: (_, key, value) => Reflect.set(real, key, value, real),
-  });
-}
-
-function isFixed(real: object, key: string | symbol): boolean {
-  const own = Reflect.getOwnPropertyDescriptor(real, key);
-  return own !== undefined && own.configurable === false && own.writable === false;
-}
 
 /** An input stream that draws what is asked of it and what it gives. */
 export function traceInput<Input extends object>(input: Input, printer: Printer): Input {
@@ -143,17 +116,5 @@ function traceIterator(chunks: object, printer: Printer): object {
       printer.toApplication('return(): stop early');
       return printer.attempt(() => method(...args));
     };
-  });
-}
-
-/** Draws a result when it is there, and gives it back as it is. */
-export function whenSettled(result: unknown, draw: (value: unknown) => void): unknown {
-  if (!(result instanceof Promise)) {
-    draw(result);
-    return result;
-  }
-  return result.then((value: unknown) => {
-    draw(value);
-    return value;
   });
 }

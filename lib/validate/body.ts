@@ -180,7 +180,7 @@ const returnValue = rule('application', 'body-return-value', 'error', ITERATION,
   'What a generator returns is not part of the body: only what it yields is.',
   'Yield it: yield chunk, or yield* chunks, in place of return.');
 
-/** Stands in for the body. */
+/** Takes the place of the body. */
 class BodyGuard extends Guard implements IterationHooks {
   private readonly isAsync: boolean;
   private readonly length: number | undefined;

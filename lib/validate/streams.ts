@@ -136,7 +136,7 @@ const underLength = rule('server', 'input-under-length', 'warning', 'RFC 9112 §
 
 const LF = 0x0a;
 
-/** Stands in for wsgi.input. */
+/** Takes the place of wsgi.input. */
 class InputGuard extends Guard implements IterationHooks {
   private received = 0;
   private ended = false;
@@ -413,7 +413,7 @@ const newline = rule('application', 'errors-newline', 'off', ENVIRON,
 const anyText = rule('server', 'errors-any-unicode', 'warning', ENVIRON,
   'wsgi.errors takes any text.', 'Escape what cannot be encoded.');
 
-/** Stands in for wsgi.errors. */
+/** Takes the place of wsgi.errors. */
 class ErrorsGuard extends Guard {
   protected override member(key: PropertyKey): Method | undefined {
     if (key === 'flush') return this.realMethod(key);

@@ -1,6 +1,32 @@
-// Lines of the access log, in Apache's common format.
+// Standard error: reports, and the access log in Apache's common format. The program that
+// reads it may go away: then what is written is lost, and the process goes on.
 
-import { writeToStderr } from '../handlers/stderr.ts';
+import { ErrorOutput } from '../io.ts';
+import type { ErrorStream } from '../types.ts';
+import { formatException } from './exception.ts';
+
+let watched = false;
+
+/** Writes text to standard error. Never throws, also when standard error is closed. */
+export function writeToStderr(text: string): void {
+  const { stderr } = process;
+  // Without a listener, the error of a closed pipe would end the process.
+  if (!watched) stderr.on('error', () => {});
+  watched = true;
+  stderr.write(text);
+}
+
+const SINK = { write: writeToStderr };
+
+/** Standard error as the `wsgi.errors` of one request, which its application may change. */
+export function standardError(): ErrorStream {
+  return new ErrorOutput(SINK);
+}
+
+/** Reports an error that no request can answer for. */
+export function reportError(error: unknown): void {
+  writeToStderr(formatException(error));
+}
 
 /** Writes one line about a client to standard error. */
 export function writeLog(address: string, message: string): void {

@@ -1,0 +1,47 @@
+// Objects that take the place of others: a middleware that watches a stream or a body hands
+// on an object that is the same to everybody, except for the methods that it watches.
+
+/** A method of an object that is replaced. */
+export type Method = (...args: unknown[]) => unknown;
+
+/**
+ * An object that is what `real` is, by its class and all its members, except for the methods
+ * that `member` gives: it takes a name and the real method.
+ */
+export function standIn<Real extends object>(
+  real: Real,
+  member: (key: string | symbol, method: Method) => Method | undefined,
+): Real {
+  return new Proxy(real, {
+    get: (_, key) => {
+      const value: unknown = Reflect.get(real, key, real);
+      // What cannot change, a proxy must not show changed.
+      if (typeof value !== 'function' || key === 'constructor' || isFixed(real, key)) return value;
+      // Bound, since a class may keep its state in private fields.
+      const method = value.bind(real) as Method;
+      return member(key, method) ?? method;
+    },
+    set: (_, key, value) => Reflect.set(real, key, value, real),
+  });
+}
+
+function isFixed(real: object, key: string | symbol): boolean {
+  const own = Reflect.getOwnPropertyDescriptor(real, key);
+  return own !== undefined && own.configurable === false && own.writable === false;
+}
+
+/**
+ * Shows a result to `look` when it is there.
+ *
+ * @returns the result as it is, or a promise of it
+ */
+export function whenSettled(result: unknown, look: (value: unknown) => void): unknown {
+  if (!(result instanceof Promise)) {
+    look(result);
+    return result;
+  }
+  return result.then((value: unknown) => {
+    look(value);
+    return value;
+  });
+}
