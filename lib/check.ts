@@ -49,7 +49,7 @@ export interface CheckReport {
   results: CheckResult[];
 }
 
-// The errors of a process that nothing catches cannot be told apart by their origin.
+// The errors of a process that nothing catches cannot be distinguished by their origin.
 let lastRun: Promise<unknown> = Promise.resolve();
 
 /**

@@ -5,15 +5,13 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
 import { CGIHandler, IISCGIHandler, type WSGIApplication, readEnviron } from '../lib/index.ts';
 import { bytes, text } from './support/bytes.ts';
-import { type Ended, makeFolder, run } from './support/command.ts';
+import { type Ended, findFreePort, makeFolder, run } from './support/command.ts';
 
 const app: WSGIApplication = async (environ, startResponse) => {
   if (environ.PATH_INFO === '/fail') throw new Error('cgi failure');
@@ -189,7 +187,7 @@ function tests(): void {
       const script = join(folder.path, 'cgi-bin/app.sh');
       writeFileSync(script, `#!/bin/sh\nTSGIREF_TEST_CGI=plain exec '${process.execPath}' '${self}'\n`);
       chmodSync(script, 0o755);
-      const port = await freePort();
+      const port = await findFreePort();
       server = spawn('python3', ['-u', '-W', 'ignore', '-c', program, String(port)], {
         cwd: folder.path,
         stdio: ['ignore', 'pipe', 'ignore'],
@@ -205,13 +203,4 @@ function tests(): void {
       folder.remove();
     }
   });
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }

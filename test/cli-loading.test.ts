@@ -264,14 +264,14 @@ describe('a failed load says', () => {
     });
   }
 
-  test('what awaits for ever', async () => {
+  test('a top level that awaits a promise nobody settles', async () => {
     await inProject({ 'a.mjs': 'await new Promise(() => {});' }, async (project) => {
       const { stderr } = await fail(project, 'a.mjs');
       assert.equal(stderr, 'tsgiref: a.mjs awaits something, at its top level, that never comes\n');
     });
   });
 
-  test('after five seconds, what awaits while a timer lives', async () => {
+  test('after five seconds, a top level that awaits while a timer lives', async () => {
     await inProject({ 'a.mjs': 'setTimeout(() => process.exit(9), 20_000);\nawait new Promise(() => {});' }, async (project) => {
       const child = spawn(process.execPath, [project.command, 'a.mjs', '--request', '/'], { cwd: project.path, stdio: ['ignore', 'ignore', 'pipe'] });
       const [text] = (await once(child.stderr, 'data')) as [Buffer];

@@ -6,14 +6,13 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { type TestContext, after, before, describe, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 
 import { OPTIONS } from '../lib/cli/arguments.ts';
 import * as everything from '../lib/index.ts';
-import { COMMAND, ROOT, Serving, makeFolder, run } from './support/command.ts';
+import { COMMAND, ROOT, Serving, findFreePort, makeFolder, run } from './support/command.ts';
 import { readmeRows } from './support/readme-rows.ts';
 import {
   type Block, COMPILER, blocks, compilePrograms, fileName, programs, programsAt, readme,
@@ -34,21 +33,6 @@ const stripsTypes = Boolean(Reflect.get(process.features, 'typescript'));
 // A Node that does not run TypeScript runs what the compiler has made of it.
 function forThisNode(command: string): string {
   return stripsTypes ? command : command.replace(/\b(node .*?)([\w-]+(?:\.test)?)\.ts\b/, '$1built/$2.js');
-}
-
-/** A port below those that systems hand out by themselves, so that nobody else takes it. */
-async function findFreePort(): Promise<number> {
-  while (true) {
-    const server = createServer().listen(20_000 + Math.floor(Math.random() * 10_000), '127.0.0.1');
-    const [event] = await Promise.race([
-      once(server, 'listening').then(() => ['listening']),
-      once(server, 'error').then(() => ['error']),
-    ]);
-    if (event === 'error') continue;
-    const { port } = server.address() as { port: number };
-    await new Promise((resolve) => server.close(resolve));
-    return port;
-  }
 }
 
 /** A server that a program of the README is, once it has said that it serves. */

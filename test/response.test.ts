@@ -512,7 +512,7 @@ test('write() that is not awaited waits no longer than its client stays, and war
   assert.deepEqual(warnings, []);
 });
 
-test('a generator that yields for ever leaves room for others', async () => {
+test('a generator without an end leaves room for others', async () => {
   await withServer((environ, start) => {
     start('200 OK', []);
     return environ.PATH_INFO === '/small' ? [bytes('small')] : (function* () { while (true) yield bytes('more'); })();

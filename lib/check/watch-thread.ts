@@ -5,7 +5,7 @@ import { connect } from 'node:net';
 import { connect as connectSecurely } from 'node:tls';
 import { workerData } from 'node:worker_threads';
 
-/** What the thread is told to do. */
+/** The task of the thread. */
 export interface WatchOrder {
   url: string;
   request: string;

@@ -12,7 +12,7 @@ import { Problem, nearest } from './problem.ts';
 import { printReport } from './check-report.ts';
 import type { Terminal } from './request.ts';
 
-/** What a process of checks is told to do. */
+/** The task of a process of checks. */
 export interface CheckOrder {
   target: string;
   ids: string[];

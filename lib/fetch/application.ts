@@ -81,7 +81,7 @@ class FetchBody implements AsyncIterableIterator<Uint8Array> {
     return { done: true, value: undefined };
   }
 
-  /** Tells the handler that nobody waits for the rest. */
+  /** Informs the handler that nobody waits for the rest. */
   close(): void {
     if (this.finished) return;
     this.finished = true;

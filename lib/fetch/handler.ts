@@ -187,12 +187,9 @@ export class FetchHandler extends BaseHandler {
   }
 
   private makeResponse(body: ReadableStream | Uint8Array | string | null): Response {
-    const { line, fields } = this.head as ResponseHead;
-    const headers = new Headers();
-    for (let index = 0; index < fields.length; index += 2) {
-      headers.append(fields[index] as string, fields[index + 1] as string);
-    }
-    return new Response(body, { status: line.code, statusText: line.reason, headers });
+    const head = this.head as ResponseHead;
+    const { code, reason } = head.line;
+    return new Response(body, { status: code, statusText: reason, headers: head.pairs() });
   }
 
   // A Response of these may not even have an empty body.

@@ -34,7 +34,7 @@ import { DONE, type Sent, both, isWaiting } from './wait.ts';
  * or later, when a subclass has set its own values.
  */
 export abstract class BaseHandler {
-  // ---- Configuration: what the application is told
+  // ---- Configuration: for the application
 
   declare wsgiVersion: readonly [number, number];
   declare wsgiMultithread: boolean;
@@ -45,7 +45,7 @@ export abstract class BaseHandler {
   /** Variables to put into environ before all others. Unlike Python: none, except under CGI. */
   declare osEnviron: Readonly<Record<string, string>>;
 
-  // ---- Configuration: what the client is told
+  // ---- Configuration: for the client
 
   /** Whether this handler speaks to the client itself, and not through a server in front. */
   declare originServer: boolean;

@@ -52,15 +52,18 @@ export class ResponseHead {
 
   /** The headers as an object, which a hook may change. Made when it is first wanted. */
   headersAs(headersClass: typeof Headers): Headers {
-    if (this.headers === undefined) {
-      const pairs: HeaderList = [];
-      const { fields } = this;
-      for (let index = 0; index < fields.length; index += 2) {
-        pairs.push([fields[index] as string, fields[index + 1] as string]);
-      }
-      this.headers = new headersClass(pairs);
-    }
+    this.headers ??= new headersClass(this.pairs());
     return this.headers;
+  }
+
+  /** The headers as `[name, value]` pairs. */
+  pairs(): HeaderList {
+    const pairs: HeaderList = [];
+    const { fields } = this;
+    for (let index = 0; index < fields.length; index += 2) {
+      pairs.push([fields[index] as string, fields[index + 1] as string]);
+    }
+    return pairs;
   }
 
   /** Puts one Content-Length in place of every other; undefined removes it. */

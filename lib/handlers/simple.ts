@@ -19,8 +19,8 @@ export interface ByteSink {
 
 /**
  * Serves one request from `stdin` to `stdout`, with reports going to `stderr`.
- * `environ` holds the CGI variables; `multithread` and `multiprocess` are what the
- * application is told.
+ * `environ` holds the CGI variables; `multithread` and `multiprocess` become the
+ * application's `wsgi.multithread` and `wsgi.multiprocess`.
  */
 export class SimpleHandler extends BaseHandler {
   stdin: InputStream;

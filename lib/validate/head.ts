@@ -395,7 +395,7 @@ const TOGETHER = table<Head>('application', [
     'Leave Content-Type out.',
     ({ code, headers }) => (code === 204 || code === 304) && headers.has('content-type')],
 
-  // A cache tells versions of the content apart by some of its headers.
+  // A cache distinguishes versions of the content by some of its headers.
   ['entity-headers-on-304', 'warning', 'RFC 9110 §15.4.5',
     'A 304 response has no headers that describe its content, except those of its cache entry.',
     'Keep Cache-Control, Content-Location, Date, ETag, Expires and Vary.',

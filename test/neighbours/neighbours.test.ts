@@ -7,8 +7,9 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, after, before, describe, test } from 'node:test';
 
+import { findFreePort } from '../support/command.ts';
 import { readme } from '../support/readme.ts';
-import { type Serving, Workspace, blockWith, freePort, lineWith } from './workspace.ts';
+import { type Serving, Workspace, blockWith, lineWith } from './workspace.ts';
 
 const stripsTypes = Boolean(Reflect.get(process.features, 'typescript'));
 
@@ -159,7 +160,7 @@ ${code}
     if (!stripsTypes) return context.skip('this Node does not run TypeScript');
     if (!(await has(context, 'pm2'))) return;
     const command = inline(/`(npx pm2 start serve\.ts -i 2)`/);
-    const port = await freePort();
+    const port = await findFreePort();
     workspace.write('serve.ts', blockWith('// serve.ts').replaceAll('8000', String(port)));
     const env = { PM2_HOME: join(workspace.path, '.pm2') };
     try {
@@ -179,7 +180,7 @@ ${code}
     test(`${name} serves an application as a worker`, async (context) => {
       const [program = ''] = start.replace('npx ', '').split(' ');
       if (!(await has(context, program))) return;
-      const line = lineWith(start).replace(start, `${start}--port ${await freePort()} `);
+      const line = lineWith(start).replace(start, `${start}--port ${await findFreePort()} `);
       await serving(line, async ({ url }) => {
         assert.equal(await get(`${url}/worker`), 'Hello from /worker\n');
       });
@@ -191,7 +192,7 @@ ${code}
     const ports = new Map<string, number>();
     const withPorts = (text: string): string =>
       [...ports].reduce((changed, [its, ours]) => changed.replaceAll(its, String(ours)), text);
-    for (const port of ['8000', '8080', '8081', '8082', '4000', '3031']) ports.set(port, await freePort());
+    for (const port of ['8000', '8080', '8081', '8082', '4000', '3031']) ports.set(port, await findFreePort());
     const gateways = withPorts(blockWith('// gateways.ts')).replace('./hello.ts', './hello.mjs');
     workspace.write('gateways.mjs', gateways);
     workspace.write('hello.mjs', HELLO);
@@ -220,7 +221,7 @@ ${code}
 
   test('Apache runs an application by CGI', async (context) => {
     if (!hasProgram(context, 'Apache', ['/usr/sbin/apache2', '/usr/sbin/httpd'])) return;
-    const port = await freePort();
+    const port = await findFreePort();
     const here = (text: string): string => text.replaceAll('/srv/app', workspace.path);
     workspace.write('hello.cgi', here(blockWith('#!/bin/sh')).replace('hello.ts', 'hello.mjs'));
     spawnSync('chmod', ['755', join(workspace.path, 'hello.cgi'), workspace.path]);

@@ -3,6 +3,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { Writable } from 'node:stream';
@@ -149,4 +150,19 @@ function collect(child: ChildProcess, encoding: BufferEncoding = 'utf8'): () => 
   child.stdout?.setEncoding(encoding).on('data', (text: string) => (stdout += text));
   child.stderr?.setEncoding('utf8').on('data', (text: string) => (stderr += text));
   return () => ({ stdout, stderr });
+}
+
+/** A port below those that systems hand out by themselves, so that nobody else takes it. */
+export async function findFreePort(): Promise<number> {
+  while (true) {
+    const server = createServer().listen(20_000 + Math.floor(Math.random() * 10_000), '127.0.0.1');
+    const [event] = await Promise.race([
+      once(server, 'listening').then(() => ['listening']),
+      once(server, 'error').then(() => ['error']),
+    ]);
+    if (event === 'error') continue;
+    const { port } = server.address() as { port: number };
+    await new Promise((resolve) => server.close(resolve));
+    return port;
+  }
 }
