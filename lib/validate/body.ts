@@ -211,9 +211,9 @@ class BodyGuard extends Guard implements IterationHooks {
     return key === 'length' ? this.length : super.get(target, key);
   }
 
-  has(_: object, key: PropertyKey): boolean {
+  override has(target: object, key: PropertyKey): boolean {
     if (key === 'length') return this.length !== undefined;
-    return key === 'close' || Reflect.has(this.real, key);
+    return key === 'close' || super.has(target, key);
   }
 
   /** The body itself, with the iteration and the closing in it replaced. */

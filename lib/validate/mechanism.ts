@@ -219,11 +219,12 @@ export abstract class Guard implements ProxyHandler<object> {
     this.real = real;
   }
 
-  /** The object that takes the place of the real one, and has its prototype chain. */
+  /** The object that takes the place of the real one, and is of its class. */
   proxy(): object {
-    // The target of the proxy is an empty object: a proxy must show the members of
-    // a frozen target as they are.
-    return new Proxy(Object.create(this.real) as object, this);
+    // The target is not the real object: a proxy must show the members of a frozen target
+    // as they are. Nor does it inherit from the real object: an object that becomes a
+    // prototype costs much, and stays until a full collection of garbage.
+    return new Proxy(Object.create(classOf(this.real)) as object, this);
   }
 
   /** The method to give in place of the real one, for the members that are looked at. */
@@ -254,10 +255,23 @@ export abstract class Guard implements ProxyHandler<object> {
     return Reflect.set(this.real, key, value, this.real);
   }
 
+  has(_: object, key: PropertyKey): boolean {
+    return Reflect.has(this.real, key);
+  }
+
   /** The real method of this name; undefined if there is none. */
   protected realMethod(key: PropertyKey): Method | undefined {
     const method = property(this.real, key);
     return typeof method === 'function' ? (...args) => call(method, this.real, args) : undefined;
+  }
+}
+
+function classOf(real: object): object | null {
+  try {
+    return Reflect.getPrototypeOf(real);
+  } catch {
+    // A Proxy may throw here.
+    return null;
   }
 }
 
