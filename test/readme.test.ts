@@ -12,7 +12,7 @@ import { pathToFileURL } from 'node:url';
 
 import { OPTIONS } from '../lib/cli/arguments.ts';
 import * as everything from '../lib/index.ts';
-import { COMMAND, ROOT, Serving, findFreePort, makeFolder, run } from './support/command.ts';
+import { COMMAND, ROOT, Serving, findFreePort, makeFolder, run, withoutDelays } from './support/command.ts';
 import { readmeRows } from './support/readme-rows.ts';
 import {
   type Block, COMPILER, blocks, compilePrograms, fileName, programs, programsAt, readme,
@@ -224,10 +224,8 @@ describe('README.md', { concurrency: true }, () => {
     const isCurl = /\bcurl\b/.test(command);
     if (isCurl && !has('curl')) return context.skip('there is no curl on this machine');
     if (isCurl && !serving.has(port)) return context.skip('its server could not be started');
-    const printed = (await runInShell(command, folderAt(line)))
-      .replace(/(file:\/\/)?\S*tsgiref-test-\w+\//g, '')
-      // On a slow machine, the command says how long the compiler took.
-      .replace(/^TypeScript \S+ took .*\n/gm, '');
+    const printed = withoutDelays(await runInShell(command, folderAt(line)))
+      .replace(/(file:\/\/)?\S*tsgiref-test-\w+\//g, '');
     assert.equal(normalize(withItsPorts(printed)), normalize(expected));
   };
 

@@ -54,7 +54,13 @@ export async function run(
   child.stdin.end(options.input ?? '');
   const output = collect(child, options.encoding);
   const [status] = (await once(child, 'close')) as [number | null];
-  return { status, ...output() };
+  const { stdout, stderr } = output();
+  return { status, stdout, stderr: withoutDelays(stderr) };
+}
+
+/** Text without the lines in which the command says, on a slow machine, that it takes time. */
+export function withoutDelays(text: string): string {
+  return text.replace(/^(?:TypeScript \S+ took|\S+ is still loading after) .*\n/gm, '');
 }
 
 /**
@@ -69,7 +75,7 @@ export async function runHere(files: Record<string, string>, words: readonly str
   const stderr = new Collector(isTTY);
   try {
     const status = await runCommand(words, { stdout, stderr });
-    return { status, stdout: stdout.text, stderr: stderr.text };
+    return { status, stdout: stdout.text, stderr: withoutDelays(stderr.text) };
   } finally {
     process.chdir(before);
     folder.remove();
