@@ -20,7 +20,7 @@ describe('npm run bench', () => {
     assert.match(printed, /^Node \d+\.\d+\.\d+, 2 rounds, the own load generator, \d+ processors\n/);
     assert.match(
       printed,
-      /\nhello, 3 request headers +[\d,]+\/s +[\d,]+\/s +\d\.\d\d +\d\.\d\d–\d\.\d\d +at least 0.88: (reached|missed)\n$/,
+      /\nhello, 3 request headers +[\d,]+\/s +[\d,]+\/s +\d+\.\d\d +\d+\.\d\d–\d+\.\d\d +at least 0.88: (reached|missed)\n$/,
     );
   });
 
