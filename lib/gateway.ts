@@ -194,7 +194,7 @@ class GatewayConnection extends Connection<GatewayHandler> {
   private refuse(reason: string): void {
     clearTimeout(this.timer);
     this.log(`not a request of ${this.server.protocol}: ${reason}`);
-    this.socket.destroy();
+    this.cut();
   }
 
   private log(message: string): void {

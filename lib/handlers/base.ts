@@ -183,7 +183,7 @@ export abstract class BaseHandler {
     if (this.wsgiFileWrapper !== undefined) environ['wsgi.file_wrapper'] = this.wsgiFileWrapper;
     else delete environ['wsgi.file_wrapper'];
     // Bound, since V8 keeps all that an arrow function sees here until a full collection.
-    environ['tsgiref.signal'] = this.makeSignal.bind(this);
+    environ['tsgiref.signal'] = this.getSignal.bind(this);
     if (this.originServer && this.serverSoftware !== undefined) {
       environ.SERVER_SOFTWARE ??= this.serverSoftware;
     }
@@ -483,7 +483,7 @@ export abstract class BaseHandler {
   }
 
   /** Aborts when the client leaves. Made when the application first asks for it. */
-  private makeSignal(): AbortSignal {
+  private getSignal(): AbortSignal {
     if (this.leaving === undefined) {
       this.leaving = new AbortController();
       if (this.disconnectError !== undefined) this.leaving.abort(this.disconnectError);

@@ -76,19 +76,19 @@ export class BodyReader {
     return typeof body.close === 'function' ? body.close() : undefined;
   }
 
-  // Takes a step of the end. A failure does not keep the next step from being taken.
-  private attempt(step: () => unknown): Sent {
+  // Does one half of the ending. Its failure does not keep the other from being done.
+  private attempt(half: () => unknown): Sent {
     try {
-      const taken = step.call(this);
-      return isWaiting(taken) ? this.settleStep(taken) : undefined;
+      const done = half.call(this);
+      return isWaiting(done) ? this.awaitHalf(done) : undefined;
     } catch (error) {
       this.log.reportClosing(error);
     }
   }
 
-  private async settleStep(taken: Promise<unknown>): Promise<void> {
+  private async awaitHalf(done: Promise<unknown>): Promise<void> {
     try {
-      await taken;
+      await done;
     } catch (error) {
       this.log.reportClosing(error);
     }
@@ -117,7 +117,6 @@ export class BodyReader {
     if (step.done) this.exhausted = true;
     return step;
   }
-
 }
 
 function iteratorOf(body: ResponseBody): ChunkIterator {

@@ -74,17 +74,11 @@ function loadWith(onLoad: OnLoad) {
 }
 
 function compile(url: string): Source | undefined {
-  const compiled = javaScriptOf(url);
+  const compiled = toJavaScript(url);
   if (compiled === undefined) return undefined;
   // Without a source, Node loads CommonJS as require() does; see compileRequired().
   const isCommonJs = compiled.format === 'commonjs';
   return { ...compiled, ...(isCommonJs && { source: null }), shortCircuit: true };
-}
-
-// Nothing for a file that Node loads itself. A package's own TypeScript is Node's to refuse.
-function javaScriptOf(url: string): ReturnType<typeof toJavaScript> | undefined {
-  const isOurs = url.startsWith('file:') && isTypeScript(url) && !url.includes('/node_modules/');
-  return isOurs ? toJavaScript(url) : undefined;
 }
 
 /** The same for a Node that runs hooks in a thread. */
@@ -136,7 +130,7 @@ function compileRequired(): void {
     const usual = extensions[ending] ?? extensions['.js'];
     extensions[ending] = (loaded, path) => {
       const url = pathToFileURL(path).href;
-      const compiled = javaScriptOf(url);
+      const compiled = toJavaScript(url);
       if (compiled?.format === 'commonjs') loaded._compile(compiled.source, path);
       else usual?.(loaded, path);
     };

@@ -31,12 +31,15 @@ export function isTypeScript(path: string): boolean {
 let compilation: Compilation | undefined;
 
 /**
- * The JavaScript of the TypeScript file at `url`; undefined if Node should load the
- * file by itself.
+ * The JavaScript of the file at `url`; undefined if Node should load the file by itself:
+ * always if the file is not TypeScript, or belongs to an installed package.
  *
  * @throws Problem if the file needs a compiler, and there is none or it fails.
  */
 export function toJavaScript(url: string): Compiled | undefined {
+  // A package's own TypeScript is Node's to refuse.
+  const isOurs = url.startsWith('file:') && isTypeScript(url) && !url.includes('/node_modules/');
+  if (!isOurs) return undefined;
   if (NODE_STRIPS_TYPES) {
     const text = readFileSync(fileURLToPath(url), 'utf8');
     const stripped = stripTypes(text);
