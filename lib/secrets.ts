@@ -8,9 +8,6 @@ import { percentDecode } from './latin1.ts';
 /** Shown in place of a secret. */
 export const MASK = '••••••';
 
-// As it is inside of quotes.
-const QUOTED_MASK = quote(MASK).slice(1, -1);
-
 // Matched against a name in lower case whose words are joined by `_`.
 const SECRET_NAME = new RegExp(
   'authori[sz]ation|cookie|token|secret|passw|passphrase|credential|session|sess_?id' +
@@ -40,7 +37,8 @@ export function maskValue(name: string, value: string): string {
 
 /** The same in quotes, for a message. */
 export function quoteValue(name: string, value: string): string {
-  return quote(maskValue(name, value)).replaceAll(QUOTED_MASK, MASK);
+  const quotedMask = quote(MASK).slice(1, -1);
+  return quote(maskValue(name, value)).replaceAll(quotedMask, MASK);
 }
 
 /** The value of a parameter of a query or form, masked if its name is secret. */

@@ -8,6 +8,7 @@ import type { WSGIApplication } from '../types.ts';
 import { HELP, type Settings, readArguments } from './arguments.ts';
 import { explain } from './problem.ts';
 import type { Terminal } from './request.ts';
+import { loadStack } from './stack.ts';
 
 // lib/cli and dist/lib/cli lie at different depths below package.json.
 const MANIFEST = import.meta.url.endsWith('.ts') ? '../../package.json' : '../../../package.json';
@@ -44,14 +45,11 @@ async function run(words: readonly string[], terminal: Terminal): Promise<number
   if (settings.check !== undefined) {
     return (await import('./check.ts')).check(settings.check, settings, terminal);
   }
-  if (!settings.reload) {
-    const runner = await loadRunner(settings, terminal);
-    return runApplication(settings, runner, terminal).finally(() => runner.release?.());
+  if (settings.reload) {
+    const { isChild } = await import('./reload/messages.ts');
+    if (!isChild()) return (await import('./reload.ts')).reload(settings, words);
   }
-  const { isChild, reload } = await import('./reload.ts');
-  if (!isChild()) return reload(settings, words);
-  const { ReloadedRunner } = await import('./reload/child.ts');
-  return runApplication(settings, new ReloadedRunner(settings), terminal);
+  return runApplication(settings, terminal);
 }
 
 /** The use that is made of the application. */
@@ -70,34 +68,39 @@ export interface Runner {
   release?(): void;
 }
 
-async function runApplication(
-  settings: Settings,
-  runner: Runner,
-  { stderr }: Terminal,
-): Promise<number> {
+async function runApplication(settings: Settings, terminal: Terminal): Promise<number> {
   if (settings.envFile !== undefined) process.loadEnvFile(settings.envFile);
   // A trace should reach down to the application through all the middleware.
   Error.stackTraceLimit = Math.max(Error.stackTraceLimit, 50);
   // Our own modules come first: a CommonJS application cannot require one of them
-  // while it is being imported.
-  const { loadStack } = await import('./stack.ts');
-  const stack = await loadStack(settings, stderr, runner.pageOptions);
-  const { loadApplication, loadDefault, unlessStuck } = await import('./loading.ts');
+  // while it is being imported. They are read side by side, since the first answer waits
+  // for all of them.
+  const [runner, stack, { loadApplication, loadDefault, unlessStuck }] = await Promise.all([
+    loadRunner(settings, terminal),
+    loadStack(settings, terminal.stderr),
+    import('./loading.ts'),
+  ]);
   try {
     const { target, demo } = settings;
     const { app, name } = await (target === undefined
       ? loadDefault(demo, runner.onLoad)
       : loadApplication(target, runner.onLoad));
-    const wrapped = stack(app);
+    const wrapped = stack(app, runner.pageOptions);
     const running = runner.run(runner.wrap?.(wrapped) ?? wrapped, name);
     return await unlessStuck(running, `${name} awaits something that never comes`);
   } catch (error) {
     if (runner.onFailure === undefined) throw error;
     return runner.onFailure(error);
+  } finally {
+    runner.release?.();
   }
 }
 
 async function loadRunner(settings: Settings, terminal: Terminal): Promise<Runner> {
+  if (settings.reload) {
+    const { ReloadedRunner } = await import('./reload/child.ts');
+    return new ReloadedRunner(settings);
+  }
   if (settings.request !== undefined) {
     const { request, sendConsoleTo } = await import('./request.ts');
     const wanted = settings.request;

@@ -19,11 +19,6 @@ import { CHILD, type FromChild, type Page, RELOAD_PATH, type ToChild } from './r
 import { Watcher } from './reload/watcher.ts';
 import { announce, explainBinding, readTls, stopOnSignals } from './serve.ts';
 
-/** Whether this process is the child. */
-export function isChild(): boolean {
-  return process.env[CHILD] !== undefined;
-}
-
 /** Serves until the user stops it; resolves with the exit status. */
 export async function reload(settings: Settings, words: readonly string[]): Promise<number> {
   leaveInspectorToChild();

@@ -6,26 +6,26 @@ import type { WSGIApplication } from '../types.ts';
 import { type Settings, isLoopback } from './arguments.ts';
 import type { Terminal } from './request.ts';
 
-type Middleware = (app: WSGIApplication) => WSGIApplication;
+/** Puts middleware around an application. The options are the error page's. */
+type Middleware = (app: WSGIApplication, pageOptions?: ErrorPageOptions) => WSGIApplication;
 
 /**
  * Loads the middleware for these settings, and returns the function that puts it
- * around an application. Only what is wanted is read, and all of it at once: the
- * first answer waits for it.
+ * around an application. Only what is wanted is read.
  */
 export async function loadStack(
   settings: Settings,
   stderr: Terminal['stderr'],
-  pageOptions: ErrorPageOptions = {},
 ): Promise<Middleware> {
-  const parts = await Promise.all([
+  const parts: Array<Middleware | false> = await Promise.all([
     settings.trace && loadTrace(stderr),
     settings.validate && loadValidator(stderr),
-    settings.errorPage && loadErrorPage(pageOptions),
+    settings.errorPage && loadErrorPage(),
     wantsHostCheck(settings) &&
       ((app: WSGIApplication) => checkHost(app, new Set(settings.allowedHosts))),
   ]);
-  return (app) => parts.reduce<WSGIApplication>((inner, part) => (part ? part(inner) : inner), app);
+  return (app, pageOptions) =>
+    parts.reduce((inner, part) => (part ? part(inner, pageOptions) : inner), app);
 }
 
 async function loadTrace(stderr: Terminal['stderr']): Promise<Middleware> {
@@ -34,9 +34,8 @@ async function loadTrace(stderr: Terminal['stderr']): Promise<Middleware> {
   return (app) => trace(app, { write: (line) => void stderr.write(line), colour });
 }
 
-async function loadErrorPage(options: ErrorPageOptions): Promise<Middleware> {
-  const { errorPage } = await import('../error-page.ts');
-  return (app) => errorPage(app, options);
+async function loadErrorPage(): Promise<Middleware> {
+  return (await import('../error-page.ts')).errorPage;
 }
 
 // The validator warns once for each rule and place, and again when the count has grown.

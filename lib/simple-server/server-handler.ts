@@ -8,7 +8,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 
 import { isCausedBy } from '../handlers/exception.ts';
-import { SimpleHandler, formatDateTime } from '../handlers.ts';
+import { formatDateTime } from '../handlers/head.ts';
+import { SimpleHandler } from '../handlers/simple.ts';
 import { DONE, type Sent } from '../handlers/wait.ts';
 import type { ErrorStream, InputStream, WSGIApplication, WSGIEnvironment } from '../types.ts';
 import { FileWrapper } from '../util.ts';

@@ -1,9 +1,15 @@
 // What parent and child say to each other under --reload, and the names that both know.
+// The child reads nothing of the parent's side: it should answer soon after a save.
 
 import type { HtmlPage } from '../../error-page/page.ts';
 
 /** The environment variable that makes a process the child: the port that it serves. */
 export const CHILD = 'TSGIREF_RELOAD_PORT';
+
+/** Whether this process is the child. */
+export function isChild(): boolean {
+  return process.env[CHILD] !== undefined;
+}
 
 /** A request for this path is answered when the application starts anew: pages wait for it. */
 export const RELOAD_PATH = '/.tsgiref/reload';
