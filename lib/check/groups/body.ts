@@ -3,13 +3,15 @@
 import { Worker } from 'node:worker_threads';
 
 import type {
-  ResponseBody, ResponseHeaders, StartResponse, WSGIEnvironment,
+  ResponseBody, ResponseHeaders, StartResponse, WSGIApplication, WSGIEnvironment,
 } from '../../types.ts';
 import type { Step } from '../body.ts';
 import {
   DETAILS, FILE_HANDLING, NotApplicable, STREAMING, type Verdict, checksOf,
 } from '../definition.ts';
-import { type Trial, bytes, respond, respondWith, show } from '../trial.ts';
+import {
+  type Gate, type Trial, bytes, respond, respondWith, sendsAtOnce, show,
+} from '../trial.ts';
 import type { WatchOrder } from '../watch-thread.ts';
 
 const check = checksOf('body');
@@ -121,12 +123,12 @@ check('body-many-chunks', DETAILS,
 check('body-chunk-at-once', STREAMING,
   'A chunk reaches the client while an async body waits for its next one.',
   'Send each chunk when it comes; do not collect them.',
-  (trial) => sendsAtOnce(trial, PLAIN));
+  (trial) => streams(trial, PLAIN));
 
 check('body-chunk-with-length-at-once', STREAMING,
   'A chunk is sent at once also where the Content-Length is known.',
   'Send each chunk when it comes; do not collect them.',
-  (trial) => sendsAtOnce(trial, [...PLAIN, ['Content-Length', '10']]));
+  (trial) => streams(trial, [...PLAIN, ['Content-Length', '10']]));
 
 check.alone('body-chunk-before-next', STREAMING,
   'A chunk of a generator has left the process before the next one is asked for.',
@@ -239,21 +241,13 @@ function gives(
   });
 }
 
-async function sendsAtOnce(trial: Trial, headers: ResponseHeaders): Promise<Verdict> {
-  let release = (): void => {};
-  const released = new Promise<void>((resolve) => { release = resolve; });
-  await trial.serve(respondWith(async function* () {
+function streams(trial: Trial, headers: ResponseHeaders): Promise<Verdict> {
+  const makeApp = (gate: Gate): WSGIApplication => respondWith(async function* () {
     yield bytes('first');
-    await released;
+    await gate.opened;
     yield bytes(' last');
-  }, headers));
-  const client = await trial.send();
-  try {
-    await client.receives('first', 'the first chunk before the second was there');
-  } finally {
-    release();
-  }
-  return trial.same('the body', (await client.response()).body, 'first last');
+  }, headers);
+  return sendsAtOnce(trial, makeApp, 'the first chunk before the second was there');
 }
 
 async function stopsAsking(trial: Trial, async: boolean): Promise<Verdict> {

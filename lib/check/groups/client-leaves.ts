@@ -4,7 +4,7 @@
 import type { ObservedBody } from '../body.ts';
 import type { Client } from '../client.ts';
 import { DETAILS, NotApplicable, STREAMS, type Verdict, checksOf } from '../definition.ts';
-import { type Trial, bytes, respond, respondWith } from '../trial.ts';
+import { Gate, type Trial, bytes, respond, respondWith } from '../trial.ts';
 
 const check = checksOf('client-leaves');
 
@@ -79,9 +79,9 @@ check('client-leaves-while-waiting', DETAILS,
   'When the client has left while the body waits for its next chunk, close() is called.',
   'Listen to "close" of the response, and end the iteration from there.',
   async (trial) => {
-    let release = (_chunk: Uint8Array): void => {};
-    const chunk = new Promise<Uint8Array>((resolve) => { release = resolve; });
-    const observed = trial.body([bytes('first'), () => chunk, bytes('last')], { async: true });
+    const gate = new Gate();
+    const second = (): Promise<Uint8Array> => gate.opened.then(() => bytes('second'));
+    const observed = trial.body([bytes('first'), second, bytes('last')], { async: true });
     const client = await begin(trial, observed, 2);
     client.leave();
     let isNoticed = true;
@@ -90,7 +90,7 @@ check('client-leaves-while-waiting', DETAILS,
     } catch {
       isNoticed = false;
     }
-    release(bytes('second'));
+    gate.open();
     const verdict = await closedOnce(trial, observed);
     if (verdict === undefined && !isNoticed) {
       throw new NotApplicable('the server notices at the next chunk that its client has left');

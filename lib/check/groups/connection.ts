@@ -2,7 +2,7 @@
 // clients beside it do.
 
 import { DETAILS, NotApplicable, checksOf } from '../definition.ts';
-import { bytes, respond, respondWith } from '../trial.ts';
+import { Gate, bytes, respond, respondWith } from '../trial.ts';
 
 const check = checksOf('connection');
 
@@ -49,10 +49,9 @@ check('connection-at-once', 'PEP 3333, "Thread Support"',
   'Requests on two connections are both answered, also if the first one takes its time.',
   'Do not wait for one application before calling the next; or finish the first, then go on.',
   async (trial) => {
-    let release = (): void => {};
-    const released = new Promise<void>((resolve) => { release = resolve; });
+    const gate = new Gate();
     await trial.serve(respondWith(async ({ PATH_INFO }) => {
-      if (PATH_INFO === '/slow') await released;
+      if (PATH_INFO === '/slow') await gate.opened;
       return [bytes(PATH_INFO)];
     }));
     const slow = await trial.send({ target: '/slow' });
@@ -64,7 +63,7 @@ check('connection-at-once', 'PEP 3333, "Thread Support"',
     } catch {
       answeredBeside = false;
     }
-    release();
+    gate.open();
     const bodies = [(await slow.response()).body, (await fast.response()).body];
     const wrong = trial.same('the bodies of two requests at once', bodies, ['/slow', '/fast']);
     if (wrong === undefined && !answeredBeside) {

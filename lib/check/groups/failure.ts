@@ -4,7 +4,7 @@ import type { ErrorStream, StartResponse, WSGIApplication, WSGIEnvironment } fro
 import {
   ERROR_HANDLING, NotApplicable, type Verdict, checksOf,
 } from '../definition.ts';
-import { type Trial, bytes, respond, respondWith, show } from '../trial.ts';
+import { Gate, type Trial, bytes, respond, respondWith, show } from '../trial.ts';
 
 const check = checksOf('failure');
 
@@ -176,17 +176,16 @@ check('failure-beside-others', ERROR_HANDLING,
   'A request that fails does not disturb another that is under way.',
   'Destroy the connection of the failed request alone.',
   async (trial) => {
-    let release = (): void => {};
-    const released = new Promise<void>((resolve) => { release = resolve; });
+    const gate = new Gate();
     await trial.serve(async (environ, startResponse) => {
       if (environ.PATH_INFO === '/fail') throw new Error('thrown beside another request');
-      await released;
+      await gate.opened;
       return respond(['undisturbed'])(environ, startResponse);
     });
     const waiting = await trial.send({ target: '/wait' });
     await trial.until(() => trial.calls.length === 1, 'did not call the application');
     const failing = await trial.send({ target: '/fail' });
-    setTimeout(release, 100);
+    setTimeout(gate.open, 100);
     await failing.nextResponse();
     return trial.same('the request beside it', (await waiting.response()).body, 'undisturbed');
   });

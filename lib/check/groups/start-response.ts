@@ -6,7 +6,9 @@ import {
   ERROR_HANDLING, NotApplicable, START_RESPONSE, type Verdict, checksOf,
 } from '../definition.ts';
 import { announcesClose, valuesOf } from '../response.ts';
-import { type Trial, bytes, header, messageOf, respond, respondWith, show } from '../trial.ts';
+import {
+  Gate, type Trial, bytes, header, messageOf, respond, respondWith, show,
+} from '../trial.ts';
 
 const check = checksOf('startResponse');
 
@@ -267,20 +269,20 @@ type Waiting = (
 ) => AsyncGenerator<Uint8Array>;
 
 async function staysSilent(trial: Trial, app: Waiting): Promise<Verdict> {
-  let release = (): void => {};
+  const gate = new Gate();
   let isWaiting = false;
-  const wait = (): Promise<void> => new Promise((resolve) => {
+  const wait = (): Promise<void> => {
     isWaiting = true;
     trial.patience.wake();
-    release = resolve;
-  });
+    return gate.opened;
+  };
   await trial.serve((environ, startResponse) => app(environ, startResponse, wait));
   const client = await trial.send();
   await trial.until(() => isWaiting || client.ended, 'did not ask the body for its first chunk');
   if (!isWaiting) throw new NotApplicable('the server does not run an async generator');
   await trial.quiet();
   const early = client.received;
-  release();
+  gate.open();
   const { body } = await client.response();
   if (early !== '') return `sent ${show(early)} before the first chunk that is not empty`;
   return trial.same('the body', body, 'late');

@@ -1,7 +1,7 @@
 // write(): the older way to send a chunk.
 
 import { NotApplicable, STREAMING, WRITE, checksOf } from '../definition.ts';
-import { bytes, show } from '../trial.ts';
+import { bytes, sendsAtOnce, show } from '../trial.ts';
 
 const check = checksOf('write');
 
@@ -35,23 +35,12 @@ check('write-only', WRITE,
 check('write-at-once', STREAMING,
   'What is written is sent at once, while the application goes on working.',
   'Send in write() itself; do not collect until the application returns.',
-  async (trial) => {
-    let release = (): void => {};
-    const released = new Promise<void>((resolve) => { release = resolve; });
-    await trial.serve(async (_environ, startResponse) => {
-      const write = startResponse('200 OK', PLAIN);
-      await write(bytes('first'));
-      await released;
-      return [bytes(' last')];
-    });
-    const client = await trial.send();
-    try {
-      await client.receives('first', 'what the application has written');
-    } finally {
-      release();
-    }
-    return trial.same('the body', (await client.response()).body, 'first last');
-  });
+  (trial) => sendsAtOnce(trial, (gate) => async (_environ, startResponse) => {
+    const write = startResponse('200 OK', PLAIN);
+    await write(bytes('first'));
+    await gate.opened;
+    return [bytes(' last')];
+  }, 'what the application has written'));
 
 check('write-many', WRITE,
   'Chunks that are written one after another arrive in order, also when none is awaited.',
