@@ -1,6 +1,7 @@
 // What is right passes in silence, however unusual it looks.
 
 import assert from 'node:assert/strict';
+import { PassThrough, Readable, pipeline } from 'node:stream';
 import { describe, it, mock } from 'node:test';
 
 import { BytesIO } from '../lib/io.ts';
@@ -139,6 +140,16 @@ const SHAPES: Record<string, NonNullable<Exchange['middleware']>> = {
         await body.close();
       }
     },
+  'a Node stream, which reads ahead': (inner) => async (environ: unknown, start: unknown) => {
+    const body = await inner(environ, start);
+    const out = pipeline(body, new PassThrough(), () => {});
+    return Object.assign(out, { close: () => body.close() });
+  },
+  'a web stream, which reads ahead': (inner) => async (environ: unknown, start: unknown) => {
+    const body = await inner(environ, start);
+    const out = Readable.toWeb(Readable.from(body)) as ReadableStream;
+    return Object.assign(out, { close: () => body.close() });
+  },
   'one that answers by itself': () => answer(),
   'one that throws the answer away': (inner) => (environ: unknown, start: unknown) => {
     inner(environ, () => () => {}).close();

@@ -2,7 +2,9 @@
 // errors, and the calls that end an exchange.
 
 import assert from 'node:assert/strict';
-import { Readable } from 'node:stream';
+import * as streams from 'node:stream';
+import { PassThrough, Readable, pipeline } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import { describe, it } from 'node:test';
 
 import type { FileLike, WSGIApplication } from '../lib/types.ts';
@@ -17,6 +19,9 @@ import {
   makeEnviron,
   passTime,
 } from './support/validate-exchange.ts';
+
+// The types of Node 20 do not have it yet.
+const compose = Reflect.get(streams, 'compose') as (...parts: unknown[]) => Readable;
 
 const TYPE = ['Content-Type', 'text/plain'];
 const reports: WSGIError[] = [];
@@ -191,6 +196,42 @@ describe('a body through the validator', () => {
     assert.ok(stream.destroyed);
     assert.deepEqual(reports.splice(0), []);
   });
+
+  const bodies: Array<[string, () => unknown]> = [
+    ['an array', () => [bytes('ab'), bytes('cd')]],
+    ['a generator', () => (function* () { yield bytes('ab'); yield bytes('cd'); })()],
+    ['an async generator', () => (async function* () { yield bytes('ab'); yield bytes('cd'); })()],
+    ['a Node stream', () => Readable.from([bytes('ab'), bytes('cd')])],
+    ['a web stream', () => new Response('abcd').body],
+  ];
+  const uses: Array<[string, (body: Loose) => Promise<string>]> = [
+    ['stream.pipeline', (body) => text(pipeline(body, new PassThrough(), () => {}))],
+    ['stream.compose', (body) => text(compose(body, new PassThrough()))],
+    ['Readable.from', (body) => text(Readable.from(body))],
+  ];
+  for (const [kind, make] of bodies) {
+    for (const [name, use] of uses) {
+      it(`of ${kind} goes through ${name}, and each chunk is seen`, async () => {
+        const body = call(answer('200 OK', [TYPE, ['Content-Length', '4']], make()));
+        assert.equal(await use(body), 'abcd');
+        body.close();
+        assert.deepEqual(reports.splice(0), []);
+
+        const short = call(answer('200 OK', [TYPE, ['Content-Length', '5']], make()));
+        await assert.rejects(use(short), { code: 'body-too-short' });
+        short.close();
+      });
+    }
+  }
+
+  for (const [kind, make] of bodies.filter(([each]) => each !== 'an array' && each !== 'a generator')) {
+    it(`of ${kind} is a body of a Response`, async () => {
+      const body = call(answer('200 OK', [TYPE], make()));
+      assert.equal(await new Response(body).text(), 'abcd');
+      body.close();
+      assert.deepEqual(reports.splice(0), []);
+    });
+  }
 });
 
 describe('an error through the validator', () => {

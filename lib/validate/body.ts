@@ -180,6 +180,11 @@ const returnValue = rule('application', 'body-return-value', 'error', ITERATION,
   'What a generator returns is not part of the body: only what it yields is.',
   'Yield it: yield chunk, or yield* chunks, in place of return.');
 
+// Node knows its streams by these. Without them it iterates a body, as it does with any
+// other, so that stream.pipeline and compose do not go past the iterator.
+const STREAM_MARKS: ReadonlySet<PropertyKey> =
+  new Set(['on', 'pipeThrough', '_readableState', '_writableState']);
+
 /** Takes the place of the body. */
 class BodyGuard extends Guard implements IterationHooks {
   private readonly isAsync: boolean;
@@ -208,12 +213,13 @@ class BodyGuard extends Guard implements IterationHooks {
 
   override get(target: object, key: PropertyKey): unknown {
     // Python asks len(); an array says so in `length`, a Set in `size`.
-    return key === 'length' ? this.length : super.get(target, key);
+    if (key === 'length') return this.length;
+    return STREAM_MARKS.has(key) ? undefined : super.get(target, key);
   }
 
   override has(target: object, key: PropertyKey): boolean {
     if (key === 'length') return this.length !== undefined;
-    return key === 'close' || super.has(target, key);
+    return key === 'close' || (!STREAM_MARKS.has(key) && super.has(target, key));
   }
 
   /** The body itself, with the iteration and the closing in it replaced. */

@@ -240,7 +240,7 @@ export abstract class Guard implements ProxyHandler<object> {
     const value: unknown = Reflect.get(this.real, key, this.real);
     if (typeof key !== 'string' || key === 'constructor' || value === undefined) return value;
     if (typeof value !== 'function') {
-      if (!isProbed(key)) this.reportOther(key);
+      if (!PROBED.test(key)) this.reportOther(key);
       return value;
     }
     if (key in Object.prototype) return value.bind(this.real) as unknown;
@@ -277,9 +277,8 @@ function classOf(real: object): object | null {
 
 // Node reads these of any object, to find out whether it is one of its streams: for
 // stream.pipeline and compose, for `new Response(…)`, and to print it.
-function isProbed(key: string): boolean {
-  return /^(?:_|readable|writable|destroyed$|closed$|errored$|aborted$|length$|size$)/.test(key);
-}
+const PROBED =
+  /^(?:_|readable|writable|(?:destroyed|closed|errored|aborted|locked|length|size)$)/;
 
 /** The exchange for which a value of environ was guarded; undefined for any other value. */
 export function exchangeOf(value: unknown): Exchange | undefined {

@@ -5,7 +5,7 @@
 
 import { findExchange } from './environ.ts';
 import type { Exchange } from './mechanism.ts';
-import { BLOCK_BOUNDARIES, DETAILS, rule } from './rule.ts';
+import { BLOCK_BOUNDARIES, DETAILS, isCalledByStream, rule } from './rule.ts';
 
 /** The exchanges whose application is being called just now, the innermost last. */
 const active: Exchange[] = [];
@@ -54,9 +54,13 @@ export function checkMiddlewareAsking(exchange: Exchange): void {
   if (outer === undefined || exchange.chunks === 0) return;
   // A body that was stopped may be read to its end, to be done with it.
   if (outer.running === 0 || outer.stopped) return;
+  const hasYielded = exchange.outerChunks !== outer.chunks || exchange.exhausted;
+  if (outer.returned && hasYielded) return;
+  // A stream of the platform reads ahead, but holds nothing back that the server waits for.
+  if (isCalledByStream()) return;
   if (!outer.returned) {
     exchange.reportCall(returnsAtOnce, 'iterated its application\'s body before returning its own');
-  } else if (exchange.outerChunks === outer.chunks && !exchange.exhausted) {
+  } else {
     const deed = 'asked for another chunk before it had yielded for the last one';
     exchange.reportCall(yieldsEach, deed);
   }

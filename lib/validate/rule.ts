@@ -310,9 +310,18 @@ const LIBRARY = /^(.*[/\\])validate[/\\]rule\.[jt]s:\d+:\d+$/.exec(OWN)?.[1];
 
 /** The frames that belong neither to this library nor to the engine, innermost first. */
 function authorFrames(stack: string | undefined): Frame[] {
-  return readFrames(stack).filter(({ place }) => {
-    return !place.startsWith('node:') && (LIBRARY === undefined || !place.startsWith(LIBRARY));
-  });
+  return foreignFrames(stack).filter(({ place }) => !place.startsWith('node:'));
+}
+
+/** Whether a stream of Node or of the web made the call that is on the stack now. */
+export function isCalledByStream(): boolean {
+  const [caller] = foreignFrames(withDeepStack(() => new Error()).stack);
+  return /^node:internal\/(?:streams|webstreams|deps\/undici)\//.test(caller?.place ?? '');
+}
+
+function foreignFrames(stack: string | undefined): Frame[] {
+  const frames = readFrames(stack);
+  return frames.filter(({ place }) => LIBRARY === undefined || !place.startsWith(LIBRARY));
 }
 
 function readFrames(stack: string | undefined): Frame[] {
