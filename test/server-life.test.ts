@@ -369,6 +369,33 @@ describe('shutdown', () => {
     });
   });
 
+  const uploads: Array<[title: string, act: (client: RawClient) => unknown, answer: RegExp]> = [
+    ['leaves', (client) => client.socket.destroy(), /^$/],
+    ['ends its side', (client) => client.socket.end(), /^HTTP\/1\.1 400 Bad Request\r\n/],
+    ['sends what is not its body', (client) => client.send('zz\r\n'), /^HTTP\/1\.1 400 Bad Request\r\n/],
+    ['sends nothing more', () => {}, /^HTTP\/1\.1 408 Request Timeout\r\n/],
+  ];
+  for (const [title, act, answer] of uploads) {
+    test(`does not wait for an upload whose client ${title}`, async () => {
+      const called = deferred();
+      await withServer(async (environ, start) => {
+        called.resolve();
+        await environ['wsgi.input'].read();
+        return hello(environ, start);
+      }, async ({ server, port, errors, log }) => {
+        const client = await RawClient.connect(port);
+        client.send('POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n');
+        await called.promise;
+        const closed = server.shutdown();
+        act(client);
+        await closed;
+        assert.match(await client.rest(), answer);
+        assert.equal(errors.getValue(), '');
+        assert.equal(log.length, 1);
+      }, title.includes('nothing') ? { requestTimeout: 100, headersTimeout: 100 } : {});
+    });
+  }
+
   test('before it is bound is a shutdown, too', async () => {
     const server = makeServer('127.0.0.1', 0, hello);
     await server.shutdown();

@@ -107,6 +107,7 @@ export class HTTPConnection extends Connection<WSGIRequestHandler> {
   private readonly admission: Admission;
   private waiting: WSGIRequestHandler[] = [];
   private hasLast = false;
+  private hasRefused = false;
   /** The answer to what came behind the last request, if that was not a request. */
   private lastWords: (() => void) | undefined = undefined;
   /** A request that was answered before all of it had arrived. */
@@ -175,15 +176,17 @@ export class HTTPConnection extends Connection<WSGIRequestHandler> {
    */
   refuse(refusal: RefusedRequest, exchange: WSGIRequestHandler): void {
     // Each further piece of such bytes is reported again.
-    if (!this.accepts) return;
+    if (this.hasRefused) return;
+    this.hasRefused = true;
+    const isFinishing = !this.accepts;
     this.accepts = false;
     const last = this.waiting.at(-1) ?? this.underWay.at(-1);
     if (last !== undefined && !last.request.complete) {
       // The bytes are the body of the last request.
       this.waiting = this.waiting.filter((each) => each !== last);
       return last.breakOff(refusal);
-    } else if (this.hasLast) {
-      // Nothing counts behind the client's last request.
+    } else if (this.hasLast || isFinishing) {
+      // Nothing counts behind the last request, be it the client's or the server's.
       return;
     } else if (this.unread !== undefined && !this.unread.complete) {
       return this.cut();
@@ -195,6 +198,12 @@ export class HTTPConnection extends Connection<WSGIRequestHandler> {
       exchange.sendError(refusal);
     };
     if (this.underWay.length === 0 && this.waiting.length === 0) this.close();
+  }
+
+  /** Called when a request that is still arriving is too late. */
+  expire(refusal: RefusedRequest): void {
+    const last = this.underWay.at(-1);
+    if (last?.request.complete === false) last.breakOff(refusal);
   }
 
   private get hasRoom(): boolean {

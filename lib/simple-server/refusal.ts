@@ -29,16 +29,19 @@ export function refusalOf(error: ParserError, limits: ServerLimits): RefusedRequ
       'The extensions of a chunk are longer than 16384 bytes.',
     );
   }
-  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') {
-    const { headersTimeout = 60_000, requestTimeout = 300_000 } = limits;
-    return new RefusedRequest(
-      '408 Request Timeout',
-      `The head did not arrive within ${headersTimeout} ms, or the whole request not within ` +
-        `${requestTimeout} ms. The options headersTimeout and requestTimeout change these limits.`,
-    );
-  }
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return refuseLate(limits);
   if (!code.startsWith('HPE_')) return undefined;
   return new RefusedRequest('400 Bad Request', `These bytes are not an HTTP request: ${reason}.`);
+}
+
+/** The answer to a request that takes too long to arrive. */
+export function refuseLate(limits: ServerLimits): RefusedRequest {
+  const { headersTimeout = 60_000, requestTimeout = 300_000 } = limits;
+  return new RefusedRequest(
+    '408 Request Timeout',
+    `The head did not arrive within ${headersTimeout} ms, or the whole request not within ` +
+      `${requestTimeout} ms. The options headersTimeout and requestTimeout change these limits.`,
+  );
 }
 
 /** The answer to CONNECT, which asks for a tunnel. */

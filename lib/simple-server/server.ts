@@ -14,7 +14,7 @@ import type { BaseEnviron, RefusedRequest } from '../request.ts';
 import { writeToStderr } from '../handlers/log.ts';
 import type { WSGIApplication } from '../types.ts';
 import { type Admission, HTTPConnection } from './connection.ts';
-import { type ParserError, refusalOf, refuseTunnel } from './refusal.ts';
+import { type ParserError, refusalOf, refuseLate, refuseTunnel } from './refusal.ts';
 import { WSGIRequestHandler } from './request-handler.ts';
 import { Handshakes } from './tls.ts';
 
@@ -220,7 +220,7 @@ export class WSGIServer extends Server {
   /** What `shutdown()` does, in Node's own form: `callback` is called when all is closed. */
   override close(callback?: (error?: Error) => void): this {
     this.stopping = true;
-    if (!this.adopts) super.close(callback);
+    if (!this.adopts) this.closeNodes(callback);
     else if (callback !== undefined) this.once('close', callback);
     this.handshakes?.end();
     for (const connection of this.open) connection.finish();
@@ -270,6 +270,16 @@ export class WSGIServer extends Server {
     this.setupEnviron();
     // Node begins here to watch the time that requests take.
     this.emit('listening');
+  }
+
+  // From here on Node does not look for late requests any more.
+  private closeNodes(callback?: (error?: Error) => void): void {
+    super.close(callback);
+    if (this.requestTimeout === 0) return;
+    const timer = setTimeout(() => {
+      for (const connection of this.open) connection.expire(refuseLate(this.limits));
+    }, this.requestTimeout);
+    this.once('close', () => clearTimeout(timer));
   }
 
   private forget(connection: HTTPConnection): void {
