@@ -3,11 +3,13 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import { pathToFileURL } from 'node:url';
 
+import { Watcher } from '../lib/cli/reload/watcher.ts';
 import { COMMAND, Serving, makeFolder, run } from './support/command.ts';
 
 const MAIN = `import { word } from './part.mjs';
@@ -101,6 +103,62 @@ describe('--reload sees every way of saving a file', () => {
       assert.deepEqual([...seen].filter((word) => !['one', ...words].includes(word)), []);
       assert.equal(reloading.server.stderr.match(/^Serving /gm)?.length, 1, 'one banner, one port');
     });
+  });
+
+  // Without its second look each second, which finds everything in the end.
+  test('each time at once, however often', async (context) => {
+    context.mock.timers.enable({ apis: ['setInterval'] });
+    const folder = makeFolder({ 'part.mjs': part('zero') });
+    try {
+      const path = join(folder.path, 'part.mjs');
+      let noticed: (path: string) => void = () => {};
+      const watcher = new Watcher((changed) => noticed(changed));
+      for (const word of ['one', 'two', 'three']) {
+        watcher.begin();
+        watcher.add([pathToFileURL(path).href]);
+        watcher.settle();
+        const changed = new Promise<string>((resolve) => (noticed = resolve));
+        // A change of the same instant as the start would be noticed in another way.
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        writeFileSync(path, part(word));
+        const alive = setTimeout(() => {}, 600_000);
+        assert.equal(await changed, path);
+        clearTimeout(alive);
+      }
+    } finally {
+      folder.remove();
+    }
+  });
+
+  test('while the application loads for the first time', async () => {
+    const waiting = `import { writeFileSync } from 'node:fs';
+writeFileSync(new URL(import.meta.url), ${JSON.stringify(MAIN)});
+await new Promise(() => setInterval(() => {}, 1000));`;
+    await reloading(async (reloading) => {
+      assert.equal(await reloading.get(), 'one');
+    }, [], { 'main.mjs': waiting });
+  });
+
+  test('and a link that leads to another folder', { skip: process.platform === 'win32' }, async () => {
+    const folder = makeFolder({ 'v1/main.mjs': MAIN, 'v1/part.mjs': part('one'), 'v2/main.mjs': MAIN, 'v2/part.mjs': part('two') });
+    const link = (name: string): void => {
+      symlinkSync(name, join(folder.path, 'next'));
+      renameSync(join(folder.path, 'next'), join(folder.path, 'current'));
+    };
+    try {
+      link('v1');
+      const server = await Serving.start(['current/main.mjs', '--reload'], { cwd: folder.path });
+      try {
+        const reloading = new Reloading(server, folder.path);
+        assert.equal(await reloading.get(), 'one');
+        await reloading.after(() => link('v2'), /^Reloaded current\/main\.mjs: .* has changed$/m);
+        assert.equal(await reloading.get(), 'two');
+      } finally {
+        await server.stop();
+      }
+    } finally {
+      folder.remove();
+    }
   });
 
   test('and a folder that is deleted and made again', async () => {
@@ -258,6 +316,26 @@ test('--reload leaves messages of the application alone', async () => {
   await reloading(async (reloading) => {
     assert.equal(await reloading.get(), 'one');
   }, [], { 'part.mjs': `process.send('ready'); process.send(null); process.send({ of: 'mine' });\n${part('one')}` });
+});
+
+test('--reload says which requests it cuts, and lets them end', async () => {
+  const endless = `export const word = 'one';
+export async function* stream() {
+  try { for (;;) { yield Buffer.from('.'); await new Promise((resolve) => setTimeout(resolve, 20)); } }
+  finally { process.stderr.write('the body has ended\\n'); }
+}`;
+  const main = `import { stream } from './part.mjs';
+export default (environ, start) => { start('200 OK', [['Content-Type', 'text/plain']]); return stream(); };`;
+  await reloading(async (reloading) => {
+    const response = await fetch(reloading.server.url);
+    const chunks = response.body?.getReader();
+    await chunks?.read();
+    await reloading.after(() => reloading.save(endless.replace('one', 'two')), RELOADED);
+    await chunks?.cancel().catch(() => {});
+    const { stderr } = reloading.server;
+    assert.match(stderr, /^tsgiref: cut 1 connection that the old version still served$/m);
+    assert.match(stderr, /^the body has ended$/m);
+  }, [], { 'main.mjs': main, 'part.mjs': endless });
 });
 
 describe('--reload ends', () => {

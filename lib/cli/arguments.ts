@@ -226,7 +226,7 @@ function checkCombination(values: Values): void {
   const given = (Object.keys(values) as Array<keyof Values>).map((name) => `--${name}`);
   const find = (...names: string[]): string | undefined =>
     given.find((each) => names.includes(each));
-  const alone = find('--request', '--cgi', '--once');
+  const alone = find('--request', '--cgi', '--once', '--max-requests');
   if (values.reload && alone) {
     throw new Problem(`--reload serves until Ctrl-C, and ${alone} does not: leave out one of them`);
   }

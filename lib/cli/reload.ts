@@ -63,8 +63,8 @@ class Supervisor {
   private connections = 0;
 
   private child: ChildProcess | undefined = undefined;
-  private state: 'first start' | 'starting' | 'serving' | 'retiring' | 'broken' | 'stopping' =
-    'first start';
+  private state: 'starting' | 'serving' | 'retiring' | 'broken' | 'stopping' = 'starting';
+  private hasServed = false;
   private page: Page | undefined = undefined;
   private changed = '';
   private finish: (status: number) => void = () => {};
@@ -141,12 +141,14 @@ class Supervisor {
   }
 
   private ready(name: string): void {
-    if (this.state === 'first start') announce(name, this.settings, this.port);
-    else if (this.state !== 'starting') return;
+    if (this.state !== 'starting') return;
+    if (!this.hasServed) announce(name, this.settings, this.port);
     else if (!this.settings.quiet) {
-      process.stderr.write(`Reloaded ${name}: ${relative('', this.changed)} has changed\n`);
+      const changed = relative('', this.changed) || 'the folder';
+      process.stderr.write(`Reloaded ${name}: ${changed} has changed\n`);
     }
     this.state = 'serving';
+    this.hasServed = true;
     this.watcher.settle();
     for (const connection of this.waiting.splice(0)) this.serve(connection);
   }
@@ -169,8 +171,8 @@ class Supervisor {
     this.child = undefined;
     this.waiting.unshift(...this.sent.values());
     this.sent.clear();
-    if (this.state === 'first start') return this.finish(status || 1);
     if (this.state === 'stopping') return this.finish(0);
+    if (this.state === 'starting' && !this.hasServed) return this.finish(status || 1);
     if (this.state === 'retiring') {
       this.state = 'starting';
       return this.start();

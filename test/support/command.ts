@@ -2,7 +2,7 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -25,7 +25,10 @@ function findRoot(folder: string): string {
 /** A new folder with these files in it, and the function that removes it. */
 export function makeFolder(files: Record<string, string>): { path: string; remove: () => void } {
   const path = realpathSync(mkdtempSync(join(tmpdir(), 'tsgiref-test-')));
-  for (const [name, text] of Object.entries(files)) writeFileSync(join(path, name), text);
+  for (const [name, text] of Object.entries(files)) {
+    mkdirSync(dirname(join(path, name)), { recursive: true });
+    writeFileSync(join(path, name), text);
+  }
   return { path, remove: () => rmSync(path, { recursive: true, force: true }) };
 }
 

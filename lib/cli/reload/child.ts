@@ -3,7 +3,8 @@
 
 import type { Socket } from 'node:net';
 
-import { type WSGIRequestHandler, makeServer } from '../../simple-server.ts';
+import { type WSGIRequestHandler, type WSGIServer, makeServer } from '../../simple-server.ts';
+import { count } from '../../describe.ts';
 import type { ErrorPageOptions } from '../../error-page.ts';
 import type { WSGIApplication } from '../../types.ts';
 import type { Settings } from '../arguments.ts';
@@ -16,6 +17,8 @@ import { CHILD, type FromChild, type Page, RELOAD_PATH, type ToChild } from './m
 // A request that has just come may finish. One that takes longer, such as a stream of
 // events, must not keep the new version waiting.
 const GRACE_MS = 1000;
+// What the applications of cut requests have to release.
+const LAST_WORDS_MS = 200;
 
 /** Serves the connections that the parent passes on. */
 export class ReloadedRunner implements Runner {
@@ -25,6 +28,7 @@ export class ReloadedRunner implements Runner {
   // When each connection came.
   private readonly sockets = new Map<Socket, number>();
   private readonly retired = new AbortController();
+  private server: WSGIServer | undefined = undefined;
   private ending = false;
 
   constructor(settings: Settings) {
@@ -74,6 +78,7 @@ export class ReloadedRunner implements Runner {
       handlerClass: closing(handlerClass(this.settings)),
     });
     await server.ready;
+    this.server = server;
     process.on('message', (message: ToChild, socket: Socket | undefined) => {
       if (message.tsgiref !== 'connection') return;
       void send({ tsgiref: 'taken', id: message.id });
@@ -105,7 +110,16 @@ export class ReloadedRunner implements Runner {
     if (this.sockets.size === 0) process.exit(0);
     if (how === 'stop') return;
     const youngest = Math.max(...this.sockets.values());
-    setTimeout(() => process.exit(0), youngest + GRACE_MS - performance.now());
+    setTimeout(() => void this.cut(), youngest + GRACE_MS - performance.now());
+  }
+
+  // The applications learn that their clients are gone, and the access log says it.
+  private async cut(): Promise<void> {
+    this.ending = false;
+    const connections = count(this.sockets.size, 'connection');
+    process.stderr.write(`tsgiref: cut ${connections} that the old version still served\n`);
+    await this.server?.serverClose();
+    setTimeout(() => process.exit(0), LAST_WORDS_MS);
   }
 
   private async onUncaught(error: unknown): Promise<void> {

@@ -44,6 +44,8 @@ export class Watcher {
     this.broken = false;
     this.began = Date.now();
     this.loaded = new Set();
+    // A folder that was deleted and made again needs a new watch.
+    for (const [path, stamp] of this.stamps) this.know(path, stamp);
     for (const path of this.wanted()) this.know(path, stampOf(path));
   }
 
