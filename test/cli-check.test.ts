@@ -49,7 +49,7 @@ export const stopped = () => { for (;;); };
 `;
 
 async function check(...args: string[]): Promise<Ended> {
-  const folder = makeFolder({ 'gateway.mjs': GATEWAY, 'loud.mjs': 'process.exit(4);' });
+  const folder = makeFolder({ 'gateway.mjs': GATEWAY, 'loud.mjs': 'process.exit(4);', 'waiting.mjs': 'await new Promise(() => {});' });
   try {
     return await run([COMMAND, '--check', ...args], { cwd: folder.path });
   } finally {
@@ -113,6 +113,7 @@ all            1 passed, 1 failed
     [['gateway.mjs:stat'], /does not export 'stat'; it exports .*: did you mean 'start'\?/],
     [['gateway.mjs:notOne'], /exports the number 1 as 'notOne'; wanted is a function/],
     [['gateway.ms'], 'there is no file gateway.ms; did you mean gateway.mjs?'],
+    [['waiting.mjs'], /waiting\.mjs awaits something, at its top level, that never comes/],
     [['loud.mjs'], /loud\.mjs ended the process with the exit status 4 while it loaded/],
   ] as const) {
     test(`${args.join(' ') || 'without a file'}: says what is wrong`, async () => {

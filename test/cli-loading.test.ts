@@ -271,6 +271,23 @@ describe('a failed load says', () => {
     });
   });
 
+  test('a factory that returns a promise nobody settles', async () => {
+    const text = 'export const make = () => new Promise(() => {});';
+    await inProject({ 'a.mjs': text }, async (project) => {
+      const { stderr, status } = await fail(project, 'a.mjs:make()');
+      assert.equal(stderr, 'tsgiref: a.mjs awaits something, in make(), that never comes\n');
+      assert.equal(status, 1);
+    });
+  });
+
+  test('a factory that throws', async () => {
+    const text = "export const make = () => { throw new Error('in factory'); };";
+    await inProject({ 'a.mjs': text }, async (project) => {
+      const { stderr } = await fail(project, 'a.mjs:make()');
+      assert.match(stderr, /^tsgiref: a\.mjs threw while it was loaded:\nError: in factory\n {4}at \S*make .*a\.mjs:1:35\)\n$/);
+    });
+  });
+
   test('after five seconds, a top level that awaits while a timer lives', async () => {
     await inProject({ 'a.mjs': 'setTimeout(() => process.exit(9), 20_000);\nawait new Promise(() => {});' }, async (project) => {
       const child = spawn(process.execPath, [project.command, 'a.mjs', '--request', '/'], { cwd: project.path, stdio: ['ignore', 'ignore', 'pipe'] });

@@ -14,7 +14,10 @@ function send(message: CheckMessage): Promise<void> {
 }
 
 async function run({ target, ids, timeLimit, concurrency }: CheckOrder): Promise<void> {
+  // The channel to the parent must not keep a process alive that has nothing else to wait for.
+  process.channel?.unref();
   const start = (await loadFunction(target, 'start')) as unknown as StartServer;
+  process.channel?.ref();
   await send({ kind: 'loaded' });
   setInterval(() => void send({ kind: 'alive' }), ALIVE_MS);
   await checkServer(start, {

@@ -28,6 +28,7 @@ export type CheckMessage =
   | { kind: 'result'; result: CheckResult };
 
 const LONGEST_SILENCE_MS = 10_000;
+const LONGEST_LOADING_MS = 60_000;
 const LAST_WORDS = 1000;
 
 /** Checks the server that FILE starts; resolves with the exit status. */
@@ -131,11 +132,14 @@ function runBatch(order: CheckOrder, settle: (result: CheckResult) => void): Pro
     isSilent = isLoaded;
     if (isSilent) child.kill('SIGKILL');
   }, LONGEST_SILENCE_MS);
+  const loading = setTimeout(() => child.kill('SIGKILL'), LONGEST_LOADING_MS);
 
   child.on('message', (message: CheckMessage) => {
     silence.refresh();
-    if (message.kind === 'loaded') isLoaded = true;
-    else if (message.kind === 'finished') isFinished = true;
+    if (message.kind === 'loaded') {
+      isLoaded = true;
+      clearTimeout(loading);
+    } else if (message.kind === 'finished') isFinished = true;
     else if (message.kind === 'problem') problem = message.text;
     else if (message.kind === 'started') underWay.add(message.id);
     else if (message.kind === 'result') {
@@ -148,12 +152,15 @@ function runBatch(order: CheckOrder, settle: (result: CheckResult) => void): Pro
   return new Promise((resolve, reject) => {
     child.on('close', (code, signal) => {
       clearTimeout(silence);
+      clearTimeout(loading);
       if (problem !== undefined) return reject(new Problem(problem));
       if (isFinished) return resolve({ underWay: new Set(), ending: undefined });
       const how = signal === null ? `with the exit status ${code}` : `by the signal ${signal}`;
       const words = lastWords();
       if (!isLoaded) {
-        const reason = `ended the process ${how} while it loaded${words}`;
+        const reason = signal === 'SIGKILL'
+          ? `did not finish loading within ${LONGEST_LOADING_MS / 1000} seconds${words}`
+          : `ended the process ${how} while it loaded${words}`;
         return reject(new Problem(`${order.target} ${reason}`));
       }
       const ending = isSilent

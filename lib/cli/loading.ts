@@ -32,6 +32,8 @@ export async function loadApplication(
   const { file, name, factory } = splitTarget(target);
   checkFile(file);
   installHooks(resolve(file), onLoad);
+  // The loader names each file by its real path; a link to it may be changed, too.
+  onLoad(pathToFileURL(resolve(file)).href);
   const { value, found } = pick(await load(file), file, name);
   const made = factory ? await callFactory(value, file, found) : value;
   const what = factory ? `the result of ${found}()` : `'${found}'`;
@@ -119,18 +121,32 @@ export function fileLike(path: string): string | undefined {
 const PATIENCE_MS = 5000;
 
 async function load(file: string): Promise<Record<string, unknown>> {
+  const url = pathToFileURL(resolve(file)).href;
+  return patiently(() => import(url), file, 'at its top level');
+}
+
+/**
+ * Runs code of the application that makes it, and says so if that takes long.
+ *
+ * @throws Problem if the code throws, or waits for what never comes.
+ */
+async function patiently<Result>(
+  work: () => Promise<Result>,
+  file: string,
+  where: string,
+): Promise<Result> {
   const slow = setTimeout(() => {
     process.stderr.write(
       `${file} is still loading after ${PATIENCE_MS / 1000} seconds: ` +
-        'it awaits something at its top level, or it has much to load\n',
+        `it awaits something ${where}, or it has much to load\n`,
     );
   }, PATIENCE_MS);
   // It must not be the timer that keeps the process alive.
   slow.unref();
   try {
-    const message = `${file} awaits something, at its top level, that never comes`;
-    return await unlessStuck(import(pathToFileURL(resolve(file)).href), message);
+    return await unlessStuck(work(), `${file} awaits something, ${where}, that never comes`);
   } catch (error) {
+    if (error instanceof Problem) throw error;
     // Only read where it is needed: every start would wait for it.
     const { explainLoading } = await import('./loading/explain.ts');
     throw explainLoading(error, file);
@@ -198,7 +214,7 @@ async function callFactory(value: unknown, file: string, found: string): Promise
     throw new Problem(`${file} exports ${describe(value)} as '${found}', which cannot be called`);
   }
   const make = value as unknown as () => unknown;
-  return make();
+  return patiently(async () => make(), file, `in ${found}()`);
 }
 
 type FetchHandler = (request: Request) => Response | Promise<Response>;
