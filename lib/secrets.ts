@@ -58,9 +58,11 @@ export function maskQuery(query: string): string {
 export function maskText(text: string): string {
   return text
     .replace(/(\/\/)[^/\s?#@]+@/g, `$1${MASK}@`)
-    .replace(/([?&;])([^=?&;#\s]+)=([^?&;#\s]*)/g, (whole, before: string, name: string) => {
-      const isMasked = maskParameter(percentDecode(name), '') === MASK;
-      return isMasked ? `${before}${name}=${MASK}` : whole;
+    .replace(/([?&;])([^=?&;#\s]+)=([^?&;#\s]*)/g, (whole, before, name, value) => {
+      // The value may be a whole URL, percent-encoded.
+      const decoded = percentDecode(value);
+      const shown = maskParameter(percentDecode(name), decoded);
+      return shown === decoded ? whole : `${before}${name}=${shown}`;
     });
 }
 

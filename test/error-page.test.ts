@@ -105,6 +105,25 @@ describe('errorPage answers', () => {
     assert.match((await ask(() => { throw error; })).body, /<th scope="row">code<\/th><td>E_NO<\/td>/);
   });
 
+  test('with the secrets masked that are in messages and in lists of headers', async () => {
+    const url = 'postgres://ada:hide-1@db/x';
+    const sent = { list: [['Authorization', 'hide-2'], ['Accept', '*/*']], raw: ['Cookie', 'hide-3', 'Host', 'x'] };
+    // Without a stack, since the page shows the source, and that has these words.
+    const error = Object.assign(new Error(`cannot connect to ${url}`), { sent, stack: '' });
+    for (const accept of ['text/html', 'text/plain']) {
+      const { body } = await ask(() => { throw error; }, { HTTP_ACCEPT: accept, QUERY_STRING: 'next=http%3A%2F%2Fada%3Ahide-4%40db%2F' });
+      assert.match(body, /cannot connect to postgres:\/\/••••••@db\/x/);
+      assert.match(body, /Accept/);
+      assert.doesNotMatch(body, /hide/);
+    }
+  });
+
+  test('with control characters escaped, in HTML as well', async () => {
+    const { body } = await ask(() => { throw new Error(String.fromCodePoint(0x1b, 0x202e)); });
+    assert.match(body, /<title>Error: \\x1b\\u202e<\/title>/);
+    assert.match(body, /<\/span>\\x1b\\u202e<\/h1>/);
+  });
+
   test('with the parameters of the query, and the browser\'s headers folded', async () => {
     const { body } = await ask(failing, { QUERY_STRING: 'q=a+b&token=hide' });
     assert.match(body, /<h2>The query<\/h2>\n<table>\n<tr><th scope="row">q<\/th><td>a b<\/td><\/tr>\n<tr><th scope="row">token<\/th><td>••••••<\/td>/);

@@ -30,6 +30,8 @@ describe('a text is masked', () => {
     ['/;jsessionid=x?a=1', `/;jsessionid=${MASK}?a=1`],
     ['postgres://ada:lovelace@db/x', `postgres://${MASK}@db/x`],
     ['see https://a@b.example/?key=1#top and /?pin=2', `see https://${MASK}@b.example/?key=${MASK}#top and /?pin=${MASK}`],
+    ['/?next=http%3A%2F%2Fada%3Alovelace%40db%2F', `/?next=http://${MASK}@db/`],
+    ['/?next=%2Fa%3Fb%3D1', '/?next=%2Fa%3Fb%3D1'],
     ['nothing to hide', 'nothing to hide'],
   ];
   for (const [text, masked] of rows) test(text, () => assert.equal(maskText(text), masked));

@@ -1,5 +1,6 @@
 // The report for a browser: one page that needs nothing from elsewhere.
 
+import { escapeControls } from '../secrets.ts';
 import type { Entry } from './environ.ts';
 import type { Frame } from './frames.ts';
 import type { ErrorReport, Report, Rule } from './report.ts';
@@ -177,7 +178,7 @@ function renderTable(entries: Entry[]): string {
 }
 
 function escape(text: string): string {
-  return text
+  return escapeControls(text)
     .replaceAll('&', '&amp;')
     .replaceAll('<', '&lt;')
     .replaceAll('>', '&gt;')

@@ -101,7 +101,7 @@ function describeError(error: unknown, relation: string): ErrorReport {
   return {
     relation,
     name: shorten(text(property(error, 'name')) ?? 'The thrown value is not an Error'),
-    message: shorten(withoutRule(message ?? describe(error), rule)),
+    message: shorten(maskText(withoutRule(message ?? describe(error), rule))),
     isRootCause: false,
     frames: readFrames(stack, message ?? ''),
     properties: rule === undefined ? readProperties(error) : [],
@@ -125,11 +125,21 @@ function showProperty(value: unknown): string {
   if (typeof value === 'string') return value;
   if (typeof value !== 'object' || value === null) return String(value);
   try {
-    const hide = (key: string, part: unknown): unknown => (isSecret(key) ? MASK : part);
-    return JSON.stringify(value, hide) ?? describe(value);
+    return JSON.stringify(value, hideSecrets) ?? describe(value);
   } catch {
     return describe(value);
   }
+}
+
+// A list may hold names and values in turn, as headers often are.
+function hideSecrets(key: string, part: unknown): unknown {
+  if (isSecret(key)) return MASK;
+  if (!Array.isArray(part)) return part;
+  const names: unknown[] = [undefined, ...part];
+  return part.map((item: unknown, index) => {
+    const name = names[index];
+    return typeof item === 'string' && typeof name === 'string' && isSecret(name) ? MASK : item;
+  });
 }
 
 // By its looks, not by its class: there may be two copies of the validator.
