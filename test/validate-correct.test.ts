@@ -5,12 +5,15 @@ import { PassThrough, Readable, pipeline } from 'node:stream';
 import { describe, it, mock } from 'node:test';
 
 import { BytesIO } from '../lib/io.ts';
+import { type WSGIError, validator } from '../lib/validate.ts';
 import {
   type Exchange,
   type Loose,
+  Server,
   answer,
   app,
   bytes,
+  makeEnviron,
   play,
 } from './support/validate-exchange.ts';
 
@@ -101,6 +104,20 @@ const RIGHT: Record<string, Exchange> = {
       return [bytes('b')];
     }),
   },
+  'wsgi.input as the body, whose length is one of bytes': {
+    app: app((environ, start) => {
+      start('200 OK', [TYPE]);
+      return environ['wsgi.input'];
+    }),
+    environ: { REQUEST_METHOD: 'POST', CONTENT_LENGTH: '4', 'wsgi.input': new BytesIO(bytes('a\nb\n')) },
+  },
+  'a generator that returns what nobody wants': {
+    app: app(async function* (_environ, start) {
+      start('200 OK', [TYPE]);
+      yield bytes('a');
+      return await Promise.all([1, 'done']);
+    }),
+  },
   "an application that forwards another one's headers array": {
     app: app((environ, start) => {
       const list = [TYPE];
@@ -181,6 +198,19 @@ describe('the validator is silent about', () => {
       ['header-value-c0'],
     );
   });
+});
+
+it('an application that calls itself, with the same environ', () => {
+  const seen: WSGIError[] = [];
+  const whole: Loose = validator(app((environ, start) => {
+    if (environ.PATH_INFO !== '/') return answer()(environ, start as Loose);
+    environ.PATH_INFO = '/login';
+    return whole(environ, start);
+  }), { onWarning: (warning) => seen.push(warning) });
+  const body = whole(makeEnviron(), new Server().startResponse);
+  assert.deepEqual([...body].map(String), ['Hello'].map(bytes).map(String));
+  body.close();
+  assert.deepEqual(seen, []);
 });
 
 describe('the validator is silent about middleware that is', () => {

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { describe, it, mock } from 'node:test';
+import { runInThisContext } from 'node:vm';
 
 import type { WSGIApplication } from '../lib/types.ts';
 import { testClient } from '../lib/testing.ts';
@@ -54,6 +55,28 @@ describe('a message', () => {
     const error = thrown(app((_environ, start) => respond(start)));
     const line = /test\.[jt]s:\d+:/.exec(here)?.[0] ?? 'none';
     assert.ok(error.message.includes(line), `${error.message}\n${here}`);
+  });
+
+  const places: Array<[code: string, filename: string, place: string]> = [
+    ["(_environ, start) => { start('200OK', []); }", '/my (app)/main.js', '/my (app)/main.js:1:25'],
+    ["function named(_environ, start) { start('200OK', []); }", '/my (app)/main.js', '/my (app)/main.js:1:36'],
+    ["eval(`(_environ, start) => { start('200OK', []); }`)", '/evil.js', '/evil.js:1:2'],
+  ];
+  for (const [code, filename, place] of places) {
+    it(`points at ${place}`, () => {
+      const error = thrown(app(runInThisContext(`(${code})`, { filename }) as () => unknown));
+      assert.equal(error.message.split('\n').at(-1), `The call is at ${place}`);
+    });
+  }
+
+  it('needs no stack that is a text', () => {
+    const { prepareStackTrace } = Error;
+    Error.prepareStackTrace = (_error, sites) => sites;
+    try {
+      assert.equal(thrown(app((_environ, start) => start('200OK', []))).code, 'status-space');
+    } finally {
+      Error.prepareStackTrace = prepareStackTrace;
+    }
   });
 
   it('shortens a long value and escapes what cannot be printed', () => {

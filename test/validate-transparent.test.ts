@@ -188,6 +188,28 @@ describe('a body through the validator', () => {
     assert.deepEqual(reports.splice(0), []);
   });
 
+  it('has ended when a report comes, so that the report is the only one', async () => {
+    const log: string[] = [];
+    const inner = validator(app((_environ, start) => (start('200 OK', [TYPE]), [bytes('a')])), { onWarning });
+    const middleware = app(async function* (environ, start) {
+      const body = await (inner as Loose)(environ, start);
+      try {
+        for await (const chunk of body) yield String(chunk);
+      } finally {
+        await null;
+        await body.close();
+        log.push('closed');
+      }
+    });
+    const body = call(middleware);
+    const chunks = body[Symbol.asyncIterator]();
+    await assert.rejects(chunks.next(), { code: 'chunk-bytes' });
+    assert.deepEqual(log, ['closed']);
+    await body.close();
+    passTime();
+    assert.deepEqual(reports.splice(0), []);
+  });
+
   it('of a Node stream can be destroyed unread', () => {
     const stream = Readable.from([bytes('a')]);
     const body = call(answer('200 OK', [TYPE], stream));

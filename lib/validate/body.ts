@@ -180,6 +180,13 @@ const returnValue = rule('application', 'body-return-value', 'error', ITERATION,
   'What a generator returns is not part of the body: only what it yields is.',
   'Yield it: yield chunk, or yield* chunks, in place of return.');
 
+// Text and lists may be results that nobody wants, unless nothing else was yielded.
+function isMeantAsBody(value: unknown, isAll: boolean): boolean {
+  if (isBytes(value)) return true;
+  if (Array.isArray(value)) return isAll || value.some(isBytes);
+  return typeof value === 'string' ? isAll : hasMethod(value, Symbol.iterator);
+}
+
 // Node knows its streams by these. Without them it iterates a body, as it does with any
 // other, so that stream.pipeline and compose do not go past the iterator.
 const STREAM_MARKS: ReadonlySet<PropertyKey> =
@@ -377,7 +384,7 @@ class BodyGuard extends Guard implements IterationHooks {
     exchange.exhausted = true;
     endIteration(exchange);
     checkTrapped(exchange, 'ended its body', false);
-    if (this.isGenerator && hasMethod(value, Symbol.iterator)) {
+    if (this.isGenerator && isMeantAsBody(value, exchange.chunks === 0)) {
       exchange.reportValue(returnValue, `returned ${describe(value)} inside its body's generator`);
     }
     if (!exchange.started && exchange.chunks === 0) {
@@ -479,6 +486,8 @@ class BodyGuard extends Guard implements IterationHooks {
 
 /** How many chunks the body says it has. */
 function lengthOf(body: object): number | undefined {
+  // The length of a stream, such as wsgi.input, is one of bytes.
+  if (hasMethod(body, 'read')) return undefined;
   const length = isInstance(body, Set) ? body.size : property(body, 'length');
   return typeof length === 'number' ? length : undefined;
 }

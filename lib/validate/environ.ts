@@ -88,6 +88,8 @@ const perRequest = rule('server', 'environ-per-request', 'error', DETAILS,
 // it is in the same exchange both times.
 function checkReuse(exchange: Exchange, environ: object): void {
   const { reporter, outer } = exchange;
+  // An application that calls itself serves one request.
+  if (outer?.reporter === reporter) return;
   const isOfOther = (value: unknown): boolean => {
     if (!isObject(value)) return false;
     const earlier = reporter.used.get(value);

@@ -345,23 +345,38 @@ export class GuardedIterator {
   }
 
   async #wait(step: PromiseLike<unknown>): Promise<unknown> {
-    return this.#take(await this.#hooks.wait(step));
+    return this.#takeLater(await this.#hooks.wait(step));
   }
 
   async #takeLater(step: unknown): Promise<unknown> {
-    return this.#take(step);
+    try {
+      this.#hooks.take(step);
+    } catch (error) {
+      // Its finally blocks run before the error comes, as after an error of its own.
+      await this.#endSource();
+      throw error;
+    }
+    return step;
   }
 
   #take(step: unknown): unknown {
     try {
       this.#hooks.take(step);
     } catch (error) {
-      // After a report the server considers the iteration ended; the source must learn
-      // of it, too. A second error would hide the report.
-      quietly(() => this.#source.return?.());
+      void this.#endSource();
       throw error;
     }
     return step;
+  }
+
+  // After a report the server considers the iteration ended; the source must learn of it,
+  // too. A second error would hide the report.
+  async #endSource(): Promise<void> {
+    try {
+      await this.#source.return?.();
+    } catch {
+      // The report says more.
+    }
   }
 
   // Not held up by a next() that is pending: the server may have to leave.
@@ -478,16 +493,6 @@ export function whenDone(step: () => unknown, finish: () => void): unknown {
   if (isThenable(result)) return Promise.resolve(result).finally(finish);
   finish();
   return result;
-}
-
-/** Does something whose failure is of no interest. */
-function quietly(step: () => unknown): void {
-  try {
-    const result = step();
-    if (isThenable(result)) result.then(undefined, () => {});
-  } catch {
-    // See above.
-  }
 }
 
 // ---- Questions about values of which nothing is known yet. What is handed to the

@@ -297,11 +297,16 @@ interface Frame {
   place: string;
 }
 
-// A frame of a stack, in the engines' two spellings:
+// A frame of a stack, in the engines' spellings:
 //
 //   V8        at name (file:///app.ts:12:34)     at async file:///app.ts:12:34
+//             at eval (eval at name (file:///app.ts:12:34), <anonymous>:5:6)
 //   others    name@file:///app.ts:12:34
-const FRAME = /(?:^\s*at (?:.*\(|async )?|@)(.+:\d+:\d+)\)?$/;
+const FRAMES = [
+  /^\s*at .*? \((?:eval at .*? \()*(.+?:\d+:\d+)\)/,
+  /^\s*at (?:async )?(.+:\d+:\d+)$/,
+  /@(.+:\d+:\d+)$/,
+];
 
 // This file's own frame shows how the files of this library are spelled in a stack:
 // compiled or from source, as a path or as a URL.
@@ -325,10 +330,10 @@ function foreignFrames(stack: string | undefined): Frame[] {
 }
 
 function readFrames(stack: string | undefined): Frame[] {
-  const frames: Frame[] = [];
-  for (const line of (stack ?? '').split('\n')) {
-    const place = FRAME.exec(line)?.[1];
-    if (place !== undefined) frames.push({ line, place });
-  }
-  return frames;
+  // The author may have replaced Error.prepareStackTrace.
+  if (typeof stack !== 'string') return [];
+  return stack.split('\n').flatMap((line) => {
+    const place = FRAMES.map((frame) => frame.exec(line)?.[1]).find((each) => each !== undefined);
+    return place === undefined ? [] : [{ line, place }];
+  });
 }
