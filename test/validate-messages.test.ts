@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { describe, it, mock } from 'node:test';
-import { runInThisContext } from 'node:vm';
+import { runInNewContext, runInThisContext } from 'node:vm';
 
 import type { WSGIApplication } from '../lib/types.ts';
 import { testClient } from '../lib/testing.ts';
@@ -249,6 +249,15 @@ describe('a hint fits the value', () => {
     ['a chunk of numbers', chunk([1, 2]), /Uint8Array\.from/],
     ['a chunk of chunks', chunk([bytes('a')]), /yield\*/],
     ['an object', chunk({ a: 1 }), /JSON\.stringify/],
+    ['a stream', chunk(new Response('a').body), /^Return it as the body/],
+    ['a generator', chunk((async function* () {})()), /yield\* stream/],
+    ['an error', chunk(new TypeError('no')), /error\.message/],
+    ['parameters', chunk(new URLSearchParams('a=1')), /String\(value\)/],
+    ['a form', chunk(new FormData()), /new Response\(form\)/],
+    ['a function', chunk(() => {}), /^Call it/],
+    ["another realm's buffer", chunk(runInNewContext('new ArrayBuffer(1)')), /^Wrap it/],
+    ['a URL', header(new URL('http://x/')), /url\.href/],
+    ['headers as an iterator', headers(new Headers({ a: 'b' }).entries()), /\[\.\.\.headers\]/],
     ['a Blob', chunk(new Blob(['a'])), /blob\.arrayBuffer/],
     ['a SharedArrayBuffer', chunk(new SharedArrayBuffer(1)), /\.slice\(\)/],
     ['map(async …)', body([1, 2].map(async () => bytes('a'))), /Promise\.all/],

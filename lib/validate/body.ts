@@ -19,6 +19,7 @@ import {
   isInstance,
   isObject,
   isThenable,
+  kindOf,
   property,
 } from './mechanism.ts';
 import { checkMiddlewareAsking, checkPropagated, runApplication } from './middleware.ts';
@@ -560,15 +561,23 @@ function checkChunk(exchange: Exchange, chunk: unknown, isAsync: boolean, body: 
   }
 }
 
+const CHUNK_HINTS: Readonly<Record<string, string>> = {
+  ArrayBuffer: 'Wrap it: new Uint8Array(buffer).',
+  SharedArrayBuffer: 'Copy it: new Uint8Array(buffer).slice().',
+  Error: 'Make text of its message: new TextEncoder().encode(error.message).',
+  FormData: 'Return the body of new Response(form), and its Content-Type.',
+  String: 'Make text of it: new TextEncoder().encode(String(value)).',
+  URLSearchParams: 'Make text of it: new TextEncoder().encode(String(value)).',
+};
+
 /** How to make a chunk of what was found; undefined for the usual hint. */
 export function chunkHint(chunk: unknown): string | undefined {
   if (typeof chunk === 'number') return 'Use [bytes], or yield bytes, not the numbers in them.';
   if (chunk === undefined || chunk === null) return 'Yield new Uint8Array(0) for nothing.';
+  if (typeof chunk === 'function') return 'Call it, and yield what it returns.';
   if (typeof chunk !== 'object') return undefined;
-  if (isInstance(chunk, ArrayBuffer)) return 'Wrap it: new Uint8Array(buffer).';
-  if (typeof SharedArrayBuffer === 'function' && isInstance(chunk, SharedArrayBuffer)) {
-    return 'Copy it: new Uint8Array(buffer).slice().';
-  }
+  const fitting = CHUNK_HINTS[kindOf(chunk)];
+  if (fitting !== undefined) return fitting;
   if (ArrayBuffer.isView(chunk)) {
     return 'Wrap it: new Uint8Array(view.buffer, view.byteOffset, view.byteLength).';
   }
@@ -576,6 +585,9 @@ export function chunkHint(chunk: unknown): string | undefined {
   if (hasMethod(chunk, 'arrayBuffer')) return 'Use new Uint8Array(await blob.arrayBuffer()).';
   if (Array.isArray(chunk)) {
     if (typeof chunk[0] === 'number') return 'Use Uint8Array.from(numbers).';
+  }
+  if (hasMethod(chunk, 'pipe') || hasMethod(chunk, Symbol.asyncIterator)) {
+    return 'Return it as the body, or yield what is in it: yield* stream.';
   }
   if (hasMethod(chunk, Symbol.iterator)) return 'Yield its items: yield* chunks.';
   return 'Make text of it: new TextEncoder().encode(JSON.stringify(value)).';

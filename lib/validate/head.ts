@@ -4,7 +4,7 @@
 import { codePoint, count, describe, quote } from '../describe.ts';
 import { quoteValue } from '../secrets.ts';
 import type { ResponseHeaders } from '../types.ts';
-import { type Exchange, hasMethod, isArray, isInstance, isThenable } from './mechanism.ts';
+import { type Exchange, hasMethod, isArray, isThenable, kindOf } from './mechanism.ts';
 import {
   APPLICATION_SIDE,
   OTHER_FEATURES,
@@ -105,7 +105,9 @@ const headersList = rule('application', 'headers-list', 'error', START_RESPONSE,
   'Write them like [[\'Content-Type\', \'text/plain\']].',
   (headers) => {
     if (isThenable(headers)) return 'Await the promise.';
-    if (hasMethod(headers, 'entries')) return 'Make an array of it: [...headers].';
+    if (hasMethod(headers, 'entries') || hasMethod(headers, 'next')) {
+      return 'Make an array of it: [...headers].';
+    }
     if (headers === undefined || headers === null) return 'Pass an empty array for no headers: [].';
     return typeof headers === 'object' ? 'Make pairs of it: Object.entries(headers).' : undefined;
   });
@@ -145,7 +147,8 @@ const valueString = rule('application', 'header-value-string', 'error', STRING_T
       return `Repeat the header: ${value.map((each) => show(name, each)).slice(0, 3).join(', ')}.`;
     }
     if (value === undefined || value === null) return 'Leave the header out when it has no value.';
-    if (isInstance(value, Date)) return 'Use date.toUTCString().';
+    if (kindOf(value) === 'Date') return 'Use date.toUTCString().';
+    if (kindOf(value) === 'URL') return 'Use url.href.';
     if (isThenable(value)) return 'Await the promise.';
     if (typeof value !== 'object') return undefined;
     return 'Make text of it, such as by JSON.stringify(value).';

@@ -499,6 +499,15 @@ export function whenDone(step: () => unknown, finish: () => void): unknown {
 // validator may be a Proxy whose traps throw, or have getters that do. Asking must not
 // fail, since the validator has to say what is wrong.
 
+/** The kind of an object by its own account, such as `Date`, also of another realm's. */
+export function kindOf(value: unknown): string {
+  try {
+    return Object.prototype.toString.call(value).slice('[object '.length, -1);
+  } catch {
+    return '';
+  }
+}
+
 /** A property of any value; undefined where there is none or it cannot be read. */
 export function property(value: unknown, key: PropertyKey): unknown {
   if (value === null || value === undefined) return undefined;
