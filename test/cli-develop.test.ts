@@ -356,6 +356,7 @@ describe('other ways to run it', () => {
     [['--request', 'a b c'], /--request takes 'METHOD \/path' or '\/path', not 'a b c'/],
     [['--request', '/', '-H', 'nothing'], /-H takes 'Name: value', not 'nothing'/],
     [['--request', '/', '-d', '@missing'], /there is no file missing to take the data from/],
+    [['--request', '/', '-d', '@.'], /the data cannot be read from \.: EISDIR/],
     [['--tls-cert', 'x'], /HTTPS takes both --tls-cert FILE and --tls-key FILE/],
     [['--tls-cert', 'x', '--tls-key', 'y'], /there is no file x; --tls-cert and --tls-key take PEM files/],
     [['--tls-cert', 'app.mjs', '--tls-key', 'app.mjs'], /app\.mjs and app\.mjs are not a certificate and its key in PEM/],

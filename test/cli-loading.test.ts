@@ -246,6 +246,12 @@ describe('a failed load says', () => {
       "tsgiref: b.mjs:2: Unexpected token ';'\n    const b = ;\n",
     ],
     [
+      'how to import in a file that is CommonJS by its name',
+      { 'a.cjs': `\nimport './b.mjs';\n` },
+      "tsgiref: a.cjs:2: Cannot use import statement outside a module\n    import './b.mjs';\n" +
+        'a .cjs file is CommonJS: name it .mjs, or write module.exports = and require()\n',
+    ],
+    [
       'that a class cannot be called',
       { 'a.mjs': 'export default class App {}' },
       "tsgiref: a.mjs exports the class App as 'default'; an application is a function (environ, startResponse)\n",

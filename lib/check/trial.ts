@@ -363,7 +363,8 @@ function summarize(calls: readonly string[]): string {
 function checkRunning(running: unknown): RunningServer {
   const { url, close } = Object(running) as Partial<RunningServer>;
   if (url === undefined || typeof close !== 'function') {
-    throw new Finding(`gave ${describe(running)} from start(app); expected was { url, close }`);
+    const fault = `${describe(running)} without ${url === undefined ? 'a url' : 'a close()'}`;
+    throw new Finding(`gave ${fault} from start(app); expected was { url, close }`);
   }
   return running as RunningServer;
 }

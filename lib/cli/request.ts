@@ -194,7 +194,9 @@ function readData({ data }: RequestSettings): Uint8Array | undefined {
 function readContent(file: string): Uint8Array {
   try {
     return readFileSync(file === '-' ? 0 : file);
-  } catch {
-    throw new Problem(`there is no file ${file} to take the data from`);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT') throw new Problem(`there is no file ${file} to take the data from`);
+    throw new Problem(`the data cannot be read from ${file}: ${message}`);
   }
 }

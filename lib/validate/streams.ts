@@ -145,7 +145,11 @@ class InputGuard extends Guard implements IterationHooks {
   protected override member(key: PropertyKey): Method | undefined {
     switch (key) {
       case 'read':
-        return this.reader('read', readArguments, (data, size) => this.checkRead(data, size));
+        return this.reader('read', readArguments, (data, size) => {
+          this.checkRead(data, size);
+          // All that is left was asked for.
+          if (isBytes(data) && (size === undefined || size === -1)) this.checkEnd();
+        });
       case 'readline':
         return this.reader('readline', readlineArguments, (line, size) => {
           this.checkLine(line, size);
@@ -269,7 +273,6 @@ class InputGuard extends Guard implements IterationHooks {
         exchange.reportValue(readTooLong, deed);
       }
       this.countBytes(data.length, size);
-      if (size === -1) this.checkEnd();
     }
   }
 

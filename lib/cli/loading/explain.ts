@@ -142,10 +142,12 @@ function advise(error: SyntaxError, { path }: Place): string {
     );
   }
   const isModuleSyntax = /\bimport statement outside a module|Unexpected token 'export'/;
-  if (path.endsWith('.cts') && isModuleSyntax.test(error.message)) {
-    return '\na .cts file is CommonJS: name it .mts, or write module.exports = and require()';
-  }
   if (isModuleSyntax.test(error.message)) {
+    const [, kind] = /\.c([jt]s)$/.exec(path) ?? [];
+    if (kind !== undefined) {
+      const advice = `name it .m${kind}, or write module.exports = and require()`;
+      return `\na .c${kind} file is CommonJS: ${advice}`;
+    }
     return '\nname the file .mjs, or write "type": "module" in package.json';
   }
   const [, module, name] =
