@@ -220,7 +220,7 @@ export class WSGIServer extends Server {
   /** What `shutdown()` does, in Node's own form: `callback` is called when all is closed. */
   override close(callback?: (error?: Error) => void): this {
     this.stopping = true;
-    if (!this.adopts) this.closeNodes(callback);
+    if (!this.adopts) this.stopAccepting(callback);
     else if (callback !== undefined) this.once('close', callback);
     this.handshakes?.end();
     for (const connection of this.open) connection.finish();
@@ -273,12 +273,14 @@ export class WSGIServer extends Server {
   }
 
   // From here on Node does not look for late requests any more.
-  private closeNodes(callback?: (error?: Error) => void): void {
+  private stopAccepting(callback?: (error?: Error) => void): void {
     super.close(callback);
     if (this.requestTimeout === 0) return;
     const timer = setTimeout(() => {
       for (const connection of this.open) connection.expire(refuseLate(this.limits));
     }, this.requestTimeout);
+    // The connections keep the process alive for as long as they are open.
+    timer.unref();
     this.once('close', () => clearTimeout(timer));
   }
 
