@@ -39,8 +39,10 @@ function childOptions(): string[] {
   return [...process.execArgv, ...(inspector.url() === undefined ? [] : ['--inspect-port=0'])];
 }
 
-// A child that has not ended by itself by then is stuck.
-const PATIENCE_MS = 2000;
+// A child that is to end, and gives no sign of life for so many turns, is stuck. A turn of
+// this process takes longer on a busy machine, as everything does there.
+const TURN_MS = 50;
+const PATIENCE_TURNS = 50;
 
 /** A connection of a client, and the bytes of it that were read here. */
 interface Connection {
@@ -65,6 +67,8 @@ class Supervisor {
   private child: ChildProcess | undefined = undefined;
   private state: 'starting' | 'serving' | 'retiring' | 'broken' | 'stopping' = 'starting';
   private hasServed = false;
+  private killing: NodeJS.Timeout | undefined = undefined;
+  private silentTurns = 0;
   private page: Page | undefined = undefined;
   private changed = '';
   private finish: (status: number) => void = () => {};
@@ -134,6 +138,8 @@ class Supervisor {
     else if (message.tsgiref === 'taken') {
       this.sent.get(message.id)?.socket.destroy();
       this.sent.delete(message.id);
+    } else if (message.tsgiref === 'busy') {
+      this.silentTurns = 0;
     } else if (message.tsgiref === 'broken') {
       this.page = message.page;
       this.watcher.add(message.files);
@@ -162,13 +168,17 @@ class Supervisor {
     } else if (this.state === 'serving' || this.state === 'starting') {
       this.state = 'retiring';
       this.send({ tsgiref: 'retire' });
-      const { child } = this;
-      setTimeout(() => child?.kill('SIGKILL'), PATIENCE_MS).unref();
+      this.silentTurns = 0;
+      this.killing = setInterval(() => {
+        this.silentTurns += 1;
+        if (this.silentTurns === PATIENCE_TURNS) this.child?.kill('SIGKILL');
+      }, TURN_MS).unref();
     }
   }
 
   private ended(status: number | null, signal: string | null): void {
     this.child = undefined;
+    clearInterval(this.killing);
     this.waiting.unshift(...this.sent.values());
     this.sent.clear();
     if (this.state === 'stopping') return this.finish(0);

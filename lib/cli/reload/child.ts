@@ -1,6 +1,7 @@
 // The child's side of `--reload`: runs the application for connections that the parent
 // has accepted.
 
+import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 
 import { type WSGIRequestHandler, type WSGIServer, makeServer } from '../../simple-server.ts';
@@ -14,19 +15,29 @@ import { Problem, explain } from '../problem.ts';
 import { handlerClass, readTls } from '../serve.ts';
 import { CHILD, type FromChild, type Page, RELOAD_PATH, type ToChild } from './messages.ts';
 
-// A request that has just come may finish. One that takes longer, such as a stream of
-// events, must not keep the new version waiting.
+// A request that has just come may finish, and one that still arrives may arrive. One that
+// takes longer, such as a stream of events, must not keep the new version waiting.
 const GRACE_MS = 1000;
+// Turns of the event loop, and not the clock: on a busy machine a client is slow, too.
+const TURN_MS = 50;
+const MOST_IDLE_TURNS = 100;
+const MOST_TURNS = 600;
 // What the applications of cut requests have to release.
 const LAST_WORDS_MS = 200;
+
+/** A connection from the parent, and its request, once that has a head. */
+interface Served {
+  /** When it came, by `performance.now()`. */
+  came: number;
+  request: IncomingMessage | undefined;
+}
 
 /** Serves the connections that the parent passes on. */
 export class ReloadedRunner implements Runner {
   readonly pageOptions: ErrorPageOptions = { reloadPath: RELOAD_PATH };
   private readonly settings: Settings;
   private readonly port: number;
-  // When each connection came.
-  private readonly sockets = new Map<Socket, number>();
+  private readonly connections = new Map<Socket, Served>();
   private readonly retired = new AbortController();
   private server: WSGIServer | undefined = undefined;
   private ending = false;
@@ -75,7 +86,10 @@ export class ReloadedRunner implements Runner {
       ...limits,
       ...readTls(this.settings),
       listen: false,
-      handlerClass: closing(handlerClass(this.settings)),
+      handlerClass: closing(handlerClass(this.settings), (request) => {
+        const served = this.connections.get(request.socket);
+        if (served !== undefined) served.request = request;
+      }),
     });
     await server.ready;
     this.server = server;
@@ -97,26 +111,51 @@ export class ReloadedRunner implements Runner {
   private adopt(socket: Socket): void {
     socket.allowHalfOpen = true;
     socket.setNoDelay(true);
-    this.sockets.set(socket, performance.now());
+    this.connections.set(socket, { came: performance.now(), request: undefined });
     socket.once('close', () => {
-      this.sockets.delete(socket);
-      if (this.ending && this.sockets.size === 0) process.exit(0);
+      this.connections.delete(socket);
+      if (this.ending && this.connections.size === 0) process.exit(0);
     });
   }
 
   private end(how: 'retire' | 'stop'): void {
     this.ending = true;
     this.retired.abort();
-    if (this.sockets.size === 0) process.exit(0);
-    if (how === 'stop') return;
-    const youngest = Math.max(...this.sockets.values());
-    setTimeout(() => void this.cut(), youngest + GRACE_MS - performance.now());
+    if (this.connections.size === 0) process.exit(0);
+    if (how === 'retire') void this.retire();
+  }
+
+  private async retire(): Promise<void> {
+    let before: number | undefined;
+    let idle = 0;
+    for (let turn = 0; turn < MOST_TURNS; turn += 1) {
+      const read = this.bytesArriving();
+      idle = read === before ? idle + 1 : 0;
+      before = read;
+      const isArriving = read !== undefined && idle < MOST_IDLE_TURNS;
+      if (!isArriving && !this.hasFresh()) break;
+      void send({ tsgiref: 'busy' });
+      await new Promise((resolve) => setTimeout(resolve, TURN_MS));
+    }
+    await this.cut();
+  }
+
+  // How much of the requests that are not complete has come; undefined if there are none.
+  private bytesArriving(): number | undefined {
+    const arriving = [...this.connections].filter(([, { request }]) => request?.complete === false);
+    if (arriving.length === 0) return undefined;
+    return arriving.reduce((sum, [{ bytesRead }]) => sum + bytesRead, 0);
+  }
+
+  private hasFresh(): boolean {
+    const youngest = Math.max(...[...this.connections.values()].map(({ came }) => came));
+    return performance.now() - youngest < GRACE_MS;
   }
 
   // The applications learn that their clients are gone, and the access log says it.
   private async cut(): Promise<void> {
     this.ending = false;
-    const connections = count(this.sockets.size, 'connection');
+    const connections = count(this.connections.size, 'connection');
     process.stderr.write(`tsgiref: cut ${connections} that the old version still served\n`);
     await this.server?.serverClose();
     setTimeout(() => process.exit(0), LAST_WORDS_MS);
@@ -165,11 +204,15 @@ function send(message: FromChild): Promise<void> {
 }
 
 // A connection that is kept would stay with the old version, and be cut with it.
-function closing(base: typeof WSGIRequestHandler): typeof WSGIRequestHandler {
+function closing(
+  base: typeof WSGIRequestHandler,
+  onRequest: (request: IncomingMessage) => void,
+): typeof WSGIRequestHandler {
   return class extends base {
     constructor(...parts: ConstructorParameters<typeof WSGIRequestHandler>) {
       super(...parts);
       this.response.shouldKeepAlive = false;
+      onRequest(this.request);
     }
   };
 }

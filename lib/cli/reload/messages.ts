@@ -31,6 +31,8 @@ export type FromChild =
   | { tsgiref: 'ready'; name: string }
   /** The connection is the child's from now on. */
   | { tsgiref: 'taken'; id: number }
+  /** It is to end, and still has requests that may finish. */
+  | { tsgiref: 'busy' }
   /** The application does not load, or threw where nobody catches it. */
   | { tsgiref: 'broken'; page: Page; files: string[] }
   // Of Node's module loader, for each module: a URL or a path.
