@@ -50,7 +50,10 @@ describe('a server with tls', () => {
     await serving(async (server) => {
       const silent = connect(server.serverPort, '127.0.0.1');
       await once(silent.on('error', () => {}).resume(), 'close');
-      assert.equal(server.listening, true);
+      // On a busy machine a correct handshake may exceed the limit, too.
+      let answer = '';
+      while (answer === '') answer = await get(server).catch(() => '');
+      assert.match(answer, /https on$/);
     }, { handshakeTimeout: 50 });
   });
 

@@ -79,6 +79,15 @@ const VARIANTS: Array<[id: Row['id'], what: string, exchange: Exchange]> = [
       'wsgi.input': Object.assign(new BytesIO(), { readline: async () => bytes('one') }),
     }),
   ],
+  ...[undefined, -1].map((size): [Row['id'], string, Exchange] => [
+    'input-under-length',
+    `a read(${size ?? ''}) of all that is left`,
+    using((environ) => environ['wsgi.input'].read(size), {
+      REQUEST_METHOD: 'POST',
+      CONTENT_LENGTH: '7',
+      'wsgi.input': new BytesIO(bytes('abc')),
+    }),
+  ]),
   [
     'read-overlap',
     'in the middle of an iteration',

@@ -128,17 +128,18 @@ function runBatch(order: CheckOrder, settle: (result: CheckResult) => void): Pro
   let isFinished = false;
   let isSilent = false;
   let problem: string | undefined;
-  const silence = setTimeout(() => {
-    isSilent = isLoaded;
-    if (isSilent) child.kill('SIGKILL');
-  }, LONGEST_SILENCE_MS);
-  const loading = setTimeout(() => child.kill('SIGKILL'), LONGEST_LOADING_MS);
+  const stop = (): void => {
+    isSilent = true;
+    child.kill('SIGKILL');
+  };
+  let silence = setTimeout(stop, LONGEST_LOADING_MS);
 
   child.on('message', (message: CheckMessage) => {
     silence.refresh();
     if (message.kind === 'loaded') {
       isLoaded = true;
-      clearTimeout(loading);
+      clearTimeout(silence);
+      silence = setTimeout(stop, LONGEST_SILENCE_MS);
     } else if (message.kind === 'finished') isFinished = true;
     else if (message.kind === 'problem') problem = message.text;
     else if (message.kind === 'started') underWay.add(message.id);
@@ -152,13 +153,12 @@ function runBatch(order: CheckOrder, settle: (result: CheckResult) => void): Pro
   return new Promise((resolve, reject) => {
     child.on('close', (code, signal) => {
       clearTimeout(silence);
-      clearTimeout(loading);
       if (problem !== undefined) return reject(new Problem(problem));
       if (isFinished) return resolve({ underWay: new Set(), ending: undefined });
       const how = signal === null ? `with the exit status ${code}` : `by the signal ${signal}`;
       const words = lastWords();
       if (!isLoaded) {
-        const reason = signal === 'SIGKILL'
+        const reason = isSilent
           ? `did not finish loading within ${LONGEST_LOADING_MS / 1000} seconds${words}`
           : `ended the process ${how} while it loaded${words}`;
         return reject(new Problem(`${order.target} ${reason}`));

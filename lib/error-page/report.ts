@@ -135,9 +135,8 @@ function showProperty(value: unknown): string {
 function hideSecrets(key: string, part: unknown): unknown {
   if (isSecret(key)) return MASK;
   if (!Array.isArray(part)) return part;
-  const names: unknown[] = [undefined, ...part];
   return part.map((item: unknown, index) => {
-    const name = names[index];
+    const name: unknown = part[index - 1];
     return typeof item === 'string' && typeof name === 'string' && isSecret(name) ? MASK : item;
   });
 }

@@ -177,15 +177,11 @@ export class HTTPConnection extends Connection<WSGIRequestHandler> {
   refuse(refusal: RefusedRequest, exchange: WSGIRequestHandler): void {
     // Each further piece of such bytes is reported again.
     if (this.hasRefused) return;
-    this.hasRefused = true;
     const isFinishing = !this.accepts;
+    if (this.breakOff(refusal)) return;
+    this.hasRefused = true;
     this.accepts = false;
-    const last = this.waiting.at(-1) ?? this.underWay.at(-1);
-    if (last !== undefined && !last.request.complete) {
-      // The bytes are the body of the last request.
-      this.waiting = this.waiting.filter((each) => each !== last);
-      return last.breakOff(refusal);
-    } else if (this.hasLast || isFinishing) {
+    if (this.hasLast || isFinishing) {
       // Nothing counts behind the last request, be it the client's or the server's.
       return;
     } else if (this.unread !== undefined && !this.unread.complete) {
@@ -200,10 +196,19 @@ export class HTTPConnection extends Connection<WSGIRequestHandler> {
     if (this.underWay.length === 0 && this.waiting.length === 0) this.close();
   }
 
-  /** Called when a request that is still arriving is too late. */
-  expire(refusal: RefusedRequest): void {
-    const last = this.underWay.at(-1);
-    if (last?.request.complete === false) last.breakOff(refusal);
+  /**
+   * Ends the last request, if the rest of it cannot be read any more or is too late.
+   *
+   * @returns false if there is nothing to end
+   */
+  breakOff(refusal: RefusedRequest): boolean {
+    const last = this.waiting.at(-1) ?? this.underWay.at(-1);
+    if (last === undefined || last.request.complete || this.hasRefused) return false;
+    this.hasRefused = true;
+    this.accepts = false;
+    this.waiting = this.waiting.filter((each) => each !== last);
+    last.breakOff(refusal);
+    return true;
   }
 
   private get hasRoom(): boolean {

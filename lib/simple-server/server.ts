@@ -277,7 +277,8 @@ export class WSGIServer extends Server {
     super.close(callback);
     if (this.requestTimeout === 0) return;
     const timer = setTimeout(() => {
-      for (const connection of this.open) connection.expire(refuseLate(this.limits));
+      const refusal = refuseLate(this.limits);
+      for (const connection of this.open) connection.breakOff(refusal);
     }, this.requestTimeout);
     // The connections keep the process alive for as long as they are open.
     timer.unref();

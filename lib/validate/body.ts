@@ -561,14 +561,14 @@ function checkChunk(exchange: Exchange, chunk: unknown, isAsync: boolean, body: 
   }
 }
 
-const CHUNK_HINTS: Readonly<Record<string, string>> = {
-  ArrayBuffer: 'Wrap it: new Uint8Array(buffer).',
-  SharedArrayBuffer: 'Copy it: new Uint8Array(buffer).slice().',
-  Error: 'Make text of its message: new TextEncoder().encode(error.message).',
-  FormData: 'Return the body of new Response(form), and its Content-Type.',
-  String: 'Make text of it: new TextEncoder().encode(String(value)).',
-  URLSearchParams: 'Make text of it: new TextEncoder().encode(String(value)).',
-};
+const CHUNK_HINTS: ReadonlyMap<string, string> = new Map([
+  ['ArrayBuffer', 'Wrap it: new Uint8Array(buffer).'],
+  ['SharedArrayBuffer', 'Copy it: new Uint8Array(buffer).slice().'],
+  ['Error', 'Make text of its message: new TextEncoder().encode(error.message).'],
+  ['FormData', 'Return the body of new Response(form), and its Content-Type.'],
+  ['String', 'Make text of it: new TextEncoder().encode(String(value)).'],
+  ['URLSearchParams', 'Make text of it: new TextEncoder().encode(String(value)).'],
+]);
 
 /** How to make a chunk of what was found; undefined for the usual hint. */
 export function chunkHint(chunk: unknown): string | undefined {
@@ -576,7 +576,7 @@ export function chunkHint(chunk: unknown): string | undefined {
   if (chunk === undefined || chunk === null) return 'Yield new Uint8Array(0) for nothing.';
   if (typeof chunk === 'function') return 'Call it, and yield what it returns.';
   if (typeof chunk !== 'object') return undefined;
-  const fitting = CHUNK_HINTS[kindOf(chunk)];
+  const fitting = CHUNK_HINTS.get(kindOf(chunk));
   if (fitting !== undefined) return fitting;
   if (ArrayBuffer.isView(chunk)) {
     return 'Wrap it: new Uint8Array(view.buffer, view.byteOffset, view.byteLength).';

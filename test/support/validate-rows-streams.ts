@@ -210,7 +210,7 @@ export const STREAM_ROWS: Row[] = [
   row(
     'input-under-length',
     /after 7 of 9 bytes/,
-    reading(read(), { CONTENT_LENGTH: '9' }),
+    reading(readAll, { CONTENT_LENGTH: '9' }),
     reading(readAll, { CONTENT_LENGTH: '7', 'wsgi.input_terminated': true }),
   ),
 
