@@ -1,6 +1,7 @@
 // The conformance kit: what it reports, what it survives, and what it knows.
 
 import assert from 'node:assert/strict';
+import { AsyncResource } from 'node:async_hooks';
 import { once } from 'node:events';
 import { type Socket, connect } from 'node:net';
 import { describe, test } from 'node:test';
@@ -171,14 +172,49 @@ describe('a server that does not work at all', () => {
 });
 
 describe('a server that lets an error go uncaught', () => {
+  class Careless extends GalleryServer {
+    override decodePath(path: string): string {
+      if (path.includes('%zz')) setTimeout(() => { throw new URIError('malformed'); });
+      return super.decodePath(path);
+    }
+  }
+
   test('is found out, by the check that provoked it alone, and the run goes on', async () => {
-    class Careless extends GalleryServer {
+    const report = await checkServer((app) => new Careless(app).start(), { only: 'environ' });
+    assert.deepEqual(found(report), {
+      'environ-path-bad-percent':
+        'The server left an error uncaught, which ends a Node process: URIError: malformed',
+    });
+  });
+
+  test('does not disturb the checks beside it', async () => {
+    const begun: string[] = [];
+    await checkServer((app) => new Careless(app).start(), {
+      only: 'environ',
+      onStart: ({ id }) => void begun.push(id),
+    });
+    const again = begun.filter((id, index) => begun.indexOf(id) !== index);
+    assert.deepEqual(again, ['environ-path-bad-percent']);
+  });
+
+  test('is found out where another check is suspected first', async () => {
+    // Made by the check that began last: its context is the one in which the error is thrown.
+    let pool: AsyncResource | undefined;
+    class Sharing extends GalleryServer {
       override decodePath(path: string): string {
-        if (path.includes('%zz')) setTimeout(() => { throw new URIError('malformed'); });
+        if (path.includes('%zz')) {
+          pool?.runInAsyncScope(() => setImmediate(() => { throw new URIError('malformed'); }));
+        }
         return super.decodePath(path);
       }
     }
-    const report = await checkServer((app) => new Careless(app).start(), { only: 'environ' });
+    const begin = (app: WSGIApplication): Promise<RunningServer> => {
+      pool = new AsyncResource('pool');
+      return new Sharing(app).start();
+    };
+    const report = await checkServer(begin, {
+      only: ['environ-path-bad-percent', 'environ-path-utf8', 'environ-query'],
+    });
     assert.deepEqual(found(report), {
       'environ-path-bad-percent':
         'The server left an error uncaught, which ends a Node process: URIError: malformed',
@@ -208,6 +244,22 @@ describe('a server that lets an error go uncaught', () => {
     const before = process.listeners('uncaughtException');
     await checkServer(start, { only: 'environ-query' });
     assert.deepEqual(process.listeners('uncaughtException'), before);
+  });
+
+  test('of a rejection with no reason, too', async () => {
+    class Careless extends GalleryServer {
+      override async answerError(): Promise<void> {
+        void Promise.reject();
+        throw new Error('no answer');
+      }
+    }
+    const report = await checkServer((app) => new Careless(app).start(), {
+      only: 'failure-bad-chunk', timeLimit: 300,
+    });
+    assert.deepEqual(found(report), {
+      'failure-bad-chunk':
+        'The server left an error uncaught, which ends a Node process: undefined',
+    });
   });
 
   test('of a rejection, too', async () => {

@@ -1,6 +1,7 @@
 // Runs checks against a server: many at once first, since most of their time is spent
-// waiting. What failed runs again, beside nothing but other failures: only a fault that
-// shows itself twice is reported. Checks that need quiet run last, one at a time.
+// waiting. A check that failed runs again, beside nothing but other failures: only a
+// fault that shows itself twice is reported. A check runs alone if it needs quiet, or if
+// the server left an error uncaught in it.
 
 import { AsyncLocalStorage } from 'node:async_hooks';
 
@@ -60,28 +61,46 @@ const GRACE_MS = 100;
 const LONGEST_CHECK = 15;
 const LONGEST_TEXT = 2000;
 
+/** A check that runs, and the errors that the server leaves uncaught meanwhile. */
+class Attempt {
+  readonly check: Check;
+  result: CheckResult;
+  /** The first error of this attempt; undefined without one. */
+  error: { value: unknown } | undefined = undefined;
+  /** Resolves soon after that error: the server need not be waited for any longer. */
+  readonly interruption: Promise<void>;
+  /** The checks to which the other errors belong; undefined where that is not known. */
+  readonly doubts = new Set<Check | undefined>();
+  private interrupt: () => void = () => {};
+
+  constructor(check: Check) {
+    this.check = check;
+    this.result = resultOf(check, 'passed');
+    this.interruption = new Promise((resolve) => { this.interrupt = resolve; });
+  }
+
+  addError(value: unknown): void {
+    this.error ??= { value };
+    setTimeout(this.interrupt, GRACE_MS);
+  }
+}
+
 /** One run of some checks against one server. */
 export class Run {
   private readonly start: StartServer;
   private readonly selected: readonly Check[];
   private readonly options: RunOptions;
   private readonly results = new Map<string, CheckResult>();
-  /** The checks that run now, each with whether an error was left uncaught meanwhile. */
-  private readonly underWay = new Map<Check, boolean>();
-  private readonly uncaught: UncaughtErrors = new UncaughtErrors(() => {
-    for (const check of this.underWay.keys()) this.underWay.set(check, true);
-    const suspect = this.context.getStore();
-    if (suspect !== undefined) this.suspects.add(suspect);
-    this.onUncaught();
-  });
-  private onUncaught = (): void => {};
+  private readonly underWay = new Set<Attempt>();
+  private readonly context = new AsyncLocalStorage<Attempt>();
+  private readonly uncaught = new UncaughtErrors((error) => this.assign(error));
   private readonly failedBefore = new Set<Check>();
-  /**
-   * The checks to which errors that nothing caught probably belong: Node does not always
-   * know in which context an error was thrown. They do not run beside others again.
-   */
+  /** The checks in which the server left an error uncaught while others ran. */
   private readonly suspects = new Set<Check>();
-  private readonly context = new AsyncLocalStorage<Check>();
+  /** The suspects in which it did so again while nothing else ran. */
+  private readonly confirmed = new Set<Check | undefined>();
+  /** The attempts whose results count if all their doubts are confirmed. */
+  private readonly doubtful: Attempt[] = [];
   private limit = 0;
 
   constructor(start: StartServer, selected: readonly Check[], options: RunOptions) {
@@ -123,13 +142,16 @@ export class Run {
   }
 
   private async runAll(): Promise<void> {
-    const isWaiting = (check: Check): boolean => !this.results.has(check.id);
+    const isWaiting = ({ id }: Check): boolean => !this.results.has(id);
     const beside = this.selected.filter((check) => isWaiting(check) && !check.alone);
     const atOnce = this.options.concurrency ?? AT_ONCE;
     if (atOnce > 1 && beside.length > 1 && (await this.runsTwice())) {
       await this.runTogether(beside, atOnce);
-      const again = beside.filter((check) => isWaiting(check) && !this.suspects.has(check));
-      await this.runTogether(again, atOnce);
+      await this.runTogether(beside.filter((check) => this.failedBefore.has(check)), atOnce);
+      for (const check of this.suspects) this.settle(await this.runAlone(check));
+      for (const { result, doubts } of this.doubtful) {
+        if ([...doubts].every((check) => this.confirmed.has(check))) this.settle(result);
+      }
     }
     for (const check of this.selected.filter(isWaiting)) this.settle(await this.runAlone(check));
   }
@@ -148,59 +170,82 @@ export class Run {
       return false;
     } finally {
       for (const trial of trials.values()) await trial.end();
-      this.uncaught.take();
     }
   }
 
-  // Settles the checks that pass, and those that fail for the second time. An error that
-  // nothing caught may belong to any check that was under way: those stay unsettled.
+  // An error belongs to the check in whose context it is thrown. If the server shares
+  // something among its requests, another check may have caused it. So the results of
+  // the others count only if that check provokes the error alone, too.
+  private assign(error: unknown): void {
+    const [first, ...others] = this.underWay;
+    const context = this.context.getStore();
+    const known = [...this.underWay].find((attempt) => attempt === context);
+    const source = others.length === 0 ? first : known;
+    source?.addError(error);
+    for (const attempt of this.underWay) {
+      if (attempt !== source) attempt.doubts.add(source?.check);
+    }
+  }
+
+  // Settles the checks that pass, and those that fail for the second time.
   private async runTogether(group: readonly Check[], atOnce: number): Promise<void> {
     const waiting = [...group];
     const late: Array<Promise<void>> = [];
-    const finish = async (check: Check, result: CheckResult): Promise<void> => {
-      await afterLateEvents(LATE_MS);
-      const isDisturbed = this.underWay.get(check) ?? false;
-      this.underWay.delete(check);
-      const isSure = result.outcome !== 'failed' || this.failedBefore.has(check);
-      if (result.outcome === 'failed') this.failedBefore.add(check);
-      if (isSure && !isDisturbed) this.settle(result);
+    const finish = async (attempt: Attempt): Promise<void> => {
+      await this.end(attempt, LATE_MS);
+      const { check, result, error, doubts } = attempt;
+      if (error !== undefined) this.suspects.add(check);
+      else if (result.outcome === 'failed' && !this.failedBefore.has(check)) {
+        this.failedBefore.add(check);
+      } else if (doubts.size > 0) this.doubtful.push(attempt);
+      else this.settle(result);
     };
     const take = async (): Promise<void> => {
       for (let check = waiting.shift(); check !== undefined; check = waiting.shift()) {
-        const current = check;
-        this.announce(check);
-        this.underWay.set(check, false);
-        late.push(finish(check, await this.context.run(check, () => this.perform(current))));
+        const attempt = this.begin(check);
+        await this.perform(attempt);
+        late.push(finish(attempt));
       }
     };
     await Promise.all(Array.from({ length: atOnce }, take));
     await Promise.all(late);
   }
 
-  // A check during which the server throws does not go on to its time limit.
   private async runAlone(check: Check): Promise<CheckResult> {
-    this.announce(check);
-    this.uncaught.take();
-    const thrown = new Promise<void>((resolve) => {
-      this.onUncaught = () => void setTimeout(resolve, GRACE_MS);
-    });
-    const result = await this.perform(check, thrown);
-    await afterLateEvents(LATE_ALONE_MS);
-    const [error] = this.uncaught.take();
-    if (error === undefined || result.outcome === 'failed') return result;
-    const reason = `left an error uncaught, which ends a Node process: ${messageOf(error)}`;
-    return { ...result, outcome: 'failed', reason: `The server ${reason}` };
+    const attempt = this.begin(check);
+    await this.perform(attempt);
+    await this.end(attempt, LATE_ALONE_MS);
+    const { error, result } = attempt;
+    if (error === undefined) return result;
+    this.confirmed.add(check);
+    if (result.outcome === 'failed') return result;
+    const message = messageOf(error.value);
+    const reason = `The server left an error uncaught, which ends a Node process: ${message}`;
+    return { ...result, outcome: 'failed', reason };
   }
 
-  /** @param interruption ends the check when it resolves, as one that has passed */
-  private async perform(check: Check, interruption?: Promise<void>): Promise<CheckResult> {
+  private begin(check: Check): Attempt {
+    if (this.selected.includes(check)) this.options.onStart?.(check);
+    const attempt = new Attempt(check);
+    this.underWay.add(attempt);
+    return attempt;
+  }
+
+  // The server may throw after its last answer, too.
+  private async end(attempt: Attempt, lateMs: number): Promise<void> {
+    await new Promise((resolve) => setTimeout(() => setImmediate(resolve), lateMs));
+    this.underWay.delete(attempt);
+  }
+
+  private async perform(attempt: Attempt): Promise<void> {
+    const { check, interruption } = attempt;
     const trial = this.makeTrial();
     const whole = new Patience(this.limit * LONGEST_CHECK);
     const complaint = (): string => `kept the check from ending ${whole.inSeconds}`;
-    const run = check.run(trial);
+    const run = this.context.run(attempt, () => check.run(trial));
     let result: CheckResult;
     try {
-      const ends = interruption === undefined ? run : Promise.race([run, interruption]);
+      const ends = Promise.race([run, interruption]);
       const verdict = (await whole.within(ends, complaint)) ?? undefined;
       result = verdict === undefined
         ? resultOf(check, 'passed')
@@ -214,15 +259,11 @@ export class Run {
       application: trial.describeApplication(),
       client: trial.clients.map(({ received }) => shorten(received)),
     };
-    return result;
+    attempt.result = result;
   }
 
   private makeTrial(): Trial {
     return new Trial(this.start, new Patience(this.limit));
-  }
-
-  private announce(check: Check): void {
-    if (this.selected.includes(check)) this.options.onStart?.(check);
   }
 
   private settle(result: CheckResult): void {
@@ -242,11 +283,6 @@ function explain(check: Check, error: unknown): CheckResult {
   if (error instanceof NotApplicable) return resultOf(check, 'not applicable', error.message);
   if (error instanceof Finding) return resultOf(check, 'failed', `The server ${error.message}`);
   return resultOf(check, 'failed', `The server broke the check: ${messageOf(error)}`);
-}
-
-// Time for the errors that a server throws after its last answer.
-function afterLateEvents(milliseconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(() => setImmediate(resolve), milliseconds));
 }
 
 function shorten(text: string): string {
