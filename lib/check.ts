@@ -5,8 +5,8 @@
 //        ◀──bytes──                        ◀──body───
 //        └─────────────── one check ───────────────┘
 //
-// The validator sees only what a server passes. These checks also see what it leaves
-// out, and what it does to the response.
+// The validator does not see the client's request, nor the response that arrives: it
+// cannot know that a header was lost on the way. These checks see both.
 
 import './check/groups/connection.ts';
 import './check/groups/environ.ts';
@@ -49,7 +49,8 @@ export interface CheckReport {
   results: CheckResult[];
 }
 
-// The errors of a process that nothing catches cannot be distinguished by their origin.
+// A process has one place for the errors that nothing catches: two runs at once would take
+// each other's.
 let lastRun: Promise<unknown> = Promise.resolve();
 
 /**
@@ -57,24 +58,25 @@ let lastRun: Promise<unknown> = Promise.resolve();
  * application, and HTTP towards the client. What PEP 3333 leaves open, such as
  * keep-alive or chunked coding, is reported as not applicable.
  *
- *     const report = await checkServer(async (app) => {
- *       const server = http.createServer(myGateway(app)).listen(0, '127.0.0.1');
- *       await once(server, 'listening');
- *       const url = `http://127.0.0.1:${server.address().port}/`;
- *       return { url, close: () => server.close() };
- *     });
- *
  * Each check starts a server of its own. Where only one can listen at a time, since its
  * port is fixed, the checks run one after another. A run waits for the one before it in
  * the same process. The server runs in this process: an error that it leaves uncaught is
  * a finding, but a loop without an end, or `process.exit()`, takes the process with it.
  * The command `tsgiref --check` survives these, too.
  *
- * @param start starts the server with an application, and returns or resolves with
- *   `{ url, close }`
- * @param options `only`: groups or ids; `timeLimit`: milliseconds for each thing that the
- *   server must do (default 1000, up to 6000 if its first answer is slow); `concurrency`
+ * @param start - Starts the server with an application, and returns or resolves with
+ *   `{ url, close }`.
+ * @param options - `only`: groups or ids; `timeLimit`: milliseconds for each thing that the
+ *   server must do (default 1000, up to 6000 if its first answer is slow); `concurrency`.
  * @throws TypeError if `start` is not a function, or `only` names nothing
+ *
+ * @example
+ * const report = await checkServer(async (app) => {
+ *   const server = http.createServer(myGateway(app)).listen(0, '127.0.0.1');
+ *   await once(server, 'listening');
+ *   const url = `http://127.0.0.1:${server.address().port}/`;
+ *   return { url, close: () => server.close() };
+ * });
  */
 export async function checkServer(
   start: StartServer,

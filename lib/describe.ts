@@ -41,8 +41,8 @@ export function codePoint(character: string): string {
 /**
  * Makes the error for a broken rule, such as `fault(TypeError, 'chunk-bytes', …)`.
  *
- * @param code the id of the rule that the validator has for the same fault; the error has
- *   it as `code`, as a WSGIError does
+ * @param code - The id of the rule that the validator has for the same fault; the error has
+ *   it as `code`, as a WSGIError does.
  */
 export function fault(
   ErrorClass: ErrorConstructor | TypeErrorConstructor | RangeErrorConstructor,

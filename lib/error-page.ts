@@ -1,6 +1,6 @@
 // Middleware for development: when the application throws before its head is sent,
 // the client gets a page that shows where and why, in place of the server's 500.
-// It is the outermost, so that it sees everything that other middleware throws.
+// Put it outside all other middleware, so that it sees everything that they throw.
 //
 // Never put it around an application that strangers can reach: it shows source.
 
@@ -39,6 +39,12 @@ export interface ErrorPageOptions {
  * JavaScript and TypeScript files in the trace of the error. Its links open the editor
  * that the environment variable `TSGIREF_EDITOR` names: the scheme of its links, by
  * default `vscode`, or a link with `{file}`, `{line}` and `{column}`.
+ *
+ * @param app - The application.
+ * @param options - How the page learns of a new version.
+ *
+ * @example
+ * await makeServer('127.0.0.1', 8000, errorPage(validator(app))).serveForever();
  */
 export function errorPage(app: WSGIApplication, options: ErrorPageOptions = {}): WSGIApplication {
   return (environ, startResponse) => {

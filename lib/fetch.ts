@@ -15,8 +15,11 @@ export { type FetchTarget, fromFetch } from './fetch/application.ts';
  * `console.error`; after the head, reading the body fails. Cancelling the body, or aborting
  * the request's signal, stops the application and closes its body.
  *
- * @param app the application
- * @throws TypeError if `app` is not a function
+ * @param app - The application.
+ * @throws TypeError if `app` is not a function.
+ *
+ * @example
+ * export default { fetch: toFetch(app) };
  */
 export function toFetch(app: WSGIApplication): (request: Request) => Promise<Response> {
   checkApplication(app);

@@ -38,15 +38,16 @@ export interface GatewaySettings {
 }
 
 /**
- * Makes a server for `app` that speaks SCGI or uwsgi, and begins to listen at once:
+ * Makes a server for `app` that speaks SCGI or uwsgi, and begins to listen at once.
  *
- *     await makeGatewayServer('scgi', { host: '127.0.0.1', port: 4000 }, app).serveForever();
+ * @param protocol - `scgi` or `uwsgi`.
+ * @param address - `{ host, port }`, or `{ path }` for a Unix socket.
+ * @param app - The application, for every request.
+ * @param settings - Limits, and where reports go.
+ * @throws TypeError if `app` is not a function.
  *
- * @param protocol `scgi` or `uwsgi`
- * @param address `{ host, port }`, or `{ path }` for a Unix socket
- * @param app the application, for every request
- * @param settings limits, and where reports go
- * @throws TypeError if `app` is not a function
+ * @example
+ * await makeGatewayServer('scgi', { host: '127.0.0.1', port: 4000 }, app).serveForever();
  */
 export function makeGatewayServer(
   protocol: GatewayProtocol,
@@ -67,6 +68,10 @@ export class GatewayServer extends Server {
   private readonly open = new Set<GatewayConnection>();
   private readonly closed: Promise<void>;
 
+  /**
+   * A server for SCGI or uwsgi that begins to listen at once. Its arguments are those of
+   * `makeGatewayServer`.
+   */
   constructor(
     protocol: GatewayProtocol,
     address: GatewayAddress,

@@ -31,6 +31,8 @@ export class Headers {
   private readonly list: HeaderList;
 
   /**
+   * A list of headers over an array of pairs.
+   *
    * @param headers - Pairs of a name and a value. The array itself is kept, not a
    *   copy: methods that change the headers change it.
    * @throws TypeError if `headers` is not an array of pairs.
@@ -51,11 +53,20 @@ export class Headers {
   }
 
   /**
-   * @param name - In any case.
-   * @param fallback - What to return if there is no such header.
-   * @returns The first value under `name`, else `fallback`.
+   * The first value under a name.
+   *
+   * @param name - The header's name, in any case.
+   * @returns The value; undefined if there is no such header.
+   * @throws TypeError if `name` is not a string.
    */
   get(name: string): string | undefined;
+  /**
+   * The first value under a name, or another value in its place.
+   *
+   * @param name - The header's name, in any case.
+   * @param fallback - The result if there is no such header.
+   * @throws TypeError if `name` is not a string.
+   */
   get<T>(name: string, fallback: T): string | T;
   get<T>(name: string, fallback?: T): string | T | undefined {
     checkHeaderName(name);
@@ -65,18 +76,32 @@ export class Headers {
     return fallback;
   }
 
-  /** All values under `name`, in order; an empty array if there is none. */
+  /**
+   * All values under a name, in order; an empty array if there is none.
+   *
+   * @param name - The header's name, in any case.
+   */
   getAll(name: string): string[] {
     checkHeaderName(name);
     return this.list.filter(([key]) => isSameName(key, name)).map(([, value]) => value);
   }
 
-  /** Whether there is a header of this name. */
+  /**
+   * Whether there is a header of this name.
+   *
+   * @param name - The header's name, in any case.
+   */
   has(name: string): boolean {
     return this.get(name) !== undefined;
   }
 
-  /** Removes every header of this name and adds one at the end. */
+  /**
+   * Removes every header of this name and adds one at the end.
+   *
+   * @param name - The header's name. It is sent as it is written here.
+   * @param value - The value, in characters up to U+00FF.
+   * @throws TypeError or RangeError for a name or a value that cannot be sent.
+   */
   set(name: string, value: string): void {
     checkHeaderName(name);
     checkHeaderValue(value);
@@ -84,7 +109,12 @@ export class Headers {
     this.list.push([name, value]);
   }
 
-  /** Removes every header of this name, and returns whether there was one. */
+  /**
+   * Removes every header of this name.
+   *
+   * @param name - The header's name, in any case.
+   * @returns Whether there was one.
+   */
   delete(name: string): boolean {
     checkHeaderName(name);
     const kept = this.list.filter(([key]) => !isSameName(key, name));
@@ -93,7 +123,13 @@ export class Headers {
     return found;
   }
 
-  /** Returns the first value under `name`. If there is none, adds `value` and returns it. */
+  /**
+   * The first value under a name. If there is none, `value` is added.
+   *
+   * @param name - The header's name, in any case.
+   * @param value - The value to add.
+   * @returns The value that the header now has.
+   */
   setDefault(name: string, value: string): string {
     const found = this.get(name);
     if (found !== undefined) return found;

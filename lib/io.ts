@@ -22,6 +22,8 @@ export class BytesIO implements InputStream {
   private position = 0;
 
   /**
+   * Bytes in memory.
+   *
    * @param initial - The bytes to begin with. They are copied.
    * @throws TypeError if `initial` is not a Uint8Array.
    */
@@ -89,6 +91,11 @@ export class BytesIO implements InputStream {
 export class StringIO implements ErrorStream {
   private text: string;
 
+  /**
+   * Text in memory.
+   *
+   * @param initial - The text to begin with.
+   */
   constructor(initial = '') {
     this.text = initial;
   }
@@ -118,6 +125,11 @@ export class StringIO implements ErrorStream {
 export class ErrorOutput implements ErrorStream {
   private readonly sink: { write(text: string): unknown };
 
+  /**
+   * An error stream over an object that takes text.
+   *
+   * @param sink - Takes the text, such as `process.stderr`.
+   */
   constructor(sink: { write(text: string): unknown }) {
     this.sink = sink;
   }
@@ -152,6 +164,8 @@ export class StreamInput implements InputStream {
   private failure: { error: unknown } | undefined = undefined;
 
   /**
+   * An input stream over a source of chunks.
+   *
    * @param source - Gives the chunks, such as a Node request or a web stream.
    * @param length - The body's length in bytes, if it is known. Further bytes of the
    *   source are not read.

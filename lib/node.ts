@@ -24,17 +24,17 @@ export interface NodeListenerOptions {
 }
 
 /**
- * Makes a request listener that calls `app`:
+ * Makes a request listener that calls `app`. Under a mount path, `SCRIPT_NAME` is that
+ * path. Headers and cookies that a middleware before it has set are sent with the
+ * application's own.
  *
- *     http.createServer(toNodeListener(app)).listen(8000);
- *     express().use('/mounted', toNodeListener(app));
+ * @param app - The application.
+ * @param options - Whether requests are logged; the surrounding server usually does that.
+ * @throws TypeError if `app` is not a function.
  *
- * Under a mount path, `SCRIPT_NAME` is that path. Headers and cookies that a middleware
- * before it has set are sent with the application's own.
- *
- * @param app the application
- * @param options whether requests are logged; the surrounding server usually does that
- * @throws TypeError if `app` is not a function
+ * @example
+ * http.createServer(toNodeListener(app)).listen(8000);
+ * express().use('/mounted', toNodeListener(app));
  */
 export function toNodeListener(
   app: WSGIApplication,

@@ -42,8 +42,8 @@ export class RefusedRequest extends Error {
   readonly status: Status;
 
   /**
-   * @param status the status of the answer, such as `400 Bad Request`
-   * @param reason one sentence for the client
+   * @param status - The status of the answer, such as `400 Bad Request`.
+   * @param reason - One sentence for the client.
    */
   constructor(status: Status, reason: string) {
     super(reason);
@@ -56,10 +56,10 @@ export class RefusedRequest extends Error {
  * Makes environ of a request. The handler has yet to set the `wsgi.*` keys, which are
  * undefined.
  *
- * @param head method, target, version and headers
- * @param base the variables that every request of the server has; extra ones are added
- * @param connection the client's address, and whether it is encrypted
- * @param serverSoftware for `SERVER_SOFTWARE`
+ * @param head - Method, target, version and headers.
+ * @param base - The variables that every request of the server has; extra ones are added.
+ * @param connection - The client's address, and whether it is encrypted.
+ * @param serverSoftware - For `SERVER_SOFTWARE`.
  * @throws RefusedRequest if the head is ambiguous, or asks for what no server here does
  */
 export function makeEnviron(

@@ -22,22 +22,25 @@ export {
 
 /** What `makeServer` takes beside host, port and application. */
 export interface MakeServerOptions extends ServerSettings {
+  /** The class of the server. Default `WSGIServer`. */
   serverClass?: typeof WSGIServer;
+  /** The class that serves each request. Default `WSGIRequestHandler`. */
   handlerClass?: typeof WSGIRequestHandler;
 }
 
 /**
  * Makes a server for `app`, which begins to listen at once.
  *
- *     await makeServer('127.0.0.1', 8000, app).serveForever();
- *
- * @param host the name or address to listen on; `''` is every interface
- * @param port the port; 0 is any that is free
- * @param app the application, for every request
- * @param options classes of the server and of its request handlers, limits, and the
- *   certificate for HTTPS: `{ tls: { cert, key } }`
+ * @param host - The name or address to listen on; `''` is every interface.
+ * @param port - The port; 0 is any that is free.
+ * @param app - The application, for every request.
+ * @param options - Classes of the server and of its request handlers, limits, and the
+ *   certificate for HTTPS: `{ tls: { cert, key } }`.
  * @throws TypeError or RangeError at once for arguments that cannot be right; the server's
- *   `ready` and `serveForever` reject if the address is taken
+ *   `ready` and `serveForever` reject if the address is taken.
+ *
+ * @example
+ * await makeServer('127.0.0.1', 8000, app).serveForever();
  */
 export function makeServer(
   host: string,
@@ -56,7 +59,12 @@ export function makeServer(
   return server;
 }
 
-/** An application that greets, and shows the environ it was called with. */
+/**
+ * An application that answers "Hello world!" and lists its environ.
+ *
+ * @param environ - The request.
+ * @param startResponse - Begins the response.
+ */
 export function demoApp(environ: WSGIEnvironment, startResponse: StartResponse): ResponseBody {
   const lines = ['Hello world!', ''];
   for (const [key, value] of Object.entries(environ).sort()) {

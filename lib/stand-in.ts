@@ -15,7 +15,7 @@ export function standIn<Real extends object>(
   return new Proxy(real, {
     get: (_, key) => {
       const value: unknown = Reflect.get(real, key, real);
-      // What cannot change, a proxy must not show changed.
+      // A proxy must show a fixed property as it is.
       if (typeof value !== 'function' || key === 'constructor' || isFixed(real, key)) return value;
       // Bound, since a class may keep its state in private fields.
       const method = value.bind(real) as Method;

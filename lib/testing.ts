@@ -25,20 +25,31 @@ export interface TestClientOptions {
 
 /** A client of one application. */
 export interface TestClient {
-  /** The platform's `fetch`, asking the application. Needs no `this`. */
+  /**
+   * The platform's `fetch`, with the application in place of a network. Needs no `this`.
+   *
+   * @param input - A URL, relative to the option `base`, or a Request.
+   * @param init - Method, headers, body, signal and redirect, as for the platform's `fetch`.
+   * @throws The promise rejects with the error that the application throws, unless the
+   *   option `catchErrors` is true, and with a TypeError for a request that cannot be made.
+   */
   fetch(input: string | URL | Request, init?: RequestInit): Promise<Response>;
   /** All that was written to `wsgi.errors`. */
   readonly errors: string;
 }
 
 /**
- * A client for tests of `app`:
+ * A client for tests of `app`. Its `fetch` rejects with the very error that the application
+ * throws. The body of a response is made while it is read; cancel it, or abort the signal,
+ * to leave early.
  *
- *     const { fetch } = testClient(app);
- *     const response = await fetch('/hello?x=1');
+ * @param app - The application.
+ * @param options - The base of URLs, the validator, errors, environ and cookies.
+ * @throws WSGIError if `app` is not a function.
  *
- * `fetch` rejects with the very error that the application throws. The body of a
- * response is made while it is read; cancel it, or abort the signal, to leave early.
+ * @example
+ * const { fetch } = testClient(app);
+ * const response = await fetch('/hello?x=1');
  */
 export function testClient(app: WSGIApplication, options: TestClientOptions = {}): TestClient {
   const { base = 'http://testserver/', validate = true, cookies = false } = options;

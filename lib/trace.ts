@@ -22,6 +22,12 @@ export type { TraceOptions } from './trace/printer.ts';
  * `startResponse`, each chunk, `write`, reads of the input, `close`, and when. Secrets in
  * the request's headers are left out. When the response is over, environ has the server's
  * own objects again.
+ *
+ * @param app - The application.
+ * @param options - Where the drawing goes, and whether it has colours.
+ *
+ * @example
+ * await makeServer('127.0.0.1', 8000, trace(app)).serveForever();
  */
 export function trace(app: WSGIApplication, options: TraceOptions = {}): WSGIApplication {
   return (environ, startResponse) => {

@@ -3,7 +3,7 @@
 // Nothing here runs. A server builds a `WSGIEnvironment` for each request and
 // calls the `WSGIApplication` with it and with a `StartResponse`; the
 // application answers with a `ResponseBody`. The names and the rules are those
-// of PEP 3333; where TypeScript can hold a rule, the type does.
+// of PEP 3333; if a type can express a rule, it does.
 //
 // Mirrors wsgiref.types.
 
@@ -26,7 +26,7 @@ export interface WSGIApplication {
    * @param environ - The request: a plain object of its own for each request,
    *   which the application may change.
    * @param startResponse - Begins the response. The application calls it once,
-   *   before its first non-empty chunk.
+   *   before its first chunk, even an empty one.
    * @returns The body: an iterable or async iterable of chunks of bytes, or a
    *   promise of one. An empty array is a body without content.
    * @throws Anything. The server reports the error on `wsgi.errors`. If nothing
@@ -52,7 +52,7 @@ export interface WSGIEnvironment {
   SCRIPT_NAME: string;
   /** The rest of the path, percent-decoded once; `''` or begins with `/`. */
   PATH_INFO: string;
-  /** What follows the first `?` of the target, still encoded; `''` if nothing does. */
+  /** What follows the first `?` of the target, still encoded; `''` if there is no query. */
   QUERY_STRING: string;
   /** The request's Content-Type. */
   CONTENT_TYPE?: string;
@@ -70,7 +70,10 @@ export interface WSGIEnvironment {
   GATEWAY_INTERFACE?: string;
   /** Address of the client. */
   REMOTE_ADDR?: string;
-  /** Name of the client; `''`, since no name is ever looked up. */
+  /**
+   * Name of the client. This server never looks it up, so it is `''`; a server in front
+   * may set it.
+   */
   REMOTE_HOST?: string;
   /** Name under which the client has logged in, where something has checked it. */
   REMOTE_USER?: string;
@@ -121,12 +124,12 @@ export type Status = string;
 
 /**
  * Header names and values in the order in which they are sent; a name may repeat.
- * The server copies the list and never changes it, so a list may be a constant
- * that every request uses, with or without `as const`.
+ * This server copies the list and never changes it, so a list may be a constant that
+ * every request uses. A constant needs `as const` or the type `ResponseHeaders`.
  */
 export type ResponseHeaders = ReadonlyArray<readonly [name: string, value: string]>;
 
-/** What a server passes to an application to begin the response with. */
+/** The function that a server passes to an application to begin the response. */
 export interface StartResponse {
   /**
    * Begins the response. Sends nothing yet: status and headers wait for the first
@@ -145,6 +148,7 @@ export interface StartResponse {
    * @throws Error on a second call without `error`, and after the response's end.
    * @throws `error` itself if status and headers have already been sent. The
    *   application must let it pass.
+   *   The other errors have a `code`, the id of the rule, as a `WSGIError` has.
    *
    * @example
    * startResponse('200 OK', [['Content-Type', 'text/html; charset=utf-8']]);
@@ -219,8 +223,21 @@ export interface InputStream extends AsyncIterable<Bytes> {
 
 /** A text stream for reports; takes any string. Lines end in LF. */
 export interface ErrorStream {
+  /**
+   * Writes text as it is.
+   *
+   * @param text - Any string. No line break is added.
+   * @throws TypeError if `text` is not a string.
+   */
   write(text: string): void;
+  /**
+   * Writes strings one after another.
+   *
+   * @param lines - The strings. No line breaks are added.
+   * @throws TypeError if one of them is not a string.
+   */
   writelines(lines: Iterable<string>): void;
+  /** Passes on all that was written. */
   flush(): void;
 }
 

@@ -175,6 +175,8 @@ export class FileWrapper implements AsyncIterableIterator<Uint8Array> {
   private readonly blocks: AsyncIterator<Uint8Array>;
 
   /**
+   * A body of a file, read in blocks.
+   *
    * @param file - An object with `read(size)`, a FileHandle or a Node `Readable`.
    * @param blockSize - The most bytes of a block, from 1.
    * @throws TypeError if `file` is none of these, RangeError if `blockSize` is not a

@@ -64,8 +64,8 @@ const appArguments = rule('server', 'app-arity', 'error', DETAILS,
   'An application is called with two arguments: environ and startResponse.',
   'Call application(environ, startResponse).');
 
-// That an application can be called again and again is for its own tests: it may rightly
-// do something else the second time.
+// Whether an application can be called again and again is a question for its own tests: it
+// may rightly do something else the second time.
 
 /** Every rule that the validator checks. */
 export const rules: readonly Rule[] = Object.freeze([...allRules]);
@@ -77,13 +77,16 @@ export const rules: readonly Rule[] = Object.freeze([...allRules]);
  * middleware as well as inside it: two validators check the middleware between them.
  *
  * A broken rule throws a `WSGIError`, at the call that broke it or where the value was
- * to be used. A lesser rule gives a warning. What shows only when the request is over,
- * such as a missing close(), gives a warning up to a few hundredths of a second later.
+ * to be used. A lesser rule gives a warning. A mistake that shows only after the
+ * request, such as a missing close(), gives a warning soon after it.
  *
- * @param app The application.
- * @param options What to do about single rules, and where warnings go.
+ * @param app - The application.
+ * @param options - What to do about single rules, and where warnings go.
  * @throws WSGIError if `app` is not a function.
  * @throws TypeError if the options name a rule that does not exist.
+ *
+ * @example
+ * const app = validator(session(validator(pages), { secret }));
  */
 export function validator(app: WSGIApplication, options: ValidatorOptions = {}): WSGIApplication {
   const reporter = new Reporter(options);

@@ -259,7 +259,7 @@ describe('a failed load says', () => {
     [
       'what was thrown, though it is no error',
       { 'a.mjs': 'throw 42;' },
-      'tsgiref: a.mjs threw while it was loaded:\nThrown, though it is no Error: the number 42\n',
+      'tsgiref: a.mjs threw while it was loaded:\nThrown, although it is not an Error: the number 42\n',
     ],
   ];
   for (const [title, files, message] of cases) {

@@ -91,6 +91,24 @@ test('the package works as CommonJS, where import.meta is empty', async () => {
   }
 });
 
+// A bundler leaves out a module that is only imported for its effects, unless the package
+// lists it.
+test('every module that fills a list when it is loaded is in sideEffects', () => {
+  const { sideEffects } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
+    sideEffects: string[];
+  };
+  const isListed = (file: string): boolean => sideEffects.some((pattern) =>
+    pattern.endsWith('/**') ? file.startsWith(pattern.slice(0, -2)) : file === pattern);
+  const files = readdirSync(join(ROOT, 'dist/lib'), { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.js'));
+  const filling = files.filter((file) => {
+    const source = readFileSync(join(ROOT, 'dist/lib', file), 'utf8');
+    return /^import '|^(const \w+ = )?(rule|valueRules?|check)\(/m.test(source);
+  });
+  assert.ok(filling.length > 15, `${filling.length} modules`);
+  for (const file of filling) assert.ok(isListed(`./dist/lib/${file}`), file);
+});
+
 test('npm run test:quick names tests that exist', () => {
   const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { scripts: Record<string, string> };
   const files = scripts['test:quick']?.match(/dist\/test\/[\w-]+\.test\.js/g) ?? [];

@@ -82,7 +82,7 @@ describe('README.md', { concurrency: true }, () => {
   const folder = makeFolder({});
   // One for each replacement of a program, by the line of the replacement.
   const editions = new Map(replacements.map((line) => [line, makeFolder({})]));
-  // The ports that the README names, and those that stand for them here.
+  // The ports that the README names, and those that are used here.
   const ports = new Map<string, string>();
   const compilerOutputs: string[] = [];
   const serving = new Map<string, Serving | ProgramServing>();

@@ -1,6 +1,6 @@
 // Requests as they come, good and bad: the bytes that go in, the bytes that come
 // out, whether the application was called, and whether the connection is kept.
-// The rows themselves stand in support/request-rows-head.ts and -body.ts.
+// The rows themselves are in support/request-rows-head.ts and -body.ts.
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';

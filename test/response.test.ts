@@ -446,7 +446,7 @@ describe('back pressure', () => {
       slow.connect(port, '127.0.0.1');
       slow.pause();
       slow.write(request());
-      // When the count stands still over several exchanges, the generator waits.
+      // When the count is the same after several exchanges, the generator waits.
       let before = -1;
       while (before !== made || made === 0) {
         before = made;

@@ -45,7 +45,7 @@ describe('lib', () => {
         }
         assert.match(specifier, /^\.{1,2}\/.*\.ts$/);
         const other = moduleOf(relative(LIB, join(LIB, dirname(file), specifier)).replaceAll('\\', '/'));
-        assert.ok(ORDER.indexOf(other) <= ORDER.indexOf(own), `${other} stands below ${own}`);
+        assert.ok(ORDER.indexOf(other) <= ORDER.indexOf(own), `${other} comes after ${own}`);
         if (other === own) assert.ok(file.includes('/') || specifier.startsWith(`./${own}/`), 'a part, or the door to it');
       }
     });

@@ -141,7 +141,7 @@ const PLACES: Record<string, (odd: unknown) => Exchange> = {
 // Errors that belong to what was passed, and pass the validator as they came.
 const ITS_OWN = /a trap|a getter|cannot be invoked without 'new'|Cannot perform 'get' on a proxy/;
 
-describe('the validator stands', () => {
+describe('the validator survives', () => {
   for (const [place, make] of Object.entries(PLACES)) {
     for (const [name, odd] of Object.entries(ODD)) {
       it(`${name} as ${place}`, async () => {

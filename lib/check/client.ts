@@ -107,7 +107,7 @@ export class Client {
    * The next response, which may be cut off; undefined if the connection ended without
    * one.
    *
-   * @param method the method of its request
+   * @param method - The method of its request.
    * @throws Finding if it is not HTTP, or does not come
    */
   async nextResponse(method = 'GET'): Promise<Response | undefined> {

@@ -33,7 +33,7 @@ const FIELD_LINE = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e\x80-\xff]
 /**
  * The head at the beginning of `received`; undefined if it is not complete yet.
  *
- * @param method the method of the request, which decides whether a body follows
+ * @param method - The method of the request, which decides whether a body follows.
  * @throws Finding if the bytes are not an HTTP response
  */
 export function readHead(received: string, method: string): Head | undefined {

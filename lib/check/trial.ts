@@ -141,7 +141,7 @@ export class Trial {
   /**
    * Runs `read` inside the application, with `wsgi.input`, and returns its result.
    *
-   * @param request sent at once, unless `client` is given
+   * @param request - Sent at once, unless `client` is given.
    * @throws Finding if `read` throws or does not end, or is never run
    */
   async inside<Value>(
@@ -291,8 +291,8 @@ export class Gate {
 /**
  * The verdict on a server that must send what it has, while more is still to come.
  *
- * @param makeApp makes an application that sends `first`, and ` last` behind the gate
- * @param complaint names what the client waits for
+ * @param makeApp - Makes an application that sends `first`, and ` last` behind the gate.
+ * @param complaint - Names what the client waits for.
  */
 export async function sendsAtOnce(
   trial: Trial,

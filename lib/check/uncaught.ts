@@ -12,7 +12,7 @@ export class UncaughtErrors {
   private readonly onError: (error: unknown) => void;
   private readonly setAside = EVENTS.map((event) => [event, process.rawListeners(event)] as const);
 
-  /** @param onError called with each error, in the context in which it was thrown */
+  /** @param onError - Called with each error, in the context in which it was thrown. */
   constructor(onError: (error: unknown) => void) {
     // Node passes further arguments.
     this.onError = (error) => onError(error);

@@ -171,7 +171,7 @@ function runBatch(order: CheckOrder, settle: (result: CheckResult) => void): Pro
   });
 }
 
-// What the server prints is not the report; but it may say why the process ended.
+// The server's output is not part of the report; but it may say why the process ended.
 function collect({ stdout, stderr }: ChildProcess): () => string {
   let text = '';
   stdout?.resume();

@@ -1,5 +1,5 @@
-// What the command prints of a failure: a mistake of the user's as a message alone,
-// an error of the application's with a trace that begins and ends in its own code.
+// Prints a failure: a mistake of the user's as a message alone, an error of the
+// application's with a trace that begins and ends in its own code.
 
 import { fileURLToPath } from 'node:url';
 

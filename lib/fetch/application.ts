@@ -31,8 +31,11 @@ export type FetchTarget =
  * `content-length`: `fetch` has decoded the body. Remove the two where you copy such a
  * response yourself, as with `new Response(response.body, response)`.
  *
- * @param target a function of a `Request`, or an object with `fetch`
- * @throws TypeError if `target` is neither
+ * @param target - A function of a `Request`, or an object with `fetch`.
+ * @throws TypeError if `target` is neither.
+ *
+ * @example
+ * const app = fromFetch((request) => new Response(`Hello from ${request.url}`));
  */
 export function fromFetch(target: FetchTarget): WSGIApplication {
   const handle = typeof target === 'function' ? target : target?.fetch?.bind(target);
@@ -205,7 +208,7 @@ function streamOf(
   return new ReadableStream(
     {
       async pull(controller) {
-        // What is there goes on at once, if the stream can say what that is.
+        // Passes bytes on when they arrive, if the stream has `read1`.
         const data = await ('read1' in input && input.read1
           ? input.read1(BLOCK)
           : input.read(BLOCK));

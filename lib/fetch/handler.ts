@@ -144,7 +144,7 @@ export class FetchHandler extends BaseHandler {
     return DONE;
   }
 
-  /** Ends the response with an error, whatever has become of it, and the application's work. */
+  /** Ends the response with an error, at any stage, and the application's work. */
   protected fail(error: unknown): void {
     this.reject(error);
     if (this.answered) this.controller?.error(error);

@@ -36,9 +36,13 @@ import { DONE, type Sent, both, isWaiting } from './wait.ts';
 export abstract class BaseHandler {
   // ---- Configuration: for the application
 
+  /** Given to the application as `wsgi.version`. */
   declare wsgiVersion: readonly [number, number];
+  /** Given as `wsgi.multithread`. */
   declare wsgiMultithread: boolean;
+  /** Given as `wsgi.multiprocess`. */
   declare wsgiMultiprocess: boolean;
+  /** Given as `wsgi.run_once`. */
   declare wsgiRunOnce: boolean;
   /** Given to the application as `wsgi.file_wrapper`; undefined offers none. */
   declare wsgiFileWrapper: FileWrapperFunction | undefined;
@@ -49,17 +53,22 @@ export abstract class BaseHandler {
 
   /** Whether this handler speaks to the client itself, and not through a server in front. */
   declare originServer: boolean;
+  /** For the first line of a response, such as `1.0`. */
   declare httpVersion: string;
   /** For the Server header and `SERVER_SOFTWARE`; undefined for neither. */
   declare serverSoftware: string | undefined;
+  /** The class of `headers`. */
   declare headersClass: typeof Headers;
 
   // ---- Configuration: when the application throws
 
   /** How many calls of a trace to report; undefined for all. */
   declare tracebackLimit: number | undefined;
+  /** The status, the headers and the body of the answer to a failed application. */
   declare errorStatus: Status;
+  /** See `errorStatus`. */
   declare errorHeaders: ResponseHeaders;
+  /** See `errorStatus`. */
   declare errorBody: Uint8Array;
 
   // Python's class attributes: all handlers share one value on the prototype, until a
@@ -111,6 +120,7 @@ export abstract class BaseHandler {
   /**
    * Serves the request. An application that never waits is served before `run` returns.
    *
+   * @param application - The application.
    * @returns a promise that resolves when the response has been handed over, also if the
    *   application failed or the client left; it rejects only if reporting a failure
    *   failed, too
@@ -197,6 +207,9 @@ export abstract class BaseHandler {
   /**
    * Begins the response: the function that the application is given.
    *
+   * @param status - Three digits, one space and a reason.
+   * @param headers - `[name, value]` pairs of strings.
+   * @param error - The error that the application has caught, if this call replaces another.
    * @throws TypeError or RangeError for a status or headers that cannot be sent, an Error
    *   for a second call without `error`, and `error` itself once the head has been sent
    */
@@ -271,6 +284,7 @@ export abstract class BaseHandler {
    * Sends one chunk: the body's, and those that the application writes. The first chunk
    * that is not empty sends the head, too.
    *
+   * @param data - The chunk.
    * @returns nothing, or a promise that resolves when the transport is ready for more
    * @throws TypeError if `data` is not a Uint8Array; an Error before `startResponse`, after
    *   the end, beyond the Content-Length, and when the client has left
@@ -401,7 +415,11 @@ export abstract class BaseHandler {
     return this.headersSent && (this.bodyless || this.bytesSent === this.contentLength);
   }
 
-  /** Reports an error, and answers it if nothing has been sent yet. */
+  /**
+   * Reports an error, and answers it if nothing has been sent yet.
+   *
+   * @param error - The value that was thrown.
+   */
   async handleError(error: unknown): Promise<void> {
     const reason = error ?? new Error(`the application threw ${describe(error)}`);
     this.logException(reason);
@@ -437,6 +455,10 @@ export abstract class BaseHandler {
   /**
    * A small application of its own: the answer when the application has failed. Override
    * it for another page; it must not show the error to a client.
+   *
+   * @param _environ - The request.
+   * @param startResponse - Begins the response; takes the error as its third argument.
+   * @param error - The value that the application has thrown.
    */
   errorOutput(
     _environ: WSGIEnvironment,
@@ -468,7 +490,7 @@ export abstract class BaseHandler {
    * body at once, even if the application still waits for something, and aborts the
    * signal that the application may have asked for.
    *
-   * @param error what the transport knows of it
+   * @param error - What the transport knows of it.
    */
   disconnect(error: unknown = new ClientLeft()): void {
     if (this.finished || this.disconnectError !== undefined) return;
@@ -513,7 +535,7 @@ export abstract class BaseHandler {
   }
 
   /**
-   * What every `sendHeaders` does first: the headers are final, and count as sent.
+   * The first step of every `sendHeaders`: the headers are final, and count as sent.
    *
    * @throws Error before startResponse
    */
@@ -596,7 +618,7 @@ export function isApplication(value: unknown): value is WSGIApplication {
   return typeof value === 'function' && !/^class\b/.test(Function.prototype.toString.call(value));
 }
 
-/** Thrown into whatever still works for a client that has closed its connection. */
+/** The error for code that still works for a client that has closed its connection. */
 export class ClientLeft extends Error {
   readonly code: string = 'ECONNRESET';
 

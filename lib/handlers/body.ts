@@ -24,8 +24,8 @@ export class BodyReader {
   private ended = false;
 
   /**
-   * @param body what the application returned
-   * @param log is informed of errors at the end of the pass
+   * @param body - What the application returned.
+   * @param log - Is informed of errors at the end of the pass.
    * @throws TypeError, with a hint, if `body` is not an iterable of chunks
    */
   constructor(body: ResponseBody, log: ClosingLog) {

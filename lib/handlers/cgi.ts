@@ -17,6 +17,7 @@ import { standardError } from './log.ts';
 export class BaseCGIHandler extends SimpleHandler {
   override originServer: boolean = false;
 
+  /** A handler behind a server. Its arguments are those of `SimpleHandler`. */
   constructor(
     stdin: InputStream,
     stdout: ByteSink,
@@ -33,8 +34,8 @@ export class BaseCGIHandler extends SimpleHandler {
  * A CGI program: `await new CGIHandler().run(app)` is all of it.
  *
  * Under CGI, a request header `Proxy` becomes `HTTP_PROXY`, which many HTTP clients take
- * for their configuration. Unlike Python: it is in neither environ nor `process.env`, where
- * child processes and Node itself would read it. (CVE-2016-5385)
+ * for their configuration. Unlike Python: this class removes it from environ and from
+ * `process.env`, where child processes and Node itself would read it. (CVE-2016-5385)
  */
 export class CGIHandler extends BaseCGIHandler {
   override wsgiRunOnce: boolean = true;

@@ -8,11 +8,12 @@ const LONGEST_CHAIN = 10;
 const MOST_PARTS = 10;
 
 /**
- * The trace of a caught value, of its causes and of the errors it was made of (as
- * Promise.any() makes one of all that failed), ending in a line break. `limit`
- * is how many calls to show of each; all, if it is undefined. Never throws, not
- * even for an error whose own getters do. Control characters are escaped: a message may
- * hold what a client sent, and a terminal would act on it.
+ * The trace of a caught value, with its causes and with the errors inside an
+ * AggregateError. It ends in a line break. Never throws, not even for an error whose own
+ * getters throw. Control characters are escaped: a message may contain a client's text,
+ * and a terminal would act on it.
+ *
+ * @param limit - How many calls to show of each trace; undefined shows all.
  */
 export function formatException(error: unknown, limit?: number): string {
   let text = '';
@@ -63,7 +64,7 @@ function traceOf(error: unknown): string {
   if (typeof stack === 'string' && stack !== '') return stack;
   const message = property(error, 'message');
   if (typeof message === 'string' && message !== '') return `Error: ${message}`;
-  return `Thrown, though it is no Error: ${describe(error)}`;
+  return `Thrown, although it is not an Error: ${describe(error)}`;
 }
 
 function shortenTrace(trace: string, limit: number | undefined): string {

@@ -1,5 +1,5 @@
 // SCGI and uwsgi: a web server in front sends a request over a connection, as a head of
-// CGI variables and the body behind it. Here a head is read; what follows is CGI.
+// CGI variables and the body behind it. This file reads the head. The rest works as under CGI.
 // (https://python.ca/scgi/protocol.txt, https://uwsgi-docs.readthedocs.io/en/latest/Protocol.html)
 
 import { quote } from '../describe.ts';
@@ -25,9 +25,9 @@ export class GatewayError extends Error {}
 /**
  * Reads the head of a request.
  *
- * @param protocol the protocol of the bytes
- * @param bytes what has arrived so far, from the beginning of the connection
- * @param limit the most bytes that a head may have
+ * @param protocol - The protocol of the bytes.
+ * @param bytes - What has arrived so far, from the beginning of the connection.
+ * @param limit - The most bytes that a head may have.
  * @returns undefined if more bytes are needed
  * @throws GatewayError if the bytes are not a head, or one of more than `limit` bytes;
  *   RefusedRequest if a header is there twice that can be there once

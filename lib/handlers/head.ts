@@ -255,7 +255,7 @@ function checkContentLength(value: string): number {
  * A time in the form of the Date header: `Sun, 06 Nov 1994 08:49:37 GMT`.
  * (RFC 9110 §5.6.7)
  *
- * @param time milliseconds since 1970, as `Date.now()` gives them
+ * @param time - Milliseconds since 1970, as `Date.now()` gives them.
  */
 export function formatDateTime(time: number): string {
   return new Date(time).toUTCString();

@@ -1,5 +1,5 @@
-// A handler over a pair of streams: whatever takes bytes is client enough. Used
-// in tests with streams in memory, and the base of all that follows.
+// A handler over a pair of streams. The client is any object that takes bytes. Tests use
+// it with streams in memory, and every other handler extends it.
 //
 // Mirrors wsgiref.handlers.SimpleHandler.
 
@@ -30,6 +30,16 @@ export class SimpleHandler extends BaseHandler {
   private pending: PendingWrites | undefined = undefined;
   private underWay: Sent = undefined;
 
+  /**
+   * A handler over streams.
+   *
+   * @param stdin - Becomes `wsgi.input`.
+   * @param stdout - Takes the response.
+   * @param stderr - Becomes `wsgi.errors`.
+   * @param environ - The CGI variables of the request, which are copied.
+   * @param multithread - Becomes `wsgi.multithread`.
+   * @param multiprocess - Becomes `wsgi.multiprocess`.
+   */
   constructor(
     stdin: InputStream,
     stdout: ByteSink,

@@ -88,7 +88,7 @@ export abstract class Connection<Request extends Exchange> {
  */
 const MOST_UNDER_WAY = 100;
 
-/** Who decides, for all connections, when a request may begin. */
+/** Decides, for all connections, when a request may begin. */
 export interface Admission {
   /** Whether this request may begin now. If not, `proceed()` is called later. */
   admits(exchange: WSGIRequestHandler, connection: HTTPConnection): boolean;
@@ -171,8 +171,8 @@ export class HTTPConnection extends Connection<WSGIRequestHandler> {
   /**
    * Answers bytes that are not a request, behind every request that came before them.
    *
-   * @param refusal the answer
-   * @param exchange represents the request that could not be read
+   * @param refusal - The answer.
+   * @param exchange - Represents the request that could not be read.
    */
   refuse(refusal: RefusedRequest, exchange: WSGIRequestHandler): void {
     // Each further piece of such bytes is reported again.
@@ -182,7 +182,7 @@ export class HTTPConnection extends Connection<WSGIRequestHandler> {
     this.hasRefused = true;
     this.accepts = false;
     if (this.hasLast || isFinishing) {
-      // Nothing counts behind the last request, be it the client's or the server's.
+      // Bytes after the last request are ignored.
       return;
     } else if (this.unread !== undefined && !this.unread.complete) {
       return this.cut();
@@ -280,8 +280,8 @@ const LINGER = 500;
 
 /**
  * Ends the server's side of a connection, and closes it a moment later, unless the client
- * does so first. To close at once while bytes of the client are under way would destroy
- * what the server has said. (RFC 9112 §9.6)
+ * does so first. If the server closed at once, bytes still coming from the client would
+ * destroy its response. (RFC 9112 §9.6)
  */
 export function closeGently(socket: Socket): void {
   socket.end();

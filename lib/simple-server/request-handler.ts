@@ -102,8 +102,8 @@ export class WSGIRequestHandler {
   /**
    * Logs a request that has been answered.
    *
-   * @param code three digits, or `-` if the client got no head
-   * @param size how many bytes of the body were sent
+   * @param code - Three digits, or `-` if the client got no head.
+   * @param size - How many bytes of the body were sent.
    */
   logRequest(code: string, size: number): void {
     const { method, url, httpVersion } = this.request;

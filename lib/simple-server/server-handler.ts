@@ -47,6 +47,15 @@ export class ServerHandler extends SimpleHandler {
   private room: Promise<void> | undefined = undefined;
   private wake: (() => void) | undefined = undefined;
 
+  /**
+   * A handler of one request.
+   *
+   * @param request - The request, as `node:http` gives it.
+   * @param response - Takes the response.
+   * @param stdin - Becomes `wsgi.input`.
+   * @param stderr - Becomes `wsgi.errors`.
+   * @param environ - Becomes `environ` itself, not a copy.
+   */
   constructor(
     request: IncomingMessage,
     response: ServerResponse,

@@ -91,9 +91,11 @@ export class WSGIServer extends Server {
   private readonly heldBack = new Set<HTTPConnection>();
 
   /**
-   * @param address host and port to listen on
-   * @param requestHandlerClass serves each request
-   * @param settings limits, and the certificate for HTTPS
+   * A server that begins to listen at once. It needs `setApp(app)` before its first request.
+   *
+   * @param address - Host and port to listen on.
+   * @param requestHandlerClass - Serves each request.
+   * @param settings - Limits, and the certificate for HTTPS.
    * @throws TypeError or RangeError for a host or port that cannot be one, and an Error for
    *   a certificate and a key that do not belong together
    */
@@ -158,15 +160,25 @@ export class WSGIServer extends Server {
     return this.application;
   }
 
-  /** Sets the application. Throws a TypeError if it is not a function. */
+  /**
+   * Sets the application.
+   *
+   * @param application - Serves every request that begins from now on.
+   * @throws TypeError if it is not a function, or is a class.
+   */
   setApp(application: WSGIApplication): void {
     checkApplication(application);
     this.application = application;
   }
 
   /**
-   * Serves until `shutdown()` is called or `signal` aborts, and resolves then. Rejects if
-   * binding failed.
+   * Serves until `shutdown()` is called or `signal` aborts, and resolves then.
+   *
+   * @param options - `signal`: an AbortSignal that shuts the server down.
+   * @throws The promise rejects if binding failed.
+   *
+   * @example
+   * await makeServer('127.0.0.1', 8000, app).serveForever();
    */
   async serveForever({ signal }: { signal?: AbortSignal } = {}): Promise<void> {
     const stop = (): void => void this.shutdown();

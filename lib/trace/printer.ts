@@ -86,8 +86,7 @@ export class Printer {
     return this.watch(step, (error) => this.toApplication(`throws ${nameError(error)}`, 'red'));
   }
 
-  // A promise that fails does so for those, too, who have it from us: it is theirs
-  // to handle.
+  // The caller gets the same promise, so the caller handles its failure.
   private watch<Result>(step: () => Result, draw: (error: unknown) => void): Result {
     try {
       const result = step();
@@ -105,7 +104,7 @@ export class Printer {
 
   private note(text: string): void {
     const gap = ' '.repeat(Math.max(0, WIDTH - columns(text)));
-    // What is too long goes on over the application's line of life.
+    // A text that is too long covers the application's line.
     const end = gap === '' ? '' : `${gap}│`;
     this.line(false, `│${this.paint('dim', text)}${end}`);
   }

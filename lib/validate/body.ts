@@ -159,7 +159,7 @@ const startedEver = rule('application', 'sr-never-empty-body', 'error', START_RE
   'startResponse is called, even when there is no content.',
   'Call startResponse before the body ends.');
 
-// That a server does not expect the call before the first chunk is for its own tests.
+// Whether a server expects the call before the first chunk is a question for --check.
 
 const lengthExact = rule('application', 'body-len-exact', 'error', DETAILS,
   'The length of a body is the number of its chunks.',
@@ -327,7 +327,7 @@ class BodyGuard extends Guard implements IterationHooks {
     }
   }
 
-  // The application's error is on its way to the server, whatever it was told before.
+  // The application's error is on its way to the server, even after an earlier report.
   private fail(): void {
     const { exchange } = this;
     exchange.raised = undefined;
@@ -494,8 +494,8 @@ function lengthOf(body: object): number | undefined {
 }
 
 /**
- * Looks at a server that asks for another chunk. To ask once after the last byte is how
- * a loop learns of the end; to ask again is to ignore the length.
+ * Looks at a server that asks for another chunk. A loop asks once after the last byte, to
+ * learn of the end. A server that asks again ignores the length.
  */
 function checkAsking(exchange: Exchange): void {
   const { bytes, length, isHead, code } = exchange;
@@ -673,8 +673,8 @@ function lengthHint(found: unknown): string | undefined {
   return isEncoded ? 'Count the bytes after compression, or leave Content-Length out.' : undefined;
 }
 
-// That no byte past the length is sent, and that a body which falls short closes the
-// connection, is for a server's tests.
+// Whether a server sends a byte past the length, and closes the connection of a body that
+// falls short, is a question for --check.
 
 /** Counts a chunk, and reports one that is too much. */
 export function countBytes(exchange: Exchange, size: number, isWrite: boolean): void {

@@ -366,8 +366,8 @@ function checkSyntax(exchange: Exchange, environ: Variables): void {
   }
 }
 
-// That a path was percent-decoded exactly once cannot be seen here: a decoded path may
-// contain anything.
+// Whether a path was percent-decoded exactly once is a question for --check: a decoded
+// path may contain anything.
 
 const pathSlash = rule('server', 'path-info-slash', 'error', ENVIRON,
   'PATH_INFO is empty or begins with a slash.', 'Put a slash before it.');
@@ -543,7 +543,7 @@ export function replaceVariable(exchange: Exchange, key: string, guarded: unknow
   }
 }
 
-/** Gives the server its own objects back. What the application has put there stays. */
+/** Gives the server its own objects back. Values of the application stay. */
 export function restoreEnviron({ environ, originals }: Exchange): void {
   try {
     for (const [key, original, guarded] of originals ?? []) {

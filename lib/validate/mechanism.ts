@@ -39,7 +39,7 @@ export class Exchange {
 
   // ---- Written by environ.ts and streams.ts
   environ!: WSGIEnvironment;
-  /** What stood in environ before the validator put its own objects there. */
+  /** The values in environ before the validator put its own objects there. */
   originals: Array<[key: string, original: unknown, guarded: unknown]> | undefined = undefined;
   /** CGI variables that the server has set to values that are not allowed. */
   badVariables: Set<string> | undefined = undefined;
@@ -183,9 +183,9 @@ export class Exchange {
     this.reporter.deliver(severity, { rule, ...this.blame(rule), deed, hint, isCall, mark });
   }
 
-  // Between two validators there is middleware: what the outer one sees coming out of
-  // its application, or the inner one from its server, is the middleware's doing, since
-  // the other validator has let it pass.
+  // Between two validators there is middleware. A fault that the outer one sees in its
+  // application, or the inner one in its server, is the middleware's, because the other
+  // validator has accepted that value.
   private blame({ party }: Rule): { party: Party; subject: string } {
     const caller = this.outer ?? this.caller;
     if (party === 'server' && caller === undefined) return { party, subject: 'The server' };
@@ -422,7 +422,7 @@ export class GraceSet<Item> {
   private readonly interval: number;
   private waiting = false;
 
-  /** @param interval in milliseconds */
+  /** @param interval - In milliseconds. */
   constructor(interval: number, onOverdue: (item: Item) => void) {
     this.interval = interval;
     this.onOverdue = onOverdue;

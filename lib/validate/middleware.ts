@@ -50,9 +50,9 @@ const yieldsEach = rule('middleware', 'mw-yield-per-chunk', 'error', BLOCK_BOUND
 /** Looks at middleware that asks its application for another chunk. */
 export function checkMiddlewareAsking(exchange: Exchange): void {
   const { outer } = exchange;
-  // To ask for one chunk early is how middleware learns status and headers.
+  // Middleware asks for one chunk early to learn status and headers.
   if (outer === undefined || exchange.chunks === 0) return;
-  // A body that was stopped may be read to its end, to be done with it.
+  // A middleware may read a body to its end after the server has stopped.
   if (outer.running === 0 || outer.stopped) return;
   const hasYielded = exchange.outerChunks !== outer.chunks || exchange.exhausted;
   if (outer.returned && hasYielded) return;

@@ -6,7 +6,7 @@ import { quote } from '../describe.ts';
 
 // ---- Rules
 
-/** Who breaks a rule. Middleware is bound by the rules of both its neighbours. */
+/** The party that breaks a rule. Middleware is bound by the rules of both its neighbours. */
 export type Party = 'application' | 'server' | 'middleware';
 
 /** What happens when a rule is broken: a report is thrown, a warning is given, or nothing. */
@@ -16,7 +16,7 @@ export type Severity = 'error' | 'warning' | 'off';
 export interface Rule {
   /** Its name in messages and in the `severity` option, such as `status-space`. */
   readonly id: string;
-  /** Who usually breaks it; a report names the party that did. */
+  /** The party that usually breaks it; a report names the one that did. */
   readonly party: Party;
   /** Applies unless the `severity` option names the rule; `off` means `warning` when strict. */
   readonly severity: Severity;
@@ -118,7 +118,7 @@ export class WSGIError extends Error {
   override readonly name: string = 'WSGIError';
   /** The id of the rule. */
   readonly code: string;
-  /** Who broke it. */
+  /** The party that broke it. */
   readonly party: Party;
   /** The source of the rule: a section of PEP 3333 or of an RFC. */
   readonly reference: string;

@@ -72,8 +72,8 @@ const rethrowsSame = rule('server', 'sr-rethrows-same', 'warning', START_RESPONS
   'The error that startResponse throws back is the one that it was given.',
   'Throw the third argument itself.');
 
-// That startResponse sends nothing, and that a server keeps no reference to the error,
-// is for a server's tests.
+// Whether startResponse sends nothing is a question for --check. Whether a server keeps a
+// reference to the error is a question for its own tests.
 
 /** Checks what the server passes as startResponse. */
 export function checkCallable(exchange: Exchange, startResponse: unknown): boolean {

@@ -225,9 +225,8 @@ class InputGuard extends Guard implements IterationHooks {
     }
   }
 
-  // To ask again where the body has been read to its length is how a loop learns that it
-  // has ended. To ask beyond it may wait without end, on a server whose input does not
-  // end by itself.
+  // A loop asks once more at the end of the body, to learn that it has ended. A read of
+  // more than is left may wait without end, on a server whose input does not end by itself.
   private checkDemand(deed: () => string, size: number): void {
     const { inputLength, environ } = this.exchange;
     if (inputLength === undefined) return;
@@ -507,7 +506,8 @@ const wrapperLazy = rule('server', 'file-wrapper-lazy', 'error', FILE_HANDLING,
   'A file wrapper reads nothing before the application has returned its result.',
   'Begin to read when the result is iterated.');
 
-// That the file is sent from its current position to its end is for a server's tests.
+// Whether a file is sent from its current position to its end is a question for a server's
+// own tests.
 
 function checkFileWrapper(exchange: Exchange, wrapFile: unknown): void {
   if (typeof wrapFile !== 'function') {

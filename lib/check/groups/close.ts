@@ -56,7 +56,7 @@ check('close-without-start-response', DETAILS,
 
 check('close-array', DETAILS,
   'close() is called on an array that has one.',
-  'Look for close on whatever the application returns, not only on some kinds of body.',
+  'Look for close on every body, not only on some kinds of body.',
   async (trial) => {
     let closed = 0;
     const body = Object.assign([bytes('ok')], {
@@ -116,7 +116,7 @@ check('close-rejects', ERROR_HANDLING,
   (trial) => closeFails(trial, () => Promise.reject(new Error('rejected by close()'))));
 
 check('close-returns-early', DETAILS,
-  'A generator that is left before its end is told: its finally block runs.',
+  'If a server stops a generator early, its finally block runs.',
   'Leave a for await loop with break or throw, or call iterator.return().',
   async (trial) => {
     let isFinished = false;

@@ -230,7 +230,7 @@ value('environ-protocol-1-0', 'SERVER_PROTOCOL', { version: 'HTTP/1.0' }, 'HTTP/
 
 check('environ-server-name', ENVIRON,
   'SERVER_NAME is a host name or address, never empty.',
-  'Set it to the host that the server was told to bind, or to the name of the machine.',
+  'Set it to the host that the server binds, or to the name of the machine.',
   async (trial) => {
     const { SERVER_NAME: name } = await trial.environ();
     const isHost = typeof name === 'string' && /^(?:[\w.-]+|\[?[0-9a-f:.%\w]+\]?)$/i.test(name);

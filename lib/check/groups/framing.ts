@@ -116,10 +116,10 @@ bodyless('framing-head', 'RFC 9110 §9.3.2', 'A response to HEAD has no body.', 
   'Go through the body as for GET, or close it, but send none of it.');
 
 bodyless('framing-no-content', 'RFC 9110 §15.3.5', 'A 204 response has no body.', 'GET',
-  '204 No Content', 'Send the head alone for 204, whatever the application returns.');
+  '204 No Content', 'Send the head alone for 204, even if the application returns chunks.');
 
 bodyless('framing-not-modified', 'RFC 9110 §15.4.5', 'A 304 response has no body.', 'GET',
-  '304 Not Modified', 'Send the head alone for 304, whatever the application returns.');
+  '304 Not Modified', 'Send the head alone for 304, even if the application returns chunks.');
 
 check('framing-reset-content', 'RFC 9110 §15.3.6',
   'A 205 response has no content.',

@@ -1,4 +1,4 @@
-// Why an application's file could not be loaded, in words.
+// Explains why an application's file could not be loaded.
 
 import { existsSync, readFileSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
