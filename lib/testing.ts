@@ -40,8 +40,9 @@ export interface TestClient {
 
 /**
  * A client for tests of `app`. Its `fetch` rejects with the very error that the application
- * throws. The body of a response is made while it is read; cancel it, or abort the signal,
- * to leave early.
+ * throws. The body of a response is made while it is read, and ends when the application's
+ * close() has returned: reading rejects with the error that comes so late. Cancel the body,
+ * or abort the signal, to leave early.
  *
  * @param app - The application.
  * @param options - The base of URLs, the validator, errors, environ and cookies.

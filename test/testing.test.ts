@@ -88,6 +88,35 @@ describe('testClient', () => {
     await assert.rejects(response.text(), (caught) => caught === error);
   });
 
+  for (const [when, make] of [
+    ['of a whole body', () => [bytes('all')]],
+    ['of no body', () => []],
+    ['of a stream', async function* () { yield bytes('a'); yield bytes('b'); }],
+    ['of a body that fails to close later', () => [bytes('a'), bytes('b')]],
+  ] as const) {
+    test(`rejects with the error in close() ${when}`, async () => {
+      const error = new Error('in close');
+      const fail = when.includes('later') ? async () => { await null; throw error; } : () => { throw error; };
+      const app: WSGIApplication = (_environ, start) => {
+        start('200 OK', [['Content-Type', 'text/plain']]);
+        return Object.assign(make(), { close: fail });
+      };
+      const answer = async (catchErrors: boolean): Promise<number> => {
+        const response = await testClient(app, { validate: false, catchErrors }).fetch('/');
+        await response.text();
+        return response.status;
+      };
+      await assert.rejects(answer(false), (caught) => caught === error);
+      assert.equal(await answer(true), 200);
+    });
+  }
+
+  test('rejects with the first error, not with one in close()', async () => {
+    const error = new Error('first');
+    const body = Object.assign((function* () { throw error; })(), { close: () => { throw new Error('second'); } });
+    await assert.rejects(testClient((_environ, start) => (start('200 OK', []), body), { validate: false }).fetch('/'), (caught) => caught === error);
+  });
+
   test('gives the 500 with catchErrors, and keeps what was reported', async () => {
     const client = testClient((environ) => { environ['wsgi.errors'].write('before\n'); throw new Error('mine'); }, { catchErrors: true });
     const response = await client.fetch('/');

@@ -2,7 +2,8 @@
 // as a client does, and the handler that runs the application for it.
 
 import { FetchHandler, type RequestParts } from '../fetch/handler.ts';
-import { DONE } from '../handlers/wait.ts';
+import type { ResponseHead } from '../handlers/head.ts';
+import { DONE, type Sent, isWaiting } from '../handlers/wait.ts';
 import type { ErrorStream, WSGIEnvironment } from '../types.ts';
 
 /** Keys to add to environ, or a function that changes it. */
@@ -65,6 +66,10 @@ export class TestHandler extends FetchHandler {
   catchErrors: boolean = false;
   environOption: EnvironOption | undefined = undefined;
 
+  /** The head of a response that ends when its body has been closed. */
+  private ending: ResponseHead | undefined = undefined;
+  private closingError: { readonly error: unknown } | undefined = undefined;
+
   constructor(outgoing: Outgoing, stderr: ErrorStream) {
     super(partsOf(outgoing));
     this.stderr = stderr;
@@ -82,6 +87,39 @@ export class TestHandler extends FetchHandler {
     if (this.catchErrors) return super.handleError(error);
     this.fail(error);
     return DONE;
+  }
+
+  override reportClosing(error: unknown): void {
+    super.reportClosing(error);
+    if (!this.catchErrors) this.closingError ??= { error };
+  }
+
+  // A server ends the response first. A test is to learn of an error in closing, and after
+  // the end it is too late to reject.
+  override _end(): Sent {
+    this.ending = this.head;
+  }
+
+  override disconnect(error?: unknown): void {
+    this.ending = undefined;
+    super.disconnect(error);
+  }
+
+  override close(): Promise<void> {
+    const closed = super.close();
+    if (isWaiting(closed)) return closed.then(() => this.endClosed());
+    this.endClosed();
+    return DONE;
+  }
+
+  private endClosed(): void {
+    const { ending, closingError } = this;
+    if (ending === undefined) return;
+    this.ending = undefined;
+    if (closingError !== undefined) return this.fail(closingError.error);
+    this.head = ending;
+    super._end();
+    this.head = undefined;
   }
 }
 
