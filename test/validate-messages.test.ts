@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { describe, it, mock } from 'node:test';
 import { runInNewContext, runInThisContext } from 'node:vm';
 
+import { BytesIO } from '../lib/io.ts';
 import type { WSGIApplication } from '../lib/types.ts';
 import { testClient } from '../lib/testing.ts';
 import { type ValidatorOptions, WSGIError, rules, validator } from '../lib/validate.ts';
@@ -224,6 +225,7 @@ describe('a hint fits the value', () => {
     app: answer('200 OK', [TYPE, ['Content-Length', length], ...more], chunks),
   });
 
+  let kept: Loose;
   const hints: Array<[what: string, exchange: Exchange, hint: RegExp]> = [
     ['a repeated header', header(['a', 'b']), /^Repeat the header: \['X', 'a'\], \['X', 'b'\]\.$/],
     ['an undefined value', header(undefined), /^Leave the header out/],
@@ -263,6 +265,21 @@ describe('a hint fits the value', () => {
     ['map(async …)', body([1, 2].map(async () => bytes('a'))), /Promise\.all/],
     ['a Blob as a body', body(new Blob(['a'])), /blob\.stream\(\)/],
     ['a { fetch }', { app: { fetch() {} } as Loose }, /fromFetch/],
+    ['a buffered upload', {
+      environ: { CONTENT_LENGTH: '1', HTTP_TRANSFER_ENCODING: 'chunked', 'wsgi.input': new BytesIO(bytes('a')) },
+    }, /delete environ\.HTTP_TRANSFER_ENCODING/],
+    ['a startResponse of an earlier request', {
+      app: app((environ, start) => {
+        kept ??= start;
+        kept('204 No Content', []);
+        return Object.assign([], { environ });
+      }),
+      serve: async (call, environ, start, server) => {
+        const copy = { ...environ };
+        await server.finish(await call(environ, start));
+        await server.finish(await call(copy, start));
+      },
+    }, /^Use the startResponse of this very request/],
     ['a class', { app: class {} as Loose }, /function that makes an instance/],
     ['a body of nothing', withLength('5', []), /^Nothing came/],
     ['a compressed body', withLength('5', [bytes('a')], ['Content-Encoding', 'gzip']), /after compression/],

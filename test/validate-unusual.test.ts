@@ -106,7 +106,8 @@ describe('validator', () => {
   for (const [what, body, hint] of [
     ['a Response', new Response('x'), 'Return its own body, or [new Uint8Array(await response.arrayBuffer())].'],
     ['an ArrayBuffer', [new ArrayBuffer(1)], 'Wrap it: new Uint8Array(buffer).'],
-    ['a function', () => [], 'Call it: what is returned is a function.'],
+    ['a function', () => [], 'Call it. If it is middleware, apply it: wrap(app).'],
+    ['an open file', { createReadStream() {} }, 'Return environ[\'wsgi.file_wrapper\'](handle), or'],
   ] as const) {
     test(`knows what was meant by ${what}`, async () => {
       assert.ok((await reported(bodyOf(() => body as never))).includes(hint));
@@ -138,6 +139,10 @@ describe('validator', () => {
 
   test('knows a class that is given as an application', () => {
     assert.throws(() => validator(class App {} as never), /a class, which cannot be called/);
+  });
+
+  test('takes a frozen function for no class', () => {
+    assert.doesNotThrow(() => validator(Object.freeze(function app() {}) as never));
   });
 
   test('goes on after a mistake whose rule is off, whatever follows', async () => {

@@ -15,6 +15,7 @@ import {
   type Method,
   asyncIteratorOf,
   hasMethod,
+  isArray,
   isBytes,
   isInstance,
   isObject,
@@ -55,9 +56,12 @@ const iterable = rule('application', 'body-iterable', 'error', APPLICATION_SIDE,
   'The body can be iterated.', 'Return an array of chunks, a generator or a stream.',
   (body) => {
     if (body === 'write') return 'Call startResponse first, and return the body: [bytes].';
-    if (typeof body === 'function') return 'Call it: what is returned is a function.';
+    if (typeof body === 'function') return 'Call it. If it is middleware, apply it: wrap(app).';
     if (isThenable(body)) return 'Await the promise.';
     if (hasMethod(body, 'stream')) return 'Return its stream: blob.stream().';
+    if (hasMethod(body, 'createReadStream')) {
+      return 'Return environ[\'wsgi.file_wrapper\'](handle), or handle.createReadStream().';
+    }
     if (!hasMethod(body, 'arrayBuffer')) return undefined;
     return 'Return its own body, or [new Uint8Array(await response.arrayBuffer())].';
   });
@@ -297,8 +301,7 @@ class BodyGuard extends Guard implements IterationHooks {
     }
     checkAsking(exchange);
     checkMiddlewareAsking(exchange);
-    // A server that asks for more has sent what there was.
-    if (exchange.bytes > 0) exchange.headSent = true;
+    if (exchange.bytes > 0) exchange.maySend = true;
     exchange.asked = true;
     return exchange.stopped;
   }
@@ -376,6 +379,10 @@ class BodyGuard extends Guard implements IterationHooks {
       this.reportLength(`yielded chunk ${exchange.chunks} of`);
     }
     if (isBytes(chunk)) countBytes(exchange, chunk.length, false);
+    // A server stops at the length, and asks for none of the other chunks.
+    if (exchange.bytes === exchange.length && isArray(this.real)) {
+      checkRest(exchange, this.real.slice(exchange.chunks));
+    }
     this.reuse?.follow(exchange, chunk);
   }
 
@@ -688,6 +695,15 @@ export function countBytes(exchange: Exchange, size: number, isWrite: boolean): 
   const { bytes, length, isHead, code } = exchange;
   if (length === undefined || isHead || bytes <= length || FORBIDDEN.has(code)) return;
   report(tooLong, `sent ${count(bytes, 'byte')} with a Content-Length of ${length}`);
+}
+
+// Looks at the chunks that are left of an array when there is as much as was announced.
+function checkRest(exchange: Exchange, chunks: readonly unknown[]): void {
+  const { bytes, length, isHead, code } = exchange;
+  const rest = chunks.filter(isBytes).reduce((sum, chunk) => sum + chunk.length, 0);
+  if (rest === 0 || isHead || FORBIDDEN.has(code)) return;
+  const deed = `returned ${count(bytes + rest, 'byte')} with a Content-Length of ${length}`;
+  exchange.reportValue(tooLong, deed, exchange);
 }
 
 // The head is sent with the first byte.

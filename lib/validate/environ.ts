@@ -327,10 +327,6 @@ const SYNTAX: ReadonlyArray<[key: string, checks: ReadonlyArray<Check<string>>]>
     ['script-name-slash', 'error', ENVIRON,
       'SCRIPT_NAME is empty or begins with a slash.', 'Put a slash before it.',
       (name) => name !== '' && !name.startsWith('/')],
-    ['script-name-trailing-slash', 'warning', ENVIRON,
-      'SCRIPT_NAME does not end in a slash: the slash begins PATH_INFO.',
-      'Move the slash to the beginning of PATH_INFO.',
-      (name) => name.length > 1 && name.startsWith('/') && name.endsWith('/')],
   ])],
   ['CONTENT_LENGTH', table<string>('server', [
     ['content-length-int', 'error', 'RFC 9110 §8.6',
@@ -369,6 +365,11 @@ function checkSyntax(exchange: Exchange, environ: Variables): void {
 // Whether a path was percent-decoded exactly once is a question for --check: a decoded
 // path may contain anything.
 
+// For a PATH_INFO of '/' alone, shiftPathInfo leaves that slash in SCRIPT_NAME.
+const scriptEnd = rule('server', 'script-name-trailing-slash', 'warning', ENVIRON,
+  'SCRIPT_NAME does not end in a slash before a PATH_INFO: the slash begins PATH_INFO.',
+  'Move the slash to the beginning of PATH_INFO.');
+
 const pathSlash = rule('server', 'path-info-slash', 'error', ENVIRON,
   'PATH_INFO is empty or begins with a slash.', 'Put a slash before it.');
 
@@ -396,6 +397,9 @@ function checkPath(exchange: Exchange, environ: Variables): void {
   } else if (!script && !path) {
     exchange.reportCall(scriptOrPathFilled, 'left SCRIPT_NAME and PATH_INFO empty');
   }
+  if (typeof script === 'string' && /^\/.*\/$/.test(script) && path) {
+    exchange.reportCall(scriptEnd, `set SCRIPT_NAME to ${quote(script)}`);
+  }
   if (typeof path !== 'string' || path === '' || path.startsWith('/')) return;
 
   const deed = `set PATH_INFO to ${quote(path)}`;
@@ -421,7 +425,7 @@ const hostRequired = rule('server', 'http-host-required', 'warning', 'RFC 9112 �
 
 const codingWithLength = rule('server', 'te-with-length', 'warning', 'RFC 9112 §6.3',
   'A body is framed by Transfer-Encoding or by Content-Length, never by both.',
-  'Refuse such a request: two servers may see two different requests in it.');
+  'Refuse such a request. If the body was buffered, delete environ.HTTP_TRANSFER_ENCODING.');
 
 const schemeAgrees = rule('server', 'https-scheme-agree', 'warning', ENVIRON,
   'HTTPS is on if wsgi.url_scheme is https, and only then.',

@@ -3,6 +3,7 @@
 // in place of each other's, and the questions that are asked about unknown values.
 
 import { describe } from '../describe.ts';
+import { isApplication } from '../handlers/base.ts';
 import type { ResponseHeaders, StartResponse, WSGIEnvironment } from '../types.ts';
 import {
   type CallMark,
@@ -68,6 +69,8 @@ export class Exchange {
   isEncoded = false;
   /** The write() that the application was given. */
   write: unknown = undefined;
+  /** Whether the server has taken a byte by write(), and so has sent the head. */
+  written = false;
   /** Whether a promise of the application's write() is pending. */
   writing = false;
   /** The error that the server threw back, which the application must not catch. */
@@ -82,8 +85,8 @@ export class Exchange {
   asked = false;
   /** Whether a first byte has been seen on its way to the server. */
   headLooked = false;
-  /** Whether the server has taken a byte, and so has sent the head. */
-  headSent = false;
+  /** Whether the server has asked for more after a byte, so that it may have sent the head. */
+  maySend = false;
   chunks = 0;
   bytes = 0;
   /** How often the server has asked for more after the announced length. */
@@ -573,6 +576,5 @@ export function isInstance<Class extends object>(
 
 /** Whether `value` is a class, which is a function but cannot be called as one. */
 export function isClass(value: unknown): boolean {
-  if (typeof value !== 'function') return false;
-  return Object.getOwnPropertyDescriptor(value, 'prototype')?.writable === false;
+  return typeof value === 'function' && !isApplication(value);
 }

@@ -34,7 +34,8 @@ const argumentCount = rule('application', 'sr-arity', 'error', DETAILS,
 
 const afterEnd = rule('application', 'sr-after-end', 'error', START_RESPONSE,
   'A response begins before its body has ended.',
-  'Call startResponse before the first chunk.');
+  'Call startResponse before the first chunk.',
+  (isClosed) => (isClosed ? 'Use the startResponse of this very request.' : undefined));
 
 const twice = rule('application', 'sr-twice', 'error', START_RESPONSE,
   'startResponse is called a second time only to report an error.',
@@ -117,7 +118,8 @@ function startResponse(exchange: Exchange, args: readonly unknown[]): unknown {
 function checkMoment(exchange: Exchange, again: boolean, error: unknown): void {
   checkTrapped(exchange, 'called startResponse again');
   if (exchange.exhausted || exchange.closed) {
-    exchange.reportCall(afterEnd, 'called startResponse after the body had ended');
+    const deed = 'called startResponse after the body had ended';
+    exchange.reportCall(afterEnd, deed, exchange.closed);
   }
   if (error === undefined || error === null) {
     if (!again) return;
@@ -144,11 +146,13 @@ function callServer(
   try {
     write = call(exchange.startResponse, undefined, [status, passed, ...rest]);
   } catch (thrown) {
-    if (hasError && exchange.headSent) checkThrown(exchange, error, thrown);
+    const isSent = exchange.written || exchange.maySend;
+    if (hasError && isSent) checkThrown(exchange, error, thrown);
     throw thrown;
   }
-  // Middleware may have buffered what was yielded, or have dealt with the error.
-  if (hasError && exchange.headSent && exchange.outer === undefined) {
+  // Middleware may have dealt with the error. A server may keep what was yielded, and then
+  // replace it: only after write() has it sent the head. The rest is a question for --check.
+  if (hasError && exchange.written && exchange.outer === undefined) {
     const deed = 'took an error after the head was sent, and did not throw it';
     exchange.reportCall(sentMustThrow, deed);
   }
@@ -211,7 +215,7 @@ function guardWrite(exchange: Exchange, write: unknown): unknown {
 function callWrite(exchange: Exchange, write: unknown, args: readonly unknown[]): unknown {
   const [data] = args;
   const result = call(write, undefined, args);
-  if (isBytes(data) && data.length > 0) exchange.headSent = true;
+  if (isBytes(data) && data.length > 0) exchange.written = true;
   if (!isThenable(result)) return result;
   exchange.writing = true;
   return Promise.resolve(result).finally(() => {

@@ -248,7 +248,13 @@ export const BODY_ROWS: Row[] = [
     'body-too-long',
     /sent 3 bytes with a Content-Length of 2/,
     withLength('2', 'abc'),
+    withLength('2', 'a', 'b'),
+  ),
+  row(
+    'body-too-long',
+    /returned 3 bytes with a Content-Length of 2/,
     withLength('2', 'ab', 'c'),
+    withLength('2', 'ab', ''),
   ),
   row(
     'body-on-head',
