@@ -439,6 +439,7 @@ class BodyGuard extends Guard implements IterationHooks {
     exchange.body = undefined;
     forgetPending(exchange);
     grace.delete(exchange);
+    unclosed.delete(exchange);
     const hasLeft = exchange.asked && !exchange.ended && !exchange.stopped && this.canStop;
     return this.watchClose(() => {
       if (hasLeft) exchange.reportCall(returnCalled, 'stopped the iteration without return()');
@@ -765,44 +766,36 @@ function reportCloseThrows(exchange: Exchange, error: unknown): void {
   exchange.reportValue(closeThrows, `threw ${describe(error)} from close()`, error);
 }
 
-/** The iteration is over, so that close() is due. */
 function endIteration(exchange: Exchange): void {
   exchange.ended = true;
-  grace.add(exchange);
 }
 
 // ---- What has not been done in time. It shows only when there is no call left to throw
-// at, so it is a warning. A missing close() is looked for soon after the iteration: a
-// server may first send its last bytes, but does not sleep on them. A body that was
-// dropped, or a promise that can never settle, is reported when the engine collects it,
-// which may be late or never.
+// at, so it is a warning. A body is closed when its request ends, and the request may last
+// long after the body: other bodies may be a part of the same response. So a missing close()
+// shows when the engine collects the body, or when the process has nothing left to do. A
+// promise that can never settle shows in the same way.
 
 const settles = rule('application', 'app-settles', 'warning', DETAILS,
   'An application that was called comes to an end: it returns, or it throws.',
   'Look for a promise that never settles, such as an event that never comes.');
 
 const grace = new GraceSet<Exchange>(10, (exchange) => {
-  const { closed, closing, ended } = exchange;
-  if (closed) {
-    if (closing?.isAwaited === false) exchange.reportLate(closeAwaited, 'did not await close()');
-  } else if (!ended) {
-    watchCollection(exchange);
-  } else {
-    unclosed.add(exchange);
-  }
+  const { closed, closing } = exchange;
+  if (!closed) watchCollection(exchange);
+  else if (closing?.isAwaited === false) exchange.reportLate(closeAwaited, 'did not await close()');
 });
 
-// Middleware that answers for a failed body, as the error page does, may have to read
-// its own program first.
-const unclosed = new GraceSet<Exchange>(200, (exchange) => {
-  const { closed, outer, stopped, missed } = exchange;
-  // Middleware may close its application's body when its own is closed: the validator
-  // around it checks that.
-  if (closed || outer !== undefined || missed) return;
-  exchange.missed = true;
-  const deed = `${stopped ? 'stopped' : 'ended'} the iteration and did not call close()`;
-  exchange.reportLate(stopped ? notReturn : closeCalled, deed);
-});
+/** The exchanges whose body is watched, and is not closed. */
+const unclosed = new Set<Exchange>();
+
+function reportUnclosed(exchange: Exchange): void {
+  if (!unclosed.delete(exchange)) return;
+  const { stopped, ended } = exchange;
+  let did = 'dropped the body';
+  if (ended) did = `${stopped ? 'stopped' : 'ended'} the iteration`;
+  exchange.reportLate(stopped ? notReturn : closeCalled, `${did} and did not call close()`);
+}
 
 interface Watched {
   readonly exchange: Exchange;
@@ -816,7 +809,13 @@ interface Watched {
 function watchCollection(exchange: Exchange): void {
   const { body, pending } = exchange;
   exchange.body = undefined;
-  if (body !== undefined && exchange.outer === undefined) collected?.register(body, { exchange });
+  // Middleware may close its application's body when its own is closed: the validator
+  // around it checks that.
+  if (body !== undefined && exchange.outer === undefined) {
+    unclosed.add(exchange);
+    listen();
+    collected?.register(body, { exchange });
+  }
   if (pending?.promise === undefined) return;
   collected?.register(pending.promise, { exchange, pending });
   pending.promise = undefined;
@@ -826,15 +825,19 @@ const collected =
   typeof globalThis.FinalizationRegistry === 'function'
     ? new FinalizationRegistry<Watched>(({ exchange, pending }) => {
         if (pending !== undefined) reportUnsettled(exchange, pending);
-        else if (!exchange.closed && !exchange.missed) {
-          exchange.reportLate(closeCalled, 'dropped the body and did not call close()');
-        }
+        else reportUnclosed(exchange);
       })
     : undefined;
 
 /** The exchanges whose application has promised something. */
 const waiting = new Set<Exchange>();
 let isListening = false;
+
+// A process with nothing left to do ends, even if a promise is still pending.
+function listen(): void {
+  if (!isListening) globalThis.process?.on?.('beforeExit', reportAll);
+  isListening = true;
+}
 
 /** Waits for what the application promised, and reports if it never comes. */
 export async function settle<Value>(
@@ -846,9 +849,7 @@ export async function settle<Value>(
   exchange.pending = pending;
   waiting.add(exchange);
   grace.add(exchange);
-  // A process with nothing left to do ends, even if a promise is still pending.
-  if (!isListening) globalThis.process?.on?.('beforeExit', reportAllUnsettled);
-  isListening = true;
+  listen();
   try {
     return await promise;
   } finally {
@@ -862,8 +863,10 @@ function forgetPending(exchange: Exchange): void {
   waiting.delete(exchange);
 }
 
-function reportAllUnsettled(): void {
+function reportAll(): void {
   for (const exchange of waiting) reportUnsettled(exchange, exchange.pending);
+  // A body that was not read to its end may wait for a client that does not read on.
+  for (const exchange of unclosed) if (exchange.ended) reportUnclosed(exchange);
 }
 
 function reportUnsettled(exchange: Exchange, pending: Exchange['pending']): void {
