@@ -118,6 +118,22 @@ const RIGHT: Record<string, Exchange> = {
       return await Promise.all([1, 'done']);
     }),
   },
+  'an application that counts what it reads, by a read() of its own': {
+    app: app(async (environ, start) => {
+      const input = environ['wsgi.input'];
+      const read = input.read.bind(input);
+      let count = 0;
+      input.read = async (size: number) => {
+        const chunk = await read(size);
+        count += chunk.length;
+        return chunk;
+      };
+      while ((await input.read(4)).length > 0);
+      start('200 OK', [TYPE]);
+      return [bytes(String(count))];
+    }),
+    environ: { 'wsgi.input': new BytesIO(bytes('one\ntwo\n')), CONTENT_LENGTH: '8' },
+  },
   "an application that forwards another one's headers array": {
     app: app((environ, start) => {
       const list = [TYPE];
@@ -125,6 +141,17 @@ const RIGHT: Record<string, Exchange> = {
     }),
   },
 };
+
+// The types of Node 20 do not have it yet.
+const webStreamFrom = Reflect.get(ReadableStream, 'from') as (from: unknown) => ReadableStream;
+
+async function* passing(body: Loose): AsyncGenerator<Uint8Array> {
+  try {
+    for await (const chunk of body) yield chunk;
+  } finally {
+    body.close();
+  }
+}
 
 const SHAPES: Record<string, NonNullable<Exchange['middleware']>> = {
   'the application itself': (inner) => inner,
@@ -167,6 +194,45 @@ const SHAPES: Record<string, NonNullable<Exchange['middleware']>> = {
     const out = Readable.toWeb(Readable.from(body)) as ReadableStream;
     return Object.assign(out, { close: () => body.close() });
   },
+  'a generator whose chunks a Node stream reads ahead': (inner) => async (environ: unknown, start: unknown) =>
+    Readable.from(passing(await inner(environ, start))).pipe(new PassThrough()),
+  'a generator whose chunks a pipeline reads ahead': (inner) => async (environ: unknown, start: unknown) =>
+    pipeline(passing(await inner(environ, start)), new PassThrough(), () => {}),
+  'a generator whose chunks a web stream reads ahead': (inner) => async (environ: unknown, start: unknown) =>
+    webStreamFrom(passing(await inner(environ, start))).pipeThrough(new TransformStream({}, { highWaterMark: 3 }, { highWaterMark: 3 })),
+  'a generator around a stream around a generator': (inner) =>
+    async function* generator(environ: unknown, start: unknown) {
+      yield* Readable.from(passing(await inner(environ, start))).pipe(new PassThrough());
+    },
+  'one that puts a close() of its own into the body': (inner) => async (environ: unknown, start: unknown) => {
+    const body = await inner(environ, start);
+    const { close } = body;
+    body.close = () => close.call(body);
+    return body;
+  },
+  'one that defines a close() of its own': (inner) => async (environ: unknown, start: unknown) => {
+    const body = await inner(environ, start);
+    const { close } = body;
+    return Object.defineProperty(body, 'close', { value: () => close.call(body) });
+  },
+  'one that closes a first body after a second was made': (inner) => (environ: object, start: unknown) => {
+    const first = inner(environ, () => () => {});
+    try {
+      return inner(environ, start);
+    } finally {
+      first.close();
+    }
+  },
+  'one that reports an error of its application, as a server does': () => async (environ: Loose, start: Loose) => {
+    const broken: Loose = validator(app((_environ, startResponse) => startResponse(200, [])));
+    try {
+      return await broken(environ, start);
+    } catch (error) {
+      environ['wsgi.errors'].write(`${(error as Error).stack}\n`);
+      start('500 Oops', [TYPE], error);
+      return [bytes('Oops')];
+    }
+  },
   'one that answers by itself': () => answer(),
   'one that throws the answer away': (inner) => (environ: unknown, start: unknown) => {
     inner(environ, () => () => {}).close();
@@ -198,6 +264,41 @@ describe('the validator is silent about', () => {
       ['header-value-c0'],
     );
   });
+});
+
+it('a body whose iterator was replaced is iterated by the new one', async () => {
+  const sent: string[] = [];
+  const kinds: Array<[unknown, symbol]> = [
+    [[bytes('a'), bytes('b')], Symbol.iterator],
+    [Readable.from([bytes('a'), bytes('b')]), Symbol.asyncIterator],
+  ];
+  for (const [made, key] of kinds) {
+    const middleware = (inner: Loose) => (environ: object, start: unknown) => {
+      const body = inner(environ, start);
+      const begin = body[key].bind(body);
+      body[key] = () => {
+        const chunks = begin();
+        const next = chunks.next.bind(chunks);
+        chunks.next = () => (sent.push('next'), next());
+        return chunks;
+      };
+      return body;
+    };
+    assert.deepEqual((await play({ app: answer('200 OK', [TYPE], made), middleware })).map(String), []);
+  }
+  assert.equal(sent.length, 6);
+});
+
+it('a body whose close() was replaced is closed by the new one', async () => {
+  const log: string[] = [];
+  const replacing = (inner: Loose) => (environ: object, start: unknown) => {
+    const body = inner(environ, start);
+    const { close } = body;
+    body.close = () => (log.push('close'), close.call(body));
+    return body;
+  };
+  assert.deepEqual((await play({ middleware: replacing })).map(String), []);
+  assert.deepEqual(log, ['close']);
 });
 
 it('an application that calls itself, with the same environ', () => {

@@ -7,6 +7,7 @@ import { PassThrough, Readable, pipeline } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { describe, it } from 'node:test';
 
+import { BytesIO } from '../lib/io.ts';
 import type { FileLike, WSGIApplication } from '../lib/types.ts';
 import { FileWrapper } from '../lib/util.ts';
 import { type WSGIError, validator } from '../lib/validate.ts';
@@ -164,6 +165,42 @@ describe('a body through the validator', () => {
     assert.deepEqual(reports.splice(0), []);
   });
 
+  it('of a web stream is free when it has been read', async () => {
+    const stream = new Blob(['a']).stream();
+    const body = call(answer('200 OK', [TYPE], Object.assign(stream, { close: () => stream.cancel() })));
+    const chunks = body[Symbol.asyncIterator]();
+    while (!(await chunks.next()).done);
+    assert.deepEqual(await chunks.next(), { done: true, value: undefined });
+    await chunks.return();
+    assert.ok(!stream.locked);
+    await body.close();
+    assert.deepEqual(reports.splice(0), []);
+  });
+
+  it('of a web stream is free when it was left', async () => {
+    const stream = new ReadableStream({ pull: () => new Promise(() => {}) });
+    const body = call(answer('200 OK', [TYPE], stream));
+    const chunks = body[Symbol.asyncIterator]();
+    const late = chunks.next();
+    await chunks.return();
+    assert.equal((await late).done, true);
+    assert.ok(!stream.locked);
+    await body.close();
+    assert.deepEqual(reports.splice(0), []);
+  });
+
+  it('of a web stream with an iterator of its own is iterated by that', async () => {
+    const stream = Object.assign(new Blob(['a']).stream(), {
+      async *[Symbol.asyncIterator]() {
+        yield bytes('own');
+      },
+    });
+    const body = call(answer('200 OK', [TYPE], stream));
+    assert.equal(await text(Readable.from(body)), 'own');
+    body.close();
+    assert.deepEqual(reports.splice(0), []);
+  });
+
   it('may take its time to stop before it is closed', async () => {
     let go = (): void => {};
     const body = call(
@@ -316,6 +353,50 @@ describe('what the application is given', () => {
       assert.equal(environ[key], before[key], key);
     }
     assert.ok(!JSON.stringify(environ).includes('tsgiref.validator'));
+  });
+
+  it('is the list of headers that middleware has changed, even for the next request', () => {
+    const constant = [['Content-Type', 'text/plain']];
+    const inner = app((_environ, start) => (start('204 No Content', constant), []));
+    const told = [inner, validator(inner, { onWarning, severity: { 'content-type-on-204-304': 'off' } })].map((each) => {
+      constant.splice(1);
+      for (let request = 0; request < 2; request += 1) {
+        const body = each(makeEnviron() as Loose, (_status, headers) => {
+          (headers as Loose).push(['X-By', 'me']);
+          return () => {};
+        }) as Loose;
+        for (const chunk of body) void chunk;
+        body.close?.();
+      }
+      return constant.length;
+    });
+    assert.deepEqual(told, [3, 3]);
+    assert.deepEqual(reports.splice(0), []);
+  });
+
+  it('is an environ that the server gets back, in whatever order bodies are closed', () => {
+    const environ = makeEnviron({ environ: { 'wsgi.file_wrapper': () => [] } }) as Loose;
+    const before = { ...environ };
+    const [first, second] = [0, 1].map((): Loose => {
+      return validator(answer(), { onWarning })(environ, new Server().startResponse);
+    });
+    first.close();
+    second.close();
+    assert.deepEqual(Object.keys(before).filter((key) => before[key] !== environ[key]), []);
+    assert.deepEqual(reports.splice(0), []);
+  });
+
+  it('is an input that another application had, whose body has been closed since', async () => {
+    const environ = makeEnviron({ environ: { 'wsgi.input': new BytesIO(bytes('a\nb\n')) } }) as Loose;
+    const first: Loose = validator(answer(), { onWarning })(environ, new Server().startResponse);
+    const second = validator(app(async function* (given, start) {
+      start('200 OK', [TYPE]);
+      for await (const line of given['wsgi.input']) yield line;
+    }), { onWarning })(environ, new Server().startResponse) as Loose;
+    first.close();
+    assert.equal(await text(Readable.from(second)), 'a\nb\n');
+    await second.close();
+    assert.deepEqual(reports.splice(0), []);
   });
 
   it("is a write() whose promise settles when the server's does", async () => {

@@ -37,6 +37,7 @@ import {
   WRITE,
   type Rule,
   WSGIError,
+  isCalledByStream,
   rule,
 } from './rule.ts';
 import { checkReads } from './streams.ts';
@@ -75,12 +76,13 @@ const shared = rule('application', 'body-shared', 'error', DETAILS,
 
 /** Checks what the application returned, and gives what goes to the server. */
 export function guardBody(exchange: Exchange, body: unknown): unknown {
-  exchange.returned = true;
   checkReportTrapped(exchange);
   if (!checkBody(exchange, body)) {
     restoreEnviron(exchange);
     return body;
   }
+  exchange.returned = true;
+  exchange.readsAhead = hasMethod(body, 'pipe') || hasMethod(body, 'getReader');
   const guard = new BodyGuard(exchange, body);
   const guarded = isFileResult(exchange, body) ? guard.shadow() : guard.proxy();
   exchange.file = undefined;
@@ -192,8 +194,9 @@ function isMeantAsBody(value: unknown, isAll: boolean): boolean {
   return typeof value === 'string' ? isAll : hasMethod(value, Symbol.iterator);
 }
 
-// Node knows its streams by these. Without them it iterates a body, as it does with any
-// other, so that stream.pipeline and compose do not go past the iterator.
+// Node knows its streams by these. Without them Node iterates a body, as it does with any
+// other, so that stream.pipeline and compose do not go past the iterator. An author's call
+// goes to the real stream, as without a validator, and is reported.
 const STREAM_MARKS: ReadonlySet<PropertyKey> =
   new Set(['on', 'pipeThrough', '_readableState', '_writableState']);
 
@@ -226,7 +229,8 @@ class BodyGuard extends Guard implements IterationHooks {
   override get(target: object, key: PropertyKey): unknown {
     // Python asks len(); an array says so in `length`, a Set in `size`.
     if (key === 'length') return this.length;
-    return STREAM_MARKS.has(key) ? undefined : super.get(target, key);
+    if (STREAM_MARKS.has(key) && isCalledByStream()) return undefined;
+    return super.get(target, key);
   }
 
   override has(target: object, key: PropertyKey): boolean {

@@ -534,6 +534,22 @@ export function readRequest(exchange: Exchange, environ: Variables): void {
   }
 }
 
+/**
+ * The variable as the server gave it. Of two applications that middleware calls one after
+ * the other, the second does not get the objects that the first was given.
+ */
+export function originalVariable(exchange: Exchange, key: string): unknown {
+  return beneath(key, property(exchange.environ, key), (owner) => owner !== exchange.outer);
+}
+
+// The value without the guards of some exchanges.
+function beneath(key: string, value: unknown, isPast: (owner: Exchange) => boolean): unknown {
+  const owner = exchangeOf(value);
+  if (owner === undefined || !isPast(owner)) return value;
+  const replaced = owner.originals?.find(([name, , guarded]) => name === key && guarded === value);
+  return replaced === undefined ? value : beneath(key, replaced[1], isPast);
+}
+
 /** Puts `guarded` in the place of a variable until the exchange is over. */
 export function replaceVariable(exchange: Exchange, key: string, guarded: unknown): void {
   const { environ } = exchange;
@@ -548,10 +564,14 @@ export function replaceVariable(exchange: Exchange, key: string, guarded: unknow
 }
 
 /** Gives the server its own objects back. Values of the application stay. */
-export function restoreEnviron({ environ, originals }: Exchange): void {
+export function restoreEnviron(exchange: Exchange): void {
+  const { environ, originals } = exchange;
+  exchange.restored = true;
   try {
     for (const [key, original, guarded] of originals ?? []) {
-      if (Reflect.get(environ, key) === guarded) Reflect.set(environ, key, original);
+      if (Reflect.get(environ, key) !== guarded) continue;
+      // Another exchange with the same environ may have ended before, out of order.
+      Reflect.set(environ, key, beneath(key, original, (owner) => owner.restored));
     }
   } catch {
     // A Proxy may throw here, too.

@@ -44,6 +44,8 @@ export class Exchange {
   originals: Array<[key: string, original: unknown, guarded: unknown]> | undefined = undefined;
   /** CGI variables that the server has set to values that are not allowed. */
   badVariables: Set<string> | undefined = undefined;
+  /** Whether the server has its own environ again. */
+  restored = false;
   isHead = false;
   /** The request's Content-Length; undefined if it is not known. */
   inputLength: number | undefined = undefined;
@@ -77,8 +79,10 @@ export class Exchange {
   thrownBack: unknown = undefined;
 
   // ---- Written by body.ts
-  /** Whether the application has returned its body. */
+  /** Whether the application has returned a body that can be iterated. */
   returned = false;
+  /** Whether that body is a stream of the platform, which asks for chunks ahead of time. */
+  readsAhead = false;
   /** Whether the server has asked for an iterator. */
   iterating = false;
   /** Whether the server has asked for a chunk. */
@@ -234,8 +238,9 @@ export abstract class Guard implements ProxyHandler<object> {
   /** Reports that a method was called, or a value read, of which the interface knows nothing. */
   protected abstract reportOther(name: string): void;
 
-  get(_: object, key: PropertyKey): unknown {
+  get(target: object, key: PropertyKey): unknown {
     if (key === EXCHANGE) return this.exchange;
+    if (Object.hasOwn(target, key)) return Reflect.get(target, key);
     const member = this.member(key);
     if (member !== undefined) return member;
     const value: unknown = Reflect.get(this.real, key, this.real);
@@ -252,12 +257,16 @@ export abstract class Guard implements ProxyHandler<object> {
     };
   }
 
-  set(_: object, key: PropertyKey, value: unknown): boolean {
-    return Reflect.set(this.real, key, value, this.real);
+  // A new method in the place of one that is looked at belongs to the target. The next
+  // caller gets it, and what it calls in turn is looked at once, not twice.
+  set(target: object, key: PropertyKey, value: unknown): boolean {
+    if (this.member(key) === undefined) return Reflect.set(this.real, key, value, this.real);
+    const descriptor = { value, writable: true, enumerable: true, configurable: true };
+    return Reflect.defineProperty(target, key, descriptor);
   }
 
-  has(_: object, key: PropertyKey): boolean {
-    return Reflect.has(this.real, key);
+  has(target: object, key: PropertyKey): boolean {
+    return Object.hasOwn(target, key) || Reflect.has(this.real, key);
   }
 
   /** The real method of this name; undefined if there is none. */
@@ -280,6 +289,11 @@ function classOf(real: object): object | null {
 // stream.pipeline and compose, for `new Response(…)`, and to print it.
 const PROBED =
   /^(?:_|readable|writable|(?:destroyed|closed|errored|aborted|locked|length|size)$)/;
+
+/** Marks a function as one that takes the place of the server's. */
+export function markGuarded(exchange: Exchange, guarded: Method): Method {
+  return Object.defineProperty(guarded, EXCHANGE, { value: exchange });
+}
 
 /** The exchange for which a value of environ was guarded; undefined for any other value. */
 export function exchangeOf(value: unknown): Exchange | undefined {
@@ -399,15 +413,48 @@ export class GuardedIterator {
  * waits for a chunk: its return() waits, too. A reader of the stream can be cancelled.
  */
 export function asyncIteratorOf(body: object): object {
-  if (typeof ReadableStream !== 'function' || !isInstance(body, ReadableStream)) {
-    return call(Reflect.get(body, Symbol.asyncIterator), body, []) as object;
-  }
-  const reader = (body as ReadableStream).getReader();
-  return {
-    next: () => reader.read(),
-    return: () => reader.cancel().then(() => ({ done: true, value: undefined })),
-  };
+  const iterate: unknown = Reflect.get(body, Symbol.asyncIterator);
+  const isOwn = typeof ReadableStream === 'function' && isInstance(body, ReadableStream) &&
+    iterate === Reflect.get(ReadableStream.prototype, Symbol.asyncIterator);
+  return isOwn ? new StreamChunks(body as ReadableStream) : (call(iterate, body, []) as object);
 }
+
+// Like the stream's own iterator, it gives the stream free at the end.
+class StreamChunks {
+  readonly #reader: ReadableStreamDefaultReader;
+  #isOver = false;
+
+  constructor(stream: ReadableStream) {
+    this.#reader = stream.getReader();
+  }
+
+  async next(): Promise<object> {
+    if (this.#isOver) return END;
+    try {
+      const step = await this.#reader.read();
+      if (step.done) this.#release();
+      return step;
+    } catch (error) {
+      this.#release();
+      throw error;
+    }
+  }
+
+  async return(): Promise<object> {
+    if (this.#isOver) return END;
+    const cancelled = this.#reader.cancel();
+    this.#release();
+    await cancelled;
+    return END;
+  }
+
+  #release(): void {
+    this.#isOver = true;
+    this.#reader.releaseLock();
+  }
+}
+
+const END = Object.freeze({ done: true, value: undefined });
 
 // ---- The grace period
 

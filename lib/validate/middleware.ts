@@ -57,7 +57,7 @@ export function checkMiddlewareAsking(exchange: Exchange): void {
   const hasYielded = exchange.outerChunks !== outer.chunks || exchange.exhausted;
   if (outer.returned && hasYielded) return;
   // A stream of the platform reads ahead, but holds nothing back that the server waits for.
-  if (isCalledByStream()) return;
+  if (outer.readsAhead || isCalledByStream()) return;
   if (!outer.returned) {
     exchange.reportCall(returnsAtOnce, 'iterated its application\'s body before returning its own');
   } else {

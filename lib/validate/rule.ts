@@ -315,18 +315,25 @@ const LIBRARY = /^(.*[/\\])validate[/\\]rule\.[jt]s:\d+:\d+$/.exec(OWN)?.[1];
 
 /** The frames that belong neither to this library nor to the engine, innermost first. */
 function authorFrames(stack: string | undefined): Frame[] {
-  return foreignFrames(stack).filter(({ place }) => !place.startsWith('node:'));
+  const isAuthors = (frame: Frame): boolean => isForeign(frame) && !frame.place.startsWith('node:');
+  return readFrames(stack).filter(isAuthors);
 }
 
-/** Whether a stream of Node or of the web made the call that is on the stack now. */
+/**
+ * Whether a stream of Node or of the web made the call that is on the stack now, perhaps
+ * through an author's generator. The calls before the next one of this library count.
+ */
 export function isCalledByStream(): boolean {
-  const [caller] = foreignFrames(withDeepStack(() => new Error()).stack);
-  return /^node:internal\/(?:streams|webstreams|deps\/undici)\//.test(caller?.place ?? '');
+  const frames = readFrames(withDeepStack(() => new Error()).stack);
+  const callers = frames.slice(frames.findIndex(isForeign));
+  const end = callers.findIndex((frame) => !isForeign(frame));
+  return callers.slice(0, end === -1 ? undefined : end).some(({ place }) => STREAM.test(place));
 }
 
-function foreignFrames(stack: string | undefined): Frame[] {
-  const frames = readFrames(stack);
-  return frames.filter(({ place }) => LIBRARY === undefined || !place.startsWith(LIBRARY));
+const STREAM = /^node:internal\/(?:streams|webstreams|deps\/undici)\//;
+
+function isForeign({ place }: Frame): boolean {
+  return LIBRARY === undefined || !place.startsWith(LIBRARY);
 }
 
 function readFrames(stack: string | undefined): Frame[] {

@@ -134,13 +134,13 @@ function checkMoment(exchange: Exchange, again: boolean, error: unknown): void {
 function callServer(
   exchange: Exchange,
   args: readonly unknown[],
-  given: ReadonlyArray<readonly [string, string]> | undefined,
+  given: Pairs | undefined,
 ): unknown {
   const [status, headers, ...rest] = args;
   const [error] = rest;
   // The server may change its list, so it gets one of its own. If a wrong list is let
   // pass, the server gets it as it is.
-  const passed = given?.map(([name, value]) => [name, value]) ?? headers;
+  const passed = given === undefined ? headers : copyPairs(given);
   const hasError = error !== undefined && error !== null;
   let write: unknown;
   try {
@@ -156,7 +156,25 @@ function callServer(
     const deed = 'took an error after the head was sent, and did not throw it';
     exchange.reportCall(sentMustThrow, deed);
   }
+  if (given !== undefined) giveBack(headers as Pairs, given, passed as Pairs);
   return write;
+}
+
+// Middleware that changes the list during the call changes the application's own list, as
+// it does without a validator. The list may be a constant of the application.
+function giveBack(own: Pairs, given: Pairs, passed: Pairs): void {
+  const isSame = passed.length === given.length && passed.every(([name, value], index) => {
+    return name === given[index]?.[0] && value === given[index][1];
+  });
+  if (isSame || !Object.isExtensible(own)) return;
+  own.splice(0, own.length, ...copyPairs(passed));
+  given.splice(0, given.length, ...copyPairs(passed));
+}
+
+type Pairs = Array<[string, string]>;
+
+function copyPairs(pairs: Pairs): Pairs {
+  return pairs.map(([name, value]) => [name, value]);
 }
 
 function checkThrown(exchange: Exchange, error: unknown, thrown: unknown): void {

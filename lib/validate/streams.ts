@@ -3,7 +3,7 @@
 // (PEP 3333, "Input and Error Streams" and "Optional Platform-Specific File Handling")
 
 import { count, describe } from '../describe.ts';
-import { replaceVariable } from './environ.ts';
+import { originalVariable, replaceVariable } from './environ.ts';
 import {
   type Exchange,
   Guard,
@@ -16,15 +16,16 @@ import {
   isClass,
   isObject,
   isThenable,
+  markGuarded,
   property,
 } from './mechanism.ts';
 import { ENVIRON, FILE_HANDLING, STREAMS, STRING_TYPES, type Rule, rule } from './rule.ts';
 
 /** Puts guards around the streams and the file wrapper. */
 export function guardStreams(exchange: Exchange, environ: Record<string, unknown>): void {
-  const input = property(environ, 'wsgi.input');
-  const errors = property(environ, 'wsgi.errors');
-  const wrapFile = property(environ, 'wsgi.file_wrapper');
+  const input = originalVariable(exchange, 'wsgi.input');
+  const errors = originalVariable(exchange, 'wsgi.errors');
+  const wrapFile = originalVariable(exchange, 'wsgi.file_wrapper');
   if (isObject(input)) {
     replaceVariable(exchange, 'wsgi.input', new InputGuard(exchange, input).proxy());
   }
@@ -34,7 +35,7 @@ export function guardStreams(exchange: Exchange, environ: Record<string, unknown
   if ('wsgi.file_wrapper' in environ) checkFileWrapper(exchange, wrapFile);
   if (typeof wrapFile === 'function') {
     const guarded: Method = (...args) => exchange.answer(() => wrap(exchange, wrapFile, args));
-    replaceVariable(exchange, 'wsgi.file_wrapper', guarded);
+    replaceVariable(exchange, 'wsgi.file_wrapper', markGuarded(exchange, guarded));
   }
 }
 
