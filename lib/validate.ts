@@ -122,7 +122,7 @@ function serve(exchange: Exchange, app: WSGIApplication, args: unknown[]): unkno
     return isThenable(result) ? receive(exchange, result) : guardBody(exchange, result);
   } catch (error) {
     restoreEnviron(exchange);
-    throw error;
+    throw exchange.letOut(error);
   }
 }
 
@@ -132,7 +132,7 @@ async function receive(exchange: Exchange, result: PromiseLike<unknown>): Promis
     return guardBody(exchange, await settle(exchange, result, 'has not returned'));
   } catch (error) {
     restoreEnviron(exchange);
-    throw error;
+    throw exchange.letOut(error);
   } finally {
     exchange.running -= 1;
   }

@@ -194,6 +194,47 @@ describe('the place of a report', () => {
   });
 });
 
+describe('the place of a report about another party', () => {
+  const TYPE = ['Content-Type', 'text/plain'];
+
+  it('is the call of startResponse, also if middleware passes that on as it is', async () => {
+    for (const layers of [1, 2]) {
+      const [report] = await play({
+        app: answer('200 OK', [TYPE]),
+        middleware: (inner) => {
+          const around = layers === 1 ? inner : validator(inner);
+          return function* text(environ: Loose, start: Loose) {
+            const made = around(environ, start);
+            for (const chunk of made) yield String(chunk);
+          };
+        },
+      });
+      assert.equal(report?.code, 'chunk-bytes');
+      assert.match(report?.message ?? '', /\nstartResponse was called at \S*validate-exchange\.[jt]s:/);
+    }
+  });
+
+  const shown: Array<[id: string, exchange: Exchange]> = [
+    ['sr-returns-write', { serve: (call, environ) => call(environ, () => undefined) }],
+    ['sr-is-sync', { serve: (call, environ) => call(environ, async () => () => {}) }],
+    ['read-returns-bytes', { environ: { 'wsgi.input': Object.assign(new BytesIO(), { read: async () => 'text' }) } }],
+  ];
+  for (const [id, exchange] of shown) {
+    it(`is that of a call of the application where a mistake of the server shows: ${id}`, async () => {
+      const [report] = await play({
+        app: app(async (environ, start) => {
+          start('204 No Content', []);
+          await environ['wsgi.input'].read();
+          return [];
+        }),
+        ...exchange,
+      });
+      assert.equal(report?.code, id);
+      assert.match(report?.message ?? '', /^The server .*\n.*\n.*\nIt showed in the call at \S+$/);
+    });
+  }
+});
+
 describe('middleware that passes wrong arguments', () => {
   const wrong: Array<[what: string, pass: (inner: Loose, environ: Loose, start: Loose) => unknown]> = [
     ['no startResponse', (inner, environ) => inner(environ)],

@@ -165,6 +165,40 @@ describe('a body through the validator', () => {
     assert.deepEqual(reports.splice(0), []);
   });
 
+  for (const [how, codes] of [['passes close() on', []], ['forgets it', ['close-propagated']]] as const) {
+    it(`may be left while it waits, by middleware that ${how}`, async () => {
+      let go = (): void => {};
+      const inner: Loose = validator(
+        app(async function* (_environ, start) {
+          start('200 OK', [TYPE]);
+          yield bytes('a');
+          await new Promise<void>((resolve) => (go = resolve));
+          yield bytes('b');
+        }),
+        { onWarning },
+      );
+      const body = call(
+        app(async function* (environ, start) {
+          const inside = await inner(environ, start);
+          try {
+            for await (const chunk of inside) yield chunk;
+          } finally {
+            if (codes.length === 0) await inside.close?.();
+          }
+        }),
+      );
+      const chunks = body[Symbol.asyncIterator]();
+      await chunks.next();
+      const late = chunks.next();
+      const stopped = chunks.return();
+      await body.close();
+      go();
+      await Promise.all([late, stopped]);
+      passTime();
+      assert.deepEqual(reports.splice(0).map(({ code }) => code), codes);
+    });
+  }
+
   it('of a web stream is free when it has been read', async () => {
     const stream = new Blob(['a']).stream();
     const body = call(answer('200 OK', [TYPE], Object.assign(stream, { close: () => stream.cancel() })));

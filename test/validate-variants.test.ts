@@ -1,6 +1,7 @@
 // Other ways to break the same rules, where a check has more than one side.
 
 import assert from 'node:assert/strict';
+import { Readable } from 'node:stream';
 import { describe, it } from 'node:test';
 
 import { BytesIO, StringIO } from '../lib/io.ts';
@@ -34,6 +35,11 @@ const wrapping = (wrapper: unknown, ...args: unknown[]): Exchange =>
 const serving = (use: (made: Loose) => unknown): Exchange => ({
   serve: async (call, environ, start) => use(await call(environ, start)),
 });
+
+function* letters(): Generator<Uint8Array> {
+  yield bytes('a');
+  yield bytes('b');
+}
 
 const file = { read: () => bytes('') };
 const none = (): unknown[] => [];
@@ -240,6 +246,134 @@ const VARIANTS: Array<[id: Row['id'], what: string, exchange: Exchange]> = [
         }
         return [];
       }),
+    },
+  ],
+  [
+    'report-trapped',
+    'middleware that answers in place of its application',
+    {
+      app: answer(200),
+      middleware: (inner) => async (environ: Loose, start: Loose) => {
+        try {
+          return await inner(environ, start);
+        } catch (error) {
+          start('500 Oops', [TYPE], error);
+          return [bytes('sorry')];
+        }
+      },
+    },
+  ],
+  [
+    'report-trapped',
+    'middleware that yields in place of its application',
+    {
+      app: answer('200 OK', [TYPE], [bytes('a'), 'text']),
+      middleware: (inner) =>
+        function* (environ: Loose, start: Loose) {
+          const made = inner(environ, start);
+          try {
+            for (const chunk of made) yield chunk;
+          } catch {
+            yield bytes('sorry');
+          } finally {
+            made.close();
+          }
+        },
+    },
+  ],
+  [
+    'report-trapped',
+    'a body that is a string, which middleware replaces',
+    {
+      ...body('text'),
+      middleware: (inner) => (environ: Loose, start: Loose) => {
+        try {
+          return inner(environ, start);
+        } catch {
+          return [bytes('sorry')];
+        }
+      },
+    },
+  ],
+  [
+    'report-trapped',
+    'a close() that catches a report',
+    {
+      app: app((environ, start) => {
+        start('204 No Content', []);
+        return Object.assign([], {
+          close() {
+            try {
+              environ['wsgi.errors'].write(5);
+            } catch {
+              /* As if nothing had happened. */
+            }
+          },
+        });
+      }),
+    },
+  ],
+  [
+    'mw-no-direct-each',
+    'middleware that closes in a finally block',
+    {
+      app: answer('200 OK', [TYPE], letters()),
+      middleware: (inner) => (environ: Loose, start: Loose) => {
+        const made = inner(environ, start);
+        const chunks = made[Symbol.iterator]();
+        const all = [];
+        try {
+          for (let step = chunks.next(); !step.done; step = chunks.next()) all.push(step.value);
+        } finally {
+          made.close();
+        }
+        return all;
+      },
+    },
+  ],
+  [
+    'status-type',
+    'an application whose finally block breaks another rule',
+    {
+      app: app((environ, start) => {
+        try {
+          start(200, []);
+        } finally {
+          environ['wsgi.errors'].write(5);
+        }
+      }),
+    },
+  ],
+  [
+    'return-called',
+    'a server, and not the middleware that could not close',
+    {
+      app: answer('200 OK', [TYPE], letters()),
+      middleware: (inner) =>
+        function* (environ: Loose, start: Loose) {
+          const made = inner(environ, start);
+          try {
+            yield* made;
+          } finally {
+            made.close();
+          }
+        },
+      ...serving((made) => {
+        made[Symbol.iterator]().next();
+        made.close();
+      }),
+    },
+  ],
+  [
+    'body-attr-access',
+    'a listener on a body that is a stream',
+    {
+      app: app((_environ, start) => (start('200 OK', [TYPE]), Readable.from([bytes('a')]))),
+      middleware: (inner) => (environ: Loose, start: Loose) => {
+        const made = inner(environ, start);
+        made.on('end', () => {});
+        return made;
+      },
     },
   ],
 ];

@@ -276,8 +276,10 @@ class BodyGuard extends Guard implements IterationHooks {
 
   private iterate(begin: () => unknown): unknown {
     const { exchange } = this;
-    if (exchange.closed) exchange.reportCall(afterClose, 'iterated the body after close()');
-    if (exchange.iterating) exchange.reportCall(iteratedOnce, 'iterated the body a second time');
+    this.attempt(() => {
+      if (exchange.closed) exchange.reportCall(afterClose, 'iterated the body after close()');
+      if (exchange.iterating) exchange.reportCall(iteratedOnce, 'iterated the body a second time');
+    });
     exchange.iterating = true;
     const chunks = begin();
     if (!hasMethod(chunks, 'next')) {
@@ -299,24 +301,21 @@ class BodyGuard extends Guard implements IterationHooks {
 
   ask(): boolean {
     const { exchange } = this;
-    if (exchange.closed) exchange.reportCall(afterClose, 'asked for a chunk after close()');
-    if (this.isPending) {
-      exchange.reportCall(overlap, 'asked for a chunk while another was pending');
-    }
-    checkAsking(exchange);
-    checkMiddlewareAsking(exchange);
+    this.attempt(() => {
+      if (exchange.closed) exchange.reportCall(afterClose, 'asked for a chunk after close()');
+      if (this.isPending) {
+        exchange.reportCall(overlap, 'asked for a chunk while another was pending');
+      }
+      checkAsking(exchange);
+      checkMiddlewareAsking(exchange);
+    });
     if (exchange.bytes > 0) exchange.maySend = true;
     exchange.asked = true;
     return exchange.stopped;
   }
 
   run(next: () => unknown): unknown {
-    try {
-      return runApplication(this.exchange, next);
-    } catch (error) {
-      this.fail();
-      throw error;
-    }
+    return this.attempt(() => runApplication(this.exchange, next));
   }
 
   async wait(step: PromiseLike<unknown>): Promise<unknown> {
@@ -326,32 +325,42 @@ class BodyGuard extends Guard implements IterationHooks {
     try {
       return await settle(exchange, step, 'has not gone on in the middle of its body');
     } catch (error) {
-      this.fail();
-      throw error;
+      throw this.fail(error);
     } finally {
       exchange.running -= 1;
       this.isPending = false;
     }
   }
 
-  // The application's error is on its way to the server, even after an earlier report.
-  private fail(): void {
+  private attempt<Result>(step: () => Result): Result {
+    try {
+      return step();
+    } catch (error) {
+      throw this.fail(error);
+    }
+  }
+
+  // An error is on its way to the server, even after an earlier report. The server may
+  // close the body in a finally block: no second report may then replace the error.
+  private fail(error: unknown): unknown {
     const { exchange } = this;
     exchange.raised = undefined;
     exchange.thrownBack = undefined;
-    endIteration(exchange);
+    exchange.ended = true;
+    return exchange.letOut(error);
   }
 
   take(step: unknown): void {
     const { exchange } = this;
     // The server has left: what still comes is not sent.
     if (exchange.closed || exchange.stopped) return;
-    try {
-      this.checkStep(step);
-    } catch (error) {
-      endIteration(exchange);
-      exchange.rethrow(error, resultShape, 'gave from next() what cannot be read');
-    }
+    this.attempt(() => {
+      try {
+        this.checkStep(step);
+      } catch (error) {
+        exchange.rethrow(error, resultShape, 'gave from next() what cannot be read');
+      }
+    });
   }
 
   private checkStep(step: unknown): void {
@@ -394,7 +403,7 @@ class BodyGuard extends Guard implements IterationHooks {
     const { exchange } = this;
     if (exchange.exhausted) return;
     exchange.exhausted = true;
-    endIteration(exchange);
+    exchange.ended = true;
     checkTrapped(exchange, 'ended its body', false);
     if (this.isGenerator && isMeantAsBody(value, exchange.chunks === 0)) {
       exchange.reportValue(returnValue, `returned ${describe(value)} inside its body's generator`);
@@ -426,7 +435,11 @@ class BodyGuard extends Guard implements IterationHooks {
   }
 
   finish(): void {
-    if (!this.exchange.closed) endIteration(this.exchange);
+    const { exchange } = this;
+    exchange.ended = true;
+    // The body was closed while it was stopped. The server need not wait for that, so
+    // there is no call left to throw at.
+    if (exchange.restored && !exchange.failed) checkPropagated(exchange, true);
   }
 
   close(): void {
@@ -441,59 +454,66 @@ class BodyGuard extends Guard implements IterationHooks {
     }
     exchange.closed = true;
     exchange.body = undefined;
+    // An earlier report was let out, or it was caught by code that did not go on.
+    exchange.raised = undefined;
     forgetPending(exchange);
     grace.delete(exchange);
     unclosed.delete(exchange);
-    const hasLeft = exchange.asked && !exchange.ended && !exchange.stopped && this.canStop;
-    return this.watchClose(() => {
-      if (hasLeft) exchange.reportCall(returnCalled, 'stopped the iteration without return()');
-    });
-  }
-
-  private watchClose(afterwards: () => void): unknown {
-    const { exchange } = this;
-    const finish = (): void => {
-      try {
-        checkPropagated(exchange);
-        checkEnvironAfter(exchange);
-      } finally {
-        restoreEnviron(exchange);
-      }
-      afterwards();
-    };
     let result: unknown;
     try {
       result = this.realClose?.();
     } catch (error) {
-      reportCloseThrows(exchange, error);
-      throw error;
+      throw this.failClose(error);
     }
     if (!isThenable(result)) {
-      finish();
+      this.finishClose();
       return result;
     }
     const closing = new AwaitedPromise<unknown>((resolve, reject) => {
-      const fail = (error: unknown): void => {
+      const attempt = (step: () => void): void => {
         try {
-          reportCloseThrows(exchange, error);
-        } catch (thrown) {
-          return reject(thrown);
-        }
-        reject(error);
-      };
-      const succeed = (value: unknown): void => {
-        try {
-          finish();
-          resolve(value);
-        } catch (thrown) {
-          reject(thrown);
+          step();
+        } catch (error) {
+          reject(error);
         }
       };
-      (result as PromiseLike<unknown>).then(succeed, fail);
+      (result as PromiseLike<unknown>).then(
+        (value) => attempt(() => resolve((this.finishClose(), value))),
+        (error: unknown) => attempt(() => reject(this.failClose(error))),
+      );
     });
     exchange.closing = closing;
     grace.add(exchange);
     return closing;
+  }
+
+  private failClose(error: unknown): unknown {
+    const { exchange } = this;
+    restoreEnviron(exchange);
+    // A report needs no second one.
+    if (!(error instanceof WSGIError)) {
+      exchange.reportValue(closeThrows, `threw ${describe(error)} from close()`, error);
+    }
+    return exchange.letOut(error);
+  }
+
+  private finishClose(): void {
+    const { exchange } = this;
+    try {
+      if (exchange.failed) return;
+      // A step that still runs may yet let its report out.
+      if (exchange.running === 0) checkReportTrapped(exchange);
+      if (exchange.asked && !exchange.ended && !exchange.stopped && this.canStop) {
+        exchange.reportCall(returnCalled, 'stopped the iteration without return()');
+      } else if (exchange.ended || !exchange.stopped) {
+        checkPropagated(exchange, false);
+      }
+      checkEnvironAfter(exchange);
+    } catch (error) {
+      throw exchange.letOut(error);
+    } finally {
+      restoreEnviron(exchange);
+    }
   }
 }
 
@@ -762,17 +782,6 @@ const closeThrows = rule('application', 'close-throws', 'warning', DETAILS,
     const isMistake = [TypeError, ReferenceError].some((kind) => isInstance(error, kind));
     return isMistake ? 'Fix the error, which is in close() itself or in what it calls.' : undefined;
   });
-
-function reportCloseThrows(exchange: Exchange, error: unknown): void {
-  restoreEnviron(exchange);
-  // A report needs no second one.
-  if (error instanceof WSGIError) return;
-  exchange.reportValue(closeThrows, `threw ${describe(error)} from close()`, error);
-}
-
-function endIteration(exchange: Exchange): void {
-  exchange.ended = true;
-}
 
 // ---- What has not been done in time. It shows only when there is no call left to throw
 // at, so it is a warning. A body is closed when its request ends, and the request may last

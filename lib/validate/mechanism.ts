@@ -108,8 +108,12 @@ export class Exchange {
   body: object | undefined = undefined;
   pending: { readonly deed: string; promise: object | undefined } | undefined = undefined;
 
+  /** Whether an error or a report has reached the server's side, which now only closes. */
+  failed = false;
   /** The report that the application was thrown and has not let out again. */
   raised: WSGIError | undefined = undefined;
+  /** How many calls of the application to the server's objects have not returned. */
+  private answering = 0;
   /** The rules of which a warning was given here. */
   private warned: Set<string> | undefined = undefined;
 
@@ -154,16 +158,26 @@ export class Exchange {
 
   /** Does what the application asks for, and remembers a report that it is thrown. */
   answer<Result>(step: () => Result): Result {
+    this.answering += 1;
     try {
       return step();
     } catch (error) {
-      this.noteThrown(error);
-      throw error;
+      throw this.raise(error);
+    } finally {
+      this.answering -= 1;
     }
   }
 
-  noteThrown(error: unknown): void {
-    if (error instanceof WSGIError) this.raised ??= error;
+  /** Remembers an error on its way to the server's side, where middleware may catch it. */
+  letOut(error: unknown): unknown {
+    this.failed = true;
+    const caller = this.outer ?? this.caller;
+    return caller === undefined ? error : caller.raise(error);
+  }
+
+  // The second report may come from a finally block: it must not replace the first.
+  private raise(error: unknown): unknown {
+    return error instanceof WSGIError ? (this.raised ??= error) : error;
   }
 
   private report(
@@ -179,13 +193,16 @@ export class Exchange {
     if (this.inner?.some((inner) => inner.warned?.has(rule.id))) return;
     if (severity === 'warning') this.warned = new Set(this.warned).add(rule.id);
     const { mark } = this;
+    // The server's mistake shows in a call of the application, which is not at fault.
+    const isShown = rule.party === 'server' && this.answering > 0;
     let { hint } = rule;
     try {
       hint = rule.hintFor?.(found) ?? hint;
     } catch {
       // The value cannot be looked at, and has the usual hint.
     }
-    this.reporter.deliver(severity, { rule, ...this.blame(rule), deed, hint, isCall, mark });
+    const seen = { rule, deed, hint, isCall, isShown, mark };
+    this.reporter.deliver(severity, { ...seen, ...this.blame(rule) });
   }
 
   // Between two validators there is middleware. A fault that the outer one sees in its

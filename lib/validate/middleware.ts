@@ -81,9 +81,11 @@ const passesClose = rule('middleware', 'close-propagated', 'error', DETAILS,
   'Give your body a close() that calls the inner one\'s; in a generator, use finally.');
 
 /** Reports middleware that was closed and did not close; called when it has had its turn. */
-export function checkPropagated(exchange: Exchange): void {
+export function checkPropagated(exchange: Exchange, isLate: boolean): void {
   for (const inner of exchange.inner ?? []) {
     if (!inner.returned || inner.closed) continue;
-    inner.reportValue(passesClose, `did not close the body of the application${inner.name}`);
+    const deed = `did not close the body of the application${inner.name}`;
+    if (isLate) inner.reportLate(passesClose, deed);
+    else inner.reportValue(passesClose, deed);
   }
 }

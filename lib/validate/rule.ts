@@ -147,6 +147,8 @@ export interface Breach {
   hint: string;
   /** Whether the call that broke the rule is on the stack now. */
   isCall: boolean;
+  /** Whether the call on the stack only brought to light what another party did. */
+  isShown: boolean;
   /** The call of startResponse, if there was one. */
   mark: CallMark | undefined;
 }
@@ -213,6 +215,7 @@ export class Reporter {
 
 /** How a message names the place of the call that broke the rule. */
 export const CALL = 'The call is at';
+const SHOWN = 'It showed in the call at';
 
 // A bound against an application that makes every message a new one.
 const MOST_PLACES = 10_000;
@@ -229,7 +232,8 @@ function checkSeverity(id: string, severity: Severity): void {
   }
 }
 
-function makeError({ rule: broken, party, subject, deed, hint, isCall, mark }: Breach): WSGIError {
+function makeError(breach: Breach): WSGIError {
+  const { rule: broken, party, subject, deed, hint, isCall, isShown, mark } = breach;
   const law = `${broken.id}: ${broken.text} (${broken.reference})`;
   const message = `${subject} ${deed}.\n${law}\n${hint}`;
   const error = withDeepStack(() => new WSGIError(message, { ...broken, party, hint }));
@@ -239,7 +243,8 @@ function makeError({ rule: broken, party, subject, deed, hint, isCall, mark }: B
   const isHere = here.length > 0 && (isCall || there.length === 0);
   const frames = isHere ? here : there;
   if (frames[0] !== undefined) {
-    const intro = isHere ? CALL : (mark?.intro ?? 'startResponse was called at');
+    const called = isShown ? SHOWN : CALL;
+    const intro = isHere ? called : (mark?.intro ?? 'startResponse was called at');
     error.message = `${message}\n${intro} ${frames[0].place}`;
     const lines = frames.map(({ line }) => line).join('\n');
     error.stack = `${error.name}: ${error.message}\n${lines}`;
@@ -265,14 +270,17 @@ export interface CallMark {
   readonly intro?: string;
 }
 
+// Few, since the engine takes them at every call. A call that comes through a validator
+// inside has many frames of this library before those of the author.
 const MARKED_FRAMES = 4;
+const MARKED_THROUGH_INNER = 24;
 
 /** Marks the call of `callee`, which is on the stack now. */
-export function markCall(callee: (...args: never[]) => unknown): CallMark {
+export function markCall(callee: (...args: never[]) => unknown, hasInner: boolean): CallMark {
   const mark: CallMark = {};
   if (typeof Error.captureStackTrace !== 'function') return new Error();
   const limit = Error.stackTraceLimit;
-  Error.stackTraceLimit = MARKED_FRAMES;
+  Error.stackTraceLimit = hasInner ? MARKED_THROUGH_INNER : MARKED_FRAMES;
   Error.captureStackTrace(mark, callee);
   Error.stackTraceLimit = limit;
   return mark;

@@ -86,7 +86,7 @@ export function checkCallable(exchange: Exchange, startResponse: unknown): boole
 /** The startResponse that the application is given. */
 export function guardStartResponse(exchange: Exchange): StartResponse {
   const guarded = (...args: unknown[]): unknown => {
-    exchange.mark = markCall(guarded);
+    exchange.mark = markCall(guarded, exchange.inner !== undefined);
     return exchange.answer(() => startResponse(exchange, args));
   };
   return guarded as StartResponse;

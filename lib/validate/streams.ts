@@ -251,13 +251,13 @@ class InputGuard extends Guard implements IterationHooks {
     } finally {
       exchange.pendingReads -= 1;
     }
-    try {
-      check(settled);
-    } catch (error) {
-      exchange.answer(() => {
+    exchange.answer(() => {
+      try {
+        check(settled);
+      } catch (error) {
         exchange.rethrow(error, readBytes, `gave ${describe(settled)} from ${from} of wsgi.input`);
-      });
-    }
+      }
+    });
     return settled;
   }
 
@@ -450,6 +450,7 @@ class ErrorsGuard extends Guard {
     const [text] = args;
     if (args.length === 1 && typeof text === 'string') {
       this.checkLineEnd(text);
+      this.noteReported(text);
       return args;
     }
     const what = args.length === 1 ? describe(text) : count(args.length, 'argument');
@@ -474,6 +475,14 @@ class ErrorsGuard extends Guard {
       else exchange.reportCall(writeStrings, `passed writelines() ${describe(line)} as a line`);
     }
     return [all];
+  }
+
+  // Middleware that answers for its application, as a server does, gives the author the
+  // report here.
+  private noteReported(text: string): void {
+    const { inner, raised } = this.exchange;
+    if (inner === undefined || raised === undefined || !text.includes(raised.message)) return;
+    this.exchange.raised = undefined;
   }
 
   private checkLineEnd(text: string): void {
