@@ -48,8 +48,24 @@ export function toNodeListener(
     handler.logs = logRequests;
     handler.waitsForTurn = mustSendContinue(request);
     const { socket } = request;
-    (HTTPConnection.of(socket) ?? new HTTPConnection(socket, EVERYTHING)).add(handler);
+    (HTTPConnection.of(socket) ?? new SharedConnection(socket, EVERYTHING)).add(handler);
   };
+}
+
+// The surrounding server ends the connection, on which it may have requests of its own. Its
+// middleware may pass requests on in another order.
+class SharedConnection extends HTTPConnection {
+  override finish(): void {}
+
+  override endsBehind(): boolean {
+    return true;
+  }
+
+  protected override get hasLast(): boolean {
+    return false;
+  }
+
+  protected override close(): void {}
 }
 
 // The surrounding server decides what is served.

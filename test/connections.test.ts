@@ -6,6 +6,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
+import { Readable } from 'node:stream';
 import { describe, test } from 'node:test';
 
 import {
@@ -86,6 +87,119 @@ describe('what comes behind a request', () => {
         assert.match(heard, /\/last$/);
       });
     }
+  });
+
+  test('is a CONNECT: the response before it goes on, however slow its reader', async () => {
+    const piece = new Uint8Array(65536);
+    async function* big(): AsyncGenerator<Uint8Array> {
+      for (let count = 0; count < 100; count += 1) yield piece;
+    }
+    await withServer(bodyOf(big), async ({ port, log }) => {
+      const client = await RawClient.connect(port);
+      client.send(`${get('/')}CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n`);
+      const heard = await client.rest();
+      assert.deepEqual(statuses(heard), ['200', '501']);
+      assert.ok(heard.length > 100 * piece.length);
+      assert.deepEqual(log.map((line) => line.split(' ')[0]), ['"GET', '"CONNECT']);
+    });
+  });
+
+  test('is a CONNECT, and then the client leaves: the application learns of it', async () => {
+    const closed = deferred();
+    async function* endless(): AsyncGenerator<Uint8Array> {
+      try {
+        for (;;) yield new Uint8Array(65536);
+      } finally {
+        closed.resolve();
+      }
+    }
+    await withServer(bodyOf(endless), async ({ port, server }) => {
+      const client = await RawClient.connect(port);
+      const refused = once(server, 'connect');
+      client.send(`${get('/')}CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n`);
+      await refused;
+      client.socket.resetAndDestroy();
+      await closed.promise;
+    });
+  });
+
+  test('is not begun behind a response that ends the connection of an HTTP/1.0 client', async () => {
+    const called: string[] = [];
+    await withServer(function* (environ, start) {
+      called.push(environ.PATH_INFO);
+      start('200 OK', []);
+      yield bytes('one');
+      yield bytes('two');
+    }, async ({ port }) => {
+      const old = (path: string): string => `GET ${path} HTTP/1.0\r\nConnection: keep-alive\r\n\r\n`;
+      assert.match(await exchange(port, old('/1') + old('/2')), /\r\n\r\nonetwo$/);
+      assert.deepEqual(called, ['/1']);
+    });
+  });
+
+  test('is not begun behind a request for an upgrade, also in a later packet', async () => {
+    const go = deferred();
+    const called: string[] = [];
+    await withServer(async (environ, start) => {
+      called.push(environ.PATH_INFO);
+      await go.promise;
+      return echo(environ, start);
+    }, async ({ port, server }) => {
+      const client = await RawClient.connect(port);
+      const first = once(server, 'request');
+      client.send(get('/a', 'Connection: Upgrade\r\nUpgrade: websocket\r\n'));
+      await first;
+      const second = Promise.race([once(server, 'request'), once(client.socket, 'close')]);
+      client.send(get('/b'));
+      setImmediate(go.resolve);
+      assert.match(await client.rest(), /\/a$/);
+      await second;
+      assert.deepEqual(called, ['/a']);
+    });
+  });
+
+  test('does not reset the connection before its response has arrived', async () => {
+    const big = new Uint8Array(1024 * 1024);
+    await withServer((_environ, start) => (start('200 OK', []), [big]), async ({ port }) => {
+      const client = await RawClient.connect(port);
+      client.socket.pause();
+      client.send(get('/').repeat(20_000));
+      client.socket.resume();
+      const heard = await client.rest();
+      assert.deepEqual(statuses(heard), ['200', '200', '200']);
+      assert.ok(heard.length > 3 * big.length, `${heard.length} bytes`);
+    }, { maxRequests: 3, handlerClass: Quiet });
+  });
+
+  test('is answered though a request between was refused late', async () => {
+    class Late extends Quiet {
+      override async handle(): Promise<void> {
+        if (this.request.url !== '/c') await new Promise(setImmediate);
+        return super.handle();
+      }
+    }
+    await withServer(echo, async ({ port }) => {
+      const heard = await exchange(port, get('/a') + get('/b', 'Host: y\r\n') + get('/c'));
+      assert.deepEqual(statuses(heard), ['200', '400', '200']);
+      assert.match(heard, /\/a[^]*\/c$/);
+    }, { handlerClass: Late });
+  });
+
+  test('has a body that nobody reads: the responses before it are sent first', async () => {
+    const go = deferred();
+    const called = deferred();
+    await withServer(async (environ, start) => {
+      if (environ.PATH_INFO === '/slow') await go.promise;
+      else called.resolve();
+      return echo(environ, start);
+    }, async ({ port }) => {
+      const client = await RawClient.connect(port);
+      const head = 'POST /p HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n\r\n';
+      client.send(get('/slow') + head).send(new Uint8Array(3_000_000));
+      await called.promise;
+      setImmediate(go.resolve);
+      assert.match(await client.rest(), /\/slowHTTP\/1.1 200 OK\r\n[^]*\/p$/);
+    });
   });
 
   test('is served though maxRequests is reached on this connection', async () => {
@@ -252,7 +366,110 @@ describe('nothing is dropped silently', () => {
   });
 });
 
+describe('the access log', () => {
+  test('has a line for a request that breaks off after the head of its response', async () => {
+    const gone = deferred();
+    async function* waiting(): AsyncGenerator<Uint8Array> {
+      yield bytes('part');
+      await gone.promise;
+    }
+    await withServer(bodyOf(() => Object.assign(waiting(), { close: () => gone.resolve() })), async ({ port, log }) => {
+      const client = await RawClient.connect(port);
+      client.send('POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n');
+      await client.until((heard) => heard.includes('part'));
+      client.send('not a size\r\n');
+      await client.rest();
+      await gone.promise;
+      assert.deepEqual(log, ['"POST / HTTP/1.1" 200 4']);
+    });
+  });
+
+  test('says of a response that waited behind others whether it was sent', async () => {
+    const [answered, left] = [deferred(), deferred()];
+    await withServer((environ, start) => {
+      start('200 OK', []);
+      if (environ.PATH_INFO === '/fast') return Object.assign([bytes('fast')], { close: answered.resolve });
+      const never = (async function* () { await left.promise; yield bytes('late'); })();
+      return Object.assign(never, { close: left.resolve });
+    }, async ({ port, log }) => {
+      const client = await RawClient.connect(port);
+      client.send(get('/never') + get('/fast'));
+      await answered.promise;
+      client.socket.destroy();
+      await left.promise;
+      await new Promise(setImmediate);
+      assert.deepEqual(log.sort(), ['"GET /fast HTTP/1.1" - -', '"GET /never HTTP/1.1" - -']);
+    });
+  });
+
+  test('that fails costs no response, no close() and no process', async () => {
+    const closed = deferred();
+    class Full extends WSGIRequestHandler {
+      override logRequest(): void {
+        throw new Error('the log is full (this is expected in the output)');
+      }
+    }
+    const body = (): Iterable<Uint8Array> => Object.assign([bytes('whole')], { close: closed.resolve });
+    await withServer(bodyOf(body), async ({ port }) => {
+      assert.match(await exchange(port, 'garbage\r\n\r\n'), /^HTTP\/1.1 400 /);
+      assert.match(await exchange(port, get('/', 'Connection: close\r\n')), /whole$/);
+      await closed.promise;
+    }, { handlerClass: Full });
+  });
+
+  test('has a line for a request whose handler fails', async () => {
+    const log: string[] = [];
+    class Failing extends WSGIRequestHandler {
+      override getEnviron(): never {
+        throw new Error('handler failure (this is expected in the output)');
+      }
+      override logMessage(message: string): void {
+        log.push(message);
+      }
+    }
+    await withServer(echo, async ({ port }) => {
+      assert.equal(await exchange(port, get('/')), '');
+      assert.deepEqual(log, ['"GET / HTTP/1.1" - -']);
+    }, { handlerClass: Failing });
+  });
+});
+
 describe('the server survives', () => {
+  test('a class of handlers that cannot be made', async () => {
+    let fails = true;
+    class Unmade extends Quiet {
+      constructor(...args: ConstructorParameters<typeof WSGIRequestHandler>) {
+        super(...args);
+        if (fails) throw new Error('no handler (this is expected in the output)');
+      }
+    }
+    await withServer(echo, async ({ port }) => {
+      assert.equal(await exchange(port, get('/')), '');
+      fails = false;
+      assert.match(await exchange(port, get('/', 'Connection: close\r\n')), /\/$/);
+    }, { handlerClass: Unmade });
+  });
+
+  test('a stream that nobody waits for, and that fails', async () => {
+    const failed = deferred();
+    const stream = new Readable({
+      read() {},
+      destroy(_error, done) {
+        setImmediate(() => {
+          done(new Error('the file is missing'));
+          setImmediate(failed.resolve);
+        });
+      },
+    });
+    await withServer((_environ, start) => {
+      void start('200 OK', [['Content-Length', '1']])(bytes('x'));
+      return stream;
+    }, async ({ port }) => {
+      assert.match(await exchange(port, get('/', 'Connection: close\r\n')), /x$/);
+      await failed.promise;
+    });
+  });
+
   test('a closed standard error', async () => {
     const source = `
       import { makeServer } from ${JSON.stringify(`${ROOT}/dist/lib/index.js`)};

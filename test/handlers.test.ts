@@ -744,6 +744,14 @@ describe('the end of a body', () => {
   });
 });
 
+test('close() is called on a result that is not iterable, too', async () => {
+  let closed = 0;
+  const result = { close: () => void (closed += 1) } as unknown as ResponseBody;
+  const handler = await run((_, start) => (start('200 OK', []), result));
+  assert.match(handler.errors, /^TypeError: the application returned an object; /);
+  assert.equal(closed, 1);
+});
+
 describe('a client that leaves', () => {
   // CPython: testClientConnectionTerminations
   for (const code of ['EPIPE', 'ECONNRESET', 'ECONNABORTED']) {
@@ -776,6 +784,53 @@ describe('a client that leaves', () => {
     });
     assert.match(handler.errors, /^Error: upstream\n/);
     assert.ok(handler.output.endsWith('\r\n\r\na'));
+  });
+
+  test('while a generator runs: its finally block runs, and nothing is reported', async () => {
+    const events: string[] = [];
+    const handler = new TestHandler();
+    await handler.run(function* (_, start) {
+      start('200 OK', []);
+      try {
+        yield bytes('a');
+        handler.disconnect();
+        events.push('still running');
+        yield bytes('b');
+      } finally {
+        events.push('finally');
+      }
+    });
+    assert.deepEqual(events, ['still running', 'finally']);
+    assert.equal(handler.errors, '');
+  });
+
+  test('is survived by an error stream that fails, and by all that is to be closed', async () => {
+    const closed: string[] = [];
+    class Broken extends TestHandler {
+      override logException(): void {
+        throw new Error('no error stream');
+      }
+    }
+    const handler = new Broken();
+    const waiting = deferred();
+    const body = {
+      next: () => waiting.promise.then(() => ({ done: true, value: undefined }) as const),
+      return() {
+        closed.push('return');
+        throw new Error('in return()');
+      },
+      [Symbol.asyncIterator]() {
+        return this;
+      },
+      close() {
+        closed.push('close');
+        waiting.resolve();
+      },
+    };
+    const done = handler.run((_, start) => (start('200 OK', []), body));
+    assert.doesNotThrow(() => handler.disconnect());
+    assert.deepEqual(closed, ['return', 'close']);
+    await assert.rejects(done, /no error stream/);
   });
 
   test('is no fault where _flush finds out', async () => {

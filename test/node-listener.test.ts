@@ -130,6 +130,24 @@ else describe('toNodeListener', () => {
     });
   }
 
+  test('a middleware may pass pipelined requests on in another order', async () => {
+    const listener = toNodeListener(mirror);
+    let passOn = (): void => {};
+    await serving((request, response) => {
+      if (request.url === '/first') {
+        passOn = () => listener(request, response);
+        return;
+      }
+      listener(request, response);
+      setImmediate(passOn);
+    }, async (_url, port) => {
+      const client = await RawClient.connect(port);
+      const get = (path: string, more = ''): string => `GET ${path} HTTP/1.1\r\nHost: x\r\n${more}\r\n`;
+      client.send(get('/first') + get('/second', 'Connection: close\r\n'));
+      assert.match(await client.rest(), /"\/first"[^]*"\/second"/);
+    });
+  });
+
   test('lets the workers of node:cluster know that they are several', async () => {
     const { stdout, stderr } = await run([self], { cwd: '.', env: { ...process.env, TSGIREF_TEST_CLUSTER: '1' } });
     assert.equal(stdout, 'wsgi.multiprocess: true', stderr);

@@ -413,8 +413,12 @@ describe('an unread body', () => {
     });
   });
 
-  test('of more than the bound closes the connection', async () => {
-    await withServer(ignoring, async ({ port }) => {
+  const kinds: Array<[string, WSGIApplication]> = [
+    ['an asynchronous', ignoring],
+    ['a synchronous', (_environ, start) => (start('200 OK', []), [bytes('ignored')])],
+  ];
+  for (const [kind, app] of kinds) test(`of ${kind} application has a bound`, async () => {
+    await withServer(app, async ({ port }) => {
       const client = await RawClient.connect(port);
       client.send(post(100_000_000));
       const piece = 'x'.repeat(65536);
@@ -431,6 +435,23 @@ describe('an unread body', () => {
       await client.rest();
       assert.ok(sent < 50_000_000, `${sent} bytes were taken`);
     });
+  });
+});
+
+test('a body cut short for an HTTP/1.0 client ends in a reset, not like a whole one', async (t) => {
+  const app = answering(async function* () {
+    yield bytes('half');
+    await new Promise(setImmediate);
+    throw new Error('meant to fail');
+  });
+  await withServer(app, async ({ port, server }) => {
+    const accepted = once(server, 'connection') as Promise<[Socket]>;
+    const client = await RawClient.connect(port);
+    const [socket] = await accepted;
+    // Node's client takes some resets for an ordinary end, so this looks at the server.
+    const reset = t.mock.method(socket, 'resetAndDestroy');
+    assert.match(await client.send('GET / HTTP/1.0\r\n\r\n').rest(), /\r\n\r\nhalf$/);
+    assert.equal(reset.mock.callCount(), 1);
   });
 });
 

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import dns from 'node:dns';
 import { once } from 'node:events';
-import { type AddressInfo, connect, createServer, isIP } from 'node:net';
+import { type AddressInfo, type Socket, connect, createServer, isIP } from 'node:net';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
@@ -279,6 +279,14 @@ describe('handleRequest', () => {
     await server.shutdown();
   });
 
+  test('resolves when node:http closes the server', async () => {
+    const server = makeServer('127.0.0.1', 0, hello, { handlerClass: Quiet });
+    await server.ready;
+    const [one, another] = [server.handleRequest(), server.handleRequest()];
+    server.close();
+    await Promise.all([one, another]);
+  });
+
   test('resolves when the server is closed', async () => {
     const server = makeServer('127.0.0.1', 0, hello);
     const waiting = server.handleRequest();
@@ -395,6 +403,32 @@ describe('shutdown', () => {
       }, title.includes('nothing') ? { requestTimeout: 100, headersTimeout: 100 } : {});
     });
   }
+
+  test('is not held up by a client that sent too much and left', async () => {
+    let told = 0;
+    const app: WSGIApplication = async (environ) => {
+      await once(environ['tsgiref.signal']?.() as AbortSignal, 'abort');
+      told += 1;
+      return [];
+    };
+    const server = makeServer('127.0.0.1', 0, app, { handlerClass: Quiet });
+    await server.ready;
+    const socket = connect(server.serverPort, '127.0.0.1');
+    const [accepted] = (await once(server, 'connection')) as [Socket];
+    const paused = once(accepted, 'pause');
+    socket.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(150));
+    await paused;
+    socket.destroy();
+    await server.shutdown();
+    assert.equal(told, 100);
+  });
+
+  test('close() before it is bound settles every wait', async () => {
+    const server = makeServer('127.0.0.1', 0, hello, { handlerClass: Quiet });
+    const serving = server.serveForever();
+    server.close();
+    await Promise.all([serving, server.ready, server.shutdown()]);
+  });
 
   test('before it is bound is a shutdown, too', async () => {
     const server = makeServer('127.0.0.1', 0, hello);

@@ -6,7 +6,7 @@ import { describe, test } from 'node:test';
 
 import { type WSGIApplication, decodePath, testClient } from '../lib/index.ts';
 import { using } from './support/applications.ts';
-import { bytes, text } from './support/bytes.ts';
+import { bytes, deferred, text } from './support/bytes.ts';
 
 /** Answers with what it saw, as JSON. */
 const mirror: WSGIApplication = async (environ, start) => {
@@ -153,6 +153,23 @@ describe('testClient', () => {
     const response = testClient(() => new Promise(() => {})).fetch('/', { signal: controller.signal });
     controller.abort(new Error('enough'));
     await assert.rejects(response, /enough/);
+  });
+
+  test('wakes a read of the body that still waits when the signal aborts', async () => {
+    const controller = new AbortController();
+    const [reading, told] = [deferred(), deferred<unknown>()];
+    const response = testClient(async (environ, start) => {
+      reading.resolve();
+      await environ['wsgi.input'].read().catch(told.resolve);
+      start('200 OK', []);
+      return [];
+    }, { validate: false }).fetch('/', {
+      method: 'POST', body: new ReadableStream(), duplex: 'half', signal: controller.signal,
+    } as RequestInit);
+    await reading.promise;
+    controller.abort(new Error('enough'));
+    await assert.rejects(response, /enough/);
+    assert.match(String(await told.promise), /enough/);
   });
 
   test('adds to environ', async () => {

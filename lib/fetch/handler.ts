@@ -3,6 +3,8 @@
 
 import { quote } from '../describe.ts';
 import { BaseHandler, type ResponseHead } from '../handlers.ts';
+import { ClientLeft } from '../handlers/base.ts';
+import { asyncIteratorOf } from '../handlers/body.ts';
 import { DONE, type Sent, isWaiting } from '../handlers/wait.ts';
 import { ErrorOutput, StreamInput } from '../io.ts';
 import { RefusedRequest, makeEnviron } from '../request.ts';
@@ -48,6 +50,8 @@ export class FetchHandler extends BaseHandler {
   private wanted = false;
   private room: Promise<void> | undefined = undefined;
   private wake: (() => void) | undefined = undefined;
+  /** Rejects the application's read of the body. */
+  private breakOff: (error: unknown) => void = () => {};
 
   constructor(request: RequestParts) {
     super();
@@ -91,7 +95,11 @@ export class FetchHandler extends BaseHandler {
   }
 
   override getStdin(): InputStream {
-    return new StreamInput(this.request.body ?? []);
+    const { body } = this.request;
+    if (body === null || !(Symbol.asyncIterator in body)) return new StreamInput(body ?? []);
+    const left = new Promise<never>((_, reject) => { this.breakOff = reject; });
+    left.catch(() => {});
+    return new StreamInput(untilBrokenOff(body, left));
   }
 
   override getStderr(): ErrorStream {
@@ -154,6 +162,7 @@ export class FetchHandler extends BaseHandler {
 
   private leave(error?: unknown): void {
     this.disconnect(error);
+    this.breakOff(error ?? new ClientLeft());
     this.goOn();
   }
 
@@ -195,6 +204,23 @@ export class FetchHandler extends BaseHandler {
   // A Response of these may not even have an empty body.
   private mayHaveBody(): boolean {
     return this.request.method !== 'HEAD' && !this.head?.isBodyless;
+  }
+}
+
+// A body need not end when the client leaves: its stream may wait without end.
+async function* untilBrokenOff(
+  body: AsyncIterable<Uint8Array>,
+  brokenOff: Promise<never>,
+): AsyncGenerator<Uint8Array> {
+  const iterator = asyncIteratorOf(body);
+  try {
+    for (;;) {
+      const step = await Promise.race([iterator.next(), brokenOff]);
+      if (step.done) return;
+      yield step.value;
+    }
+  } finally {
+    void iterator.return?.().catch(() => {});
   }
 }
 

@@ -161,6 +161,9 @@ export abstract class BaseHandler {
   }
 
   private finishWith(result: ResponseBody): Promise<void> {
+    // An application that has failed may have returned a body, too.
+    void this.endBody();
+    this.body = undefined;
     this.result = result;
     return this.finishResponse();
   }
@@ -472,17 +475,27 @@ export abstract class BaseHandler {
   /** Closes the body and forgets the response. */
   close(): Promise<void> {
     this.finished = true;
-    const ended = this.body?.end();
+    const ended = this.endBody();
     if (ended !== undefined) return ended.then(this.forget.bind(this));
     this.forget();
     return DONE;
   }
 
+  // A body that nobody has begun to read is closed, too.
+  private endBody(): Sent {
+    if (this.result === undefined) return undefined;
+    this.body ??= new BodyReader(this.result, this);
+    return this.body.end();
+  }
+
   private forget(): void {
+    const { body } = this;
+    this.body = undefined;
     this.result = undefined;
     this.head = undefined;
     this.headersSent = false;
     this.bytesSent = 0;
+    body?.checkLog();
   }
 
   /**

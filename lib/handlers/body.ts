@@ -19,17 +19,18 @@ export class BodyReader {
   private readonly body: ResponseBody;
   private readonly log: ClosingLog;
   private iterator: ChunkIterator | undefined = undefined;
+  private running = false;
+  private endsLater = false;
   private waiting = false;
   private exhausted = false;
   private ended = false;
+  private failure: { error: unknown } | undefined = undefined;
 
   /**
-   * @param body - What the application returned.
+   * @param body - The value that the application returned.
    * @param log - Is informed of errors at the end of the pass.
-   * @throws TypeError, with a hint, if `body` is not an iterable of chunks
    */
   constructor(body: ResponseBody, log: ClosingLog) {
-    checkBody(body);
     this.body = body;
     this.log = log;
   }
@@ -37,8 +38,11 @@ export class BodyReader {
   /**
    * The next step of the iteration; a promise of it if the application waits for
    * something. Throws or rejects if the application does.
+   *
+   * @throws TypeError, with a hint, if the body is not an iterable of chunks
    */
   next(): Step | Promise<Step> {
+    this.running = true;
     try {
       this.iterator ??= iteratorOf(this.body);
       const step = this.iterator.next();
@@ -46,6 +50,9 @@ export class BodyReader {
     } catch (error) {
       this.exhausted = true;
       throw error;
+    } finally {
+      this.running = false;
+      if (this.endsLater) void this.finish();
     }
   }
 
@@ -57,6 +64,22 @@ export class BodyReader {
   end(): Sent {
     if (this.ended) return undefined;
     this.ended = true;
+    // The client can leave while a generator runs, and a generator cannot be ended by the
+    // code that it runs: next() does it afterwards.
+    this.endsLater = this.running;
+    return this.running ? undefined : this.finish();
+  }
+
+  /**
+   * Throws the error of the log itself, if the log failed. It is kept until now, so that
+   * both halves of the ending are done.
+   */
+  checkLog(): void {
+    if (this.failure !== undefined) throw this.failure.error;
+  }
+
+  private finish(): Sent {
+    this.endsLater = false;
     const stopped = this.exhausted ? undefined : this.attempt(this.stop);
     // A generator that still waits for something runs its return() afterwards, perhaps
     // never: close() is what can wake it, so close() does not wait for it.
@@ -73,6 +96,7 @@ export class BodyReader {
 
   private close(): unknown {
     const { body } = this;
+    if (Object(body) !== body) return undefined;
     return typeof body.close === 'function' ? body.close() : undefined;
   }
 
@@ -82,7 +106,7 @@ export class BodyReader {
       const done = half.call(this);
       return isWaiting(done) ? this.awaitHalf(done) : undefined;
     } catch (error) {
-      this.log.reportClosing(error);
+      this.report(error);
     }
   }
 
@@ -90,7 +114,15 @@ export class BodyReader {
     try {
       await done;
     } catch (error) {
+      this.report(error);
+    }
+  }
+
+  private report(error: unknown): void {
+    try {
       this.log.reportClosing(error);
+    } catch (failure) {
+      this.failure ??= { error: failure };
     }
   }
 
@@ -120,6 +152,7 @@ export class BodyReader {
 }
 
 function iteratorOf(body: ResponseBody): ChunkIterator {
+  checkBody(body);
   return Symbol.asyncIterator in body ? asyncIteratorOf(body) : body[Symbol.iterator]();
 }
 
@@ -156,6 +189,7 @@ function isWebStream<Chunk>(body: AsyncIterable<Chunk>): body is ReadableStream<
 
 // A stream holds a file or a socket open, also if nobody has begun to read it.
 function discard(body: ResponseBody): unknown {
+  if (typeof body !== 'object' || body === null) return undefined;
   if (Symbol.asyncIterator in body && isWebStream(body)) return body.cancel();
   destroyStream(body);
   return undefined;
@@ -163,8 +197,11 @@ function discard(body: ResponseBody): unknown {
 
 // A Node stream that waits for more holds its file or socket open; its iterator's
 // return() does not change that.
-function destroyStream(body: ResponseBody & { destroy?: unknown }): void {
-  if (typeof body.destroy === 'function') body.destroy();
+function destroyStream(body: ResponseBody & { destroy?: unknown; on?: unknown }): void {
+  if (typeof body.destroy !== 'function') return;
+  // Nobody waits for the stream any more. An error that nobody handles ends the process.
+  if (typeof body.on === 'function') body.on('error', () => {});
+  body.destroy();
 }
 
 /**

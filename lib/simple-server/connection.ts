@@ -73,12 +73,17 @@ export abstract class Connection<Request extends Exchange> {
   }
 
   // The handler answers for the application; this is a failure of the handler itself.
-  private fail(exchange: Request, error: unknown): void {
+  protected fail(exchange: Request, error: unknown): void {
     reportError(error);
-    this.abort(exchange);
+    try {
+      this.abort(exchange);
+    } catch (second) {
+      reportError(second);
+      this.cut();
+    }
   }
 
-  /** Cuts the response of a request that can no longer be answered. */
+  /** Cuts the response to a request whose handler has failed. */
   protected abstract abort(exchange: Request): void;
 }
 
@@ -106,7 +111,7 @@ const connections = new WeakMap<Socket, HTTPConnection>();
 export class HTTPConnection extends Connection<WSGIRequestHandler> {
   private readonly admission: Admission;
   private waiting: WSGIRequestHandler[] = [];
-  private hasLast = false;
+  private newest: WSGIRequestHandler | undefined = undefined;
   private hasRefused = false;
   /** The answer to what came behind the last request, if that was not a request. */
   private lastWords: (() => void) | undefined = undefined;
@@ -129,13 +134,12 @@ export class HTTPConnection extends Connection<WSGIRequestHandler> {
   /** Takes a request, and begins it as soon as it may begin. */
   add(exchange: WSGIRequestHandler): void {
     if (!this.accepts || this.hasLast) return;
-    // The client has said that this is its last request. (RFC 9112 §9.6)
-    this.hasLast = !exchange.response.shouldKeepAlive;
+    this.newest = exchange;
     if (this.waiting.length === 0 && this.mayBegin(exchange)) {
       this.begin(exchange);
     } else {
       this.waiting.push(exchange);
-      if (!this.hasRoom) this.socket.pause();
+      this.holdBack();
     }
   }
 
@@ -160,12 +164,31 @@ export class HTTPConnection extends Connection<WSGIRequestHandler> {
   }
 
   override finish(): void {
+    this.takeNoMore();
+    super.finish();
+  }
+
+  /**
+   * Takes no further request.
+   *
+   * @returns Whether the connection ends behind this request. It does not while the
+   *   responses to later ones are due.
+   */
+  endsBehind(exchange: WSGIRequestHandler): boolean {
+    this.takeNoMore();
+    const last = this.underWay.at(-1);
+    return last === exchange || !this.underWay.includes(exchange);
+  }
+
+  private takeNoMore(): void {
+    this.accepts = false;
     // The refusal of what came behind a request that gets no answer would look like one.
     if (this.waiting.length > 0) this.lastWords = undefined;
     this.waiting = [];
     const last = this.underWay.at(-1);
     if (last?.response.headersSent === false) last.response.shouldKeepAlive = false;
-    super.finish();
+    // The end of a client can only be seen by reading.
+    if (this.socket.isPaused()) this.socket.resume();
   }
 
   /**
@@ -191,7 +214,11 @@ export class HTTPConnection extends Connection<WSGIRequestHandler> {
       const { response } = exchange;
       response.assignSocket(this.socket);
       response.once('finish', () => closeGently(this.socket));
-      exchange.sendError(refusal);
+      try {
+        exchange.sendError(refusal);
+      } catch (error) {
+        this.fail(exchange, error);
+      }
     };
     if (this.underWay.length === 0 && this.waiting.length === 0) this.close();
   }
@@ -207,18 +234,24 @@ export class HTTPConnection extends Connection<WSGIRequestHandler> {
     this.hasRefused = true;
     this.accepts = false;
     this.waiting = this.waiting.filter((each) => each !== last);
-    last.breakOff(refusal);
+    try {
+      last.breakOff(refusal);
+    } catch (error) {
+      this.fail(last, error);
+    }
     return true;
   }
 
-  private get hasRoom(): boolean {
-    return this.underWay.length < MOST_UNDER_WAY;
+  /** Whether the newest request is the last, as its client or the server has said. */
+  protected get hasLast(): boolean {
+    return this.newest?.response.shouldKeepAlive === false;
   }
 
   // 100 Continue would land inside an earlier response, if that is not over.
   private mayBegin(exchange: WSGIRequestHandler): boolean {
-    const hasTurn = this.underWay.length === 0 || !exchange.waitsForTurn;
-    return hasTurn && this.hasRoom && this.admission.admits(exchange, this);
+    const { length } = this.underWay;
+    const hasTurn = length === 0 || !exchange.waitsForTurn;
+    return hasTurn && length < MOST_UNDER_WAY && this.admission.admits(exchange, this);
   }
 
   protected override handle(exchange: WSGIRequestHandler): Promise<void> {
@@ -227,9 +260,8 @@ export class HTTPConnection extends Connection<WSGIRequestHandler> {
     return exchange.handle();
   }
 
-  // Earlier responses on this connection may still be on their way.
   protected override abort(exchange: WSGIRequestHandler): void {
-    exchange.response.destroy();
+    exchange.abort();
   }
 
   /** Called when a response is over. */
@@ -238,6 +270,8 @@ export class HTTPConnection extends Connection<WSGIRequestHandler> {
     if (exchange === undefined) return;
     if (!exchange.request.complete) this.unread = exchange.request;
     this.leave(exchange);
+    // Node ends a connection behind a response without a length to an HTTP/1.0 client.
+    if (!this.socket.writable) this.takeNoMore();
     if (this.waiting.length > 0) this.proceed();
     if (!this.accepts && this.underWay.length === 0 && this.waiting.length === 0) this.close();
   }
@@ -252,7 +286,8 @@ export class HTTPConnection extends Connection<WSGIRequestHandler> {
 
   /** Called when the socket is about to be read again. */
   holdBack(): void {
-    if (this.waiting.length > 0 && !this.hasRoom) this.socket.pause();
+    const count = this.underWay.length + this.waiting.length;
+    if (this.waiting.length > 0 && count >= MOST_UNDER_WAY) this.socket.pause();
   }
 
   // Responses end in the order of their requests, except for those that are cut.
@@ -264,10 +299,11 @@ export class HTTPConnection extends Connection<WSGIRequestHandler> {
 
   protected override leave(exchange: WSGIRequestHandler): void {
     if (!exchange.response.writableFinished) super.leave(exchange);
+    exchange.isOver();
     this.admission.isOver(exchange);
   }
 
-  private close(): void {
+  protected close(): void {
     const { lastWords } = this;
     this.lastWords = undefined;
     if (lastWords !== undefined && this.socket.writable) lastWords();
@@ -275,19 +311,37 @@ export class HTTPConnection extends Connection<WSGIRequestHandler> {
   }
 }
 
-/** How long the server still listens after its last words, in milliseconds. */
+/** How long a client must be silent before its connection is closed, in milliseconds. */
 const LINGER = 500;
 
+/** How often the server waits for that. */
+const MOST_LINGERS = 60;
+
 /**
- * Ends the server's side of a connection, and closes it a moment later, unless the client
- * does so first. If the server closed at once, bytes still coming from the client would
+ * Ends the server's side of a connection, and closes it when the client is silent, unless
+ * the client does so first. If the server closed at once, bytes still coming from the client would
  * destroy its response. (RFC 9112 §9.6)
  */
 export function closeGently(socket: Socket): void {
-  socket.end();
   // Bytes that nobody reads would keep the client from closing.
   socket.resume();
-  const timer = setTimeout(() => socket.destroy(), LINGER);
+  if (socket.writableEnded) return;
+  socket.end(() => {
+    if (!socket.destroyed) linger(socket);
+  });
+}
+
+function linger(socket: Socket): void {
+  let left = MOST_LINGERS;
+  let seen = socket.bytesRead;
+  const look = (): void => {
+    left -= 1;
+    if (left === 0 || socket.bytesRead === seen) return void socket.destroy();
+    seen = socket.bytesRead;
+    timer.refresh();
+  };
+  // Behind the next reads: a busy process may have had no time for them.
+  const timer = setTimeout(() => setImmediate(look), LINGER);
   socket.once('close', () => clearTimeout(timer));
 }
 

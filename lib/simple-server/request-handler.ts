@@ -38,6 +38,8 @@ export class WSGIRequestHandler {
   handler: ServerHandler | undefined = undefined;
   /** Whether the request begins only when all earlier responses are over. */
   waitsForTurn: boolean = false;
+  /** Whether the request has been refused, so that no application may see it. */
+  isRefused: boolean = false;
 
   constructor(request: IncomingMessage, response: ServerResponse, server: ApplicationServer) {
     this.request = request;
@@ -58,6 +60,8 @@ export class WSGIRequestHandler {
     if (this.mustContinue(environ)) this.response.writeContinue();
     if (asksForUpgrade(environ)) this.response.shouldKeepAlive = false;
     const mayHaveBody = hasBody(environ);
+    // Of a body that nobody has begun to read, Node would discard all, whatever its size.
+    if (mayHaveBody) this.request.read(0);
 
     const handler = new ServerHandler(
       this.request,
@@ -124,15 +128,16 @@ export class WSGIRequestHandler {
   /** Refuses the request with a page that says why, and has the connection closed. */
   sendError({ status, message }: RefusedRequest): void {
     const { request, response } = this;
+    this.isRefused = true;
+    const isLast = HTTPConnection.of(request.socket)?.endsBehind(this) ?? true;
     const body = `${message}\n`;
     const size = Buffer.byteLength(body);
     response.writeHead(Number(status.slice(0, 3)), status.slice(4), {
       'Content-Type': 'text/plain; charset=utf-8',
       'Content-Length': size,
-      Connection: 'close',
+      ...(isLast && { Connection: 'close' }),
     });
     response.end(body);
-    HTTPConnection.of(request.socket)?.finish();
     this.logRequest(status.slice(0, 3), request.method === 'HEAD' ? 0 : size);
   }
 
@@ -141,11 +146,30 @@ export class WSGIRequestHandler {
     this.handler?.disconnect();
   }
 
+  /** Called by the connection when the response has been sent, or never will be. */
+  isOver(): void {
+    this.handler?.settleLog();
+  }
+
   /** Called by the connection when the rest of the request cannot be read. */
   breakOff(refusal: RefusedRequest): void {
-    this.handler?.abandon();
-    if (this.response.headersSent) this.response.destroy();
-    else this.sendError(refusal);
+    const { response, handler } = this;
+    // A response that is complete needs nothing more of the request.
+    if (response.writableEnded) return;
+    if (response.headersSent) {
+      handler?.disconnect();
+      response.destroy();
+    } else {
+      handler?.abandon();
+      this.sendError(refusal);
+    }
+  }
+
+  /** Called by the connection when `handle()` has failed. */
+  abort(): void {
+    if (this.response.writableEnded) return;
+    this.response.destroy();
+    if (this.handler === undefined) this.logRequest('-', 0);
   }
 
   // An HTTP/1.0 client does not know 100 Continue. (RFC 9110 §10.1.1)
@@ -158,15 +182,16 @@ export class WSGIRequestHandler {
     await served;
     if (this.request.complete) return;
     try {
-      for (let drained = 0; drained <= MOST_DRAINED;) {
+      for (let drained = 0; ;) {
         const piece = await handler.stdin.read(65536);
         if (piece.length === 0) return;
         drained += piece.length;
+        // The rest is discarded until the connection closes, behind the responses.
+        if (drained > MOST_DRAINED) HTTPConnection.of(this.request.socket)?.finish();
       }
     } catch {
       // The body broke off, or the application is still reading it.
     }
-    this.request.socket.destroySoon();
   }
 }
 

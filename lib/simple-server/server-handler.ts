@@ -9,6 +9,7 @@ import type { Socket } from 'node:net';
 
 import { isCausedBy } from '../handlers/exception.ts';
 import { formatDateTime } from '../handlers/head.ts';
+import { reportError } from '../handlers/log.ts';
 import { SimpleHandler } from '../handlers/simple.ts';
 import { DONE, type Sent } from '../handlers/wait.ts';
 import type { ErrorStream, InputStream, WSGIApplication, WSGIEnvironment } from '../types.ts';
@@ -19,6 +20,8 @@ import { HTTPConnection } from './connection.ts';
 export interface RequestLog {
   /** The handler that serves the request; the connection reaches it here. */
   handler?: ServerHandler | undefined;
+  /** Whether the request has been refused, so that no application may see it. */
+  readonly isRefused?: boolean;
   logRequest(code: string, size: number): void;
 }
 
@@ -44,6 +47,8 @@ export class ServerHandler extends SimpleHandler {
   private readonly response: ServerResponse;
   private lines: string[] = [];
   private chunks = 0;
+  /** The line of the access log, while the response waits for those before it. */
+  private due: [code: string, size: number] | undefined = undefined;
   private room: Promise<void> | undefined = undefined;
   private wake: (() => void) | undefined = undefined;
 
@@ -71,9 +76,13 @@ export class ServerHandler extends SimpleHandler {
   /** Serves the request, unless its client has already left: then nothing is called. */
   override run(application: WSGIApplication): Promise<void> {
     const { socket } = this.request;
-    if (socket.destroyed || this.response.destroyed) return DONE;
     // A request handler of another make may not have introduced itself.
     const exchange = this.requestHandler ?? HTTPConnection.of(socket)?.find(this.response);
+    if (exchange?.isRefused) return DONE;
+    if (socket.destroyed || this.response.destroyed) {
+      this.logRequest();
+      return DONE;
+    }
     if (exchange !== undefined) exchange.handler = this;
     return super.run(application);
   }
@@ -137,9 +146,13 @@ export class ServerHandler extends SimpleHandler {
     // The bytes that have been written should arrive, even the head alone. Where Node
     // refused the head there is none, and Node would make one up.
     const { response } = this;
+    const { socket } = response;
     if (response.headersSent) response.flushHeaders();
-    while (response.socket?.writableCorked) response.socket.uncork();
-    response.destroy();
+    while (socket?.writableCorked) socket.uncork();
+    // Where the end of the connection is the end of the body, an orderly end would look like it.
+    const isDelimited = response.chunkedEncoding || this.head?.contentLength !== undefined;
+    if (socket === null || 'encrypted' in socket || isDelimited) response.destroy();
+    else socket.resetAndDestroy();
   }
 
   /** Sends an open file by large blocks: each block is a trip to the disk. */
@@ -164,10 +177,19 @@ export class ServerHandler extends SimpleHandler {
     this.wake?.();
   }
 
-  /** Gives the request up: another answer is on its way, or none. Nothing is logged. */
+  /** Gives the request up, since another answer is on its way. Nothing is logged. */
   abandon(): void {
     this.requestHandler = undefined;
     this.disconnect();
+  }
+
+  /** Called when the response has been sent, or never will be: writes the line that is due. */
+  settleLog(): void {
+    if (this.due === undefined) return;
+    const [code, size] = this.due;
+    this.due = undefined;
+    if (this.response.writableFinished) this.log(code, size);
+    else this.log('-', 0);
   }
 
   // A body that breaks off in the middle says that the client has left, too.
@@ -177,8 +199,21 @@ export class ServerHandler extends SimpleHandler {
   }
 
   private logRequest(): void {
-    const code = this.headersSent ? this.head?.line.digits : undefined;
-    this.requestHandler?.logRequest(code ?? '-', this.bytesSent);
+    const code = (this.headersSent ? this.head?.line.digits : undefined) ?? '-';
+    const { response, bytesSent } = this;
+    if (response.socket === null && !response.writableFinished) this.due = [code, bytesSent];
+    else this.log(code, bytesSent);
+  }
+
+  // Once for each request. A log that fails must not change the response.
+  private log(code: string, size: number): void {
+    const { requestHandler } = this;
+    this.requestHandler = undefined;
+    try {
+      requestHandler?.logRequest(code, size);
+    } catch (error) {
+      reportError(error);
+    }
   }
 
   // All writes that wait, wait for the same: an application need not await each write().

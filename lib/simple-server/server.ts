@@ -11,9 +11,9 @@ import type { TlsOptions } from 'node:tls';
 import { describe } from '../describe.ts';
 import { checkApplication } from '../handlers/base.ts';
 import type { BaseEnviron, RefusedRequest } from '../request.ts';
-import { writeToStderr } from '../handlers/log.ts';
+import { reportError, writeToStderr } from '../handlers/log.ts';
 import type { WSGIApplication } from '../types.ts';
-import { type Admission, HTTPConnection } from './connection.ts';
+import { type Admission, HTTPConnection, closeGently } from './connection.ts';
 import { type ParserError, refusalOf, refuseLate, refuseTunnel } from './refusal.ts';
 import { WSGIRequestHandler } from './request-handler.ts';
 import { Handshakes } from './tls.ts';
@@ -67,7 +67,10 @@ export class WSGIServer extends Server {
   /** The port; once bound, the real one, also if 0 was asked for. */
   serverPort: number;
   requestQueueSize: number;
-  /** Resolves once bound; rejects if that failed, with an error that names the address. */
+  /**
+   * Resolves once bound, or closed before that; rejects if binding failed, with an error
+   * that names the address.
+   */
   readonly ready: Promise<void>;
 
   private readonly requestHandlerClass: typeof WSGIRequestHandler;
@@ -79,6 +82,7 @@ export class WSGIServer extends Server {
   private readonly admission: Admission;
   private readonly adopts: boolean;
   private stopping = false;
+  private hasClosed = false;
   private hasBegunToListen = false;
   private requestsLeft: number;
 
@@ -127,6 +131,7 @@ export class WSGIServer extends Server {
     this.handshakes = tls && new Handshakes(this, tls);
     this.listenToNode();
     this.closed = new Promise((resolve) => this.once('close', resolve));
+    void this.closed.then(() => this.releaseAll());
     this.adopts = !listen;
     this.ready = listen ? this.bind() : this.adopt();
   }
@@ -271,6 +276,8 @@ export class WSGIServer extends Server {
         this.setupEnviron();
         resolve();
       });
+      // Closed before it was bound: nothing failed.
+      this.once('close', resolve);
     });
   }
 
@@ -299,12 +306,15 @@ export class WSGIServer extends Server {
 
   private forget(connection: HTTPConnection): void {
     this.open.delete(connection);
+    this.heldBack.delete(connection);
     this.closeIfLast();
   }
 
   // Node counts the connections that it has accepted itself, and only those.
   private closeIfLast(): void {
-    if (this.adopts && this.stopping && this.open.size === 0) this.emit('close');
+    if (!this.adopts || !this.stopping || this.open.size > 0 || this.hasClosed) return;
+    this.hasClosed = true;
+    this.emit('close');
   }
 
   private makeBaseEnviron(): BaseEnviron {
@@ -321,16 +331,21 @@ export class WSGIServer extends Server {
   // Every event of Node that matters to a connection becomes a call to its owner.
   private listenToNode(): void {
     const encrypted = this.handshakes !== undefined;
+    const parse = this.handshakes?.parse ?? this.listeners('connection');
     this.on(encrypted ? 'secureConnection' : 'connection', (socket: Socket) => {
       const connection = new HTTPConnection(socket, this.admission);
       this.open.add(connection);
+      // This is how Node ends a connection.
+      socket.destroySoon = () => closeGently(socket);
       if (this.stopping) connection.finish();
     });
     // Node would answer Expect itself, before anything is known of the rest.
     for (const event of ['request', 'checkContinue', 'checkExpectation']) {
       this.on(event, (request: IncomingMessage, response: ServerResponse) => {
         const exchange = this.makeHandler(request, response);
-        exchange.waitsForTurn = event === 'checkContinue';
+        if (exchange === undefined) return;
+        // A response to an HTTP/1.0 client may end the connection.
+        exchange.waitsForTurn = event === 'checkContinue' || request.httpVersion === '1.0';
         HTTPConnection.of(request.socket)?.add(exchange);
       });
     }
@@ -339,16 +354,30 @@ export class WSGIServer extends Server {
       if (refusal === undefined || !socket.writable) socket.destroy();
       else this.refuse(refusal, new IncomingMessage(socket));
     });
-    this.on('connect', (request: IncomingMessage) => this.refuse(refuseTunnel(), request));
+    this.on('connect', (request: IncomingMessage) => {
+      // Node lets go of the connection, but earlier responses may be on their way.
+      for (const listener of parse) listener.call(this, request.socket);
+      this.refuse(refuseTunnel(), request);
+    });
   }
 
   private refuse(refusal: RefusedRequest, request: IncomingMessage): void {
     const exchange = this.makeHandler(request, new ServerResponse(request));
-    HTTPConnection.of(request.socket)?.refuse(refusal, exchange);
+    if (exchange !== undefined) HTTPConnection.of(request.socket)?.refuse(refusal, exchange);
   }
 
-  private makeHandler(request: IncomingMessage, response: ServerResponse): WSGIRequestHandler {
-    return new this.requestHandlerClass(request, response, this);
+  // The class may be the author's, and its constructor may throw.
+  private makeHandler(
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): WSGIRequestHandler | undefined {
+    try {
+      return new this.requestHandlerClass(request, response, this);
+    } catch (error) {
+      reportError(error);
+      request.socket.destroy();
+      return undefined;
+    }
   }
 
   private admits(exchange: WSGIRequestHandler, connection: HTTPConnection): boolean {
@@ -371,6 +400,11 @@ export class WSGIServer extends Server {
     this.served.delete(exchange);
   }
 
+  private releaseAll(): void {
+    for (const resolve of [...this.asked.splice(0), ...this.served.values()]) resolve();
+    this.served.clear();
+  }
+
   private proceed(): void {
     for (const connection of this.heldBack) {
       this.heldBack.delete(connection);
@@ -389,8 +423,6 @@ export class WSGIServer extends Server {
     if (!this.stopping) this.close();
     for (const connection of this.open) end(connection);
     await this.closed;
-    for (const resolve of [...this.asked.splice(0), ...this.served.values()]) resolve();
-    this.served.clear();
   }
 }
 

@@ -9,8 +9,12 @@ import { type TLSSocket, type TlsOptions, createSecureContext, createServer } fr
 /** How long a client may take for the handshake, in milliseconds, unless the options say. */
 const HANDSHAKE_TIMEOUT = 10_000;
 
+type ConnectionListener = (socket: Socket) => void;
+
 /** The handshakes of a server's connections. */
 export class Handshakes {
+  /** Node's own listeners, which speak HTTP on a connection. */
+  readonly parse: ConnectionListener[];
   private readonly pending = new Map<string, Socket>();
 
   /**
@@ -26,7 +30,7 @@ export class Handshakes {
       ALPNProtocols: ['http/1.1'],
       ...options,
     });
-    const http = server.listeners('connection') as Array<(socket: Socket) => void>;
+    this.parse = server.listeners('connection') as ConnectionListener[];
     server.removeAllListeners('connection');
     server.on('connection', (socket: Socket) => {
       const peer = peerOf(socket);
@@ -36,7 +40,7 @@ export class Handshakes {
     });
     tls.on('secureConnection', (socket: TLSSocket) => {
       this.pending.delete(peerOf(socket));
-      for (const listener of http) listener.call(server, socket);
+      for (const listener of this.parse) listener.call(server, socket);
       server.emit('secureConnection', socket);
     });
     // A client that speaks no TLS, does not trust the certificate, or takes too long.
