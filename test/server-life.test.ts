@@ -420,6 +420,7 @@ describe('shutdown', () => {
     await paused;
     socket.destroy();
     await server.shutdown();
+    await new Promise(setImmediate);
     assert.equal(told, 100);
   });
 

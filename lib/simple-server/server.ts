@@ -82,6 +82,7 @@ export class WSGIServer extends Server {
   private readonly admission: Admission;
   private readonly adopts: boolean;
   private stopping = false;
+  private onEmpty: () => void = () => {};
   private hasClosed = false;
   private hasBegunToListen = false;
   private requestsLeft: number;
@@ -130,8 +131,9 @@ export class WSGIServer extends Server {
     };
     this.handshakes = tls && new Handshakes(this, tls);
     this.listenToNode();
-    this.closed = new Promise((resolve) => this.once('close', resolve));
-    void this.closed.then(() => this.releaseAll());
+    this.closed = new Promise<void>((resolve) => this.once('close', resolve))
+      .then(() => this.emptied())
+      .then(() => this.releaseAll());
     this.adopts = !listen;
     this.ready = listen ? this.bind() : this.adopt();
   }
@@ -307,7 +309,13 @@ export class WSGIServer extends Server {
   private forget(connection: HTTPConnection): void {
     this.open.delete(connection);
     this.heldBack.delete(connection);
+    if (this.open.size === 0) this.onEmpty();
     this.closeIfLast();
+  }
+
+  // Node says that all is closed before the connections have heard it.
+  private async emptied(): Promise<void> {
+    if (this.open.size > 0) await new Promise<void>((resolve) => { this.onEmpty = resolve; });
   }
 
   // Node counts the connections that it has accepted itself, and only those.
