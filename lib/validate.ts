@@ -78,8 +78,7 @@ export const rules: readonly Rule[] = Object.freeze([...allRules]);
  *
  * A broken rule throws a `WSGIError`, at the call that broke it or where the value was
  * to be used. A lesser rule gives a warning. A mistake that shows only after the
- * request gives a warning when it shows: a missing close() when the body is collected as
- * garbage, or when the process ends.
+ * request, such as a missing close(), gives a warning soon after it.
  *
  * @param app - The application.
  * @param options - What to do about single rules, and where warnings go.

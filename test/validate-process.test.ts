@@ -62,26 +62,6 @@ describe('the validator tells', () => {
     assert.match(stderr, /\[close-called\] WSGIWarning: The server ended the iteration/);
   });
 
-  it('of return() in place of close()', async () => {
-    const stderr = await run(`
-      function hello(_environ, start) { start('204 No Content', []); return [new Uint8Array(0)]; }
-      for (const chunk of validator(hello)(environ, startResponse)) break;`);
-    assert.match(stderr, /\[close-vs-return\] WSGIWarning: The server stopped the iteration and/);
-  });
-
-  it('of nothing when the request lasts longer than its body', async () => {
-    const stderr = await run(`
-      function hello(_environ, start) { start('204 No Content', []); return []; }
-      const body = validator(hello)(environ, startResponse);
-      for (const chunk of body);
-      for (let count = 0; count < 50; count += 1) {
-        await new Promise((resolve) => setTimeout(resolve, 10));
-        gc();
-      }
-      body.close();`);
-    assert.doesNotMatch(stderr, /WSGIWarning/);
-  });
-
   it('of a body that was dropped unread, once it is collected', async () => {
     const stderr = await run(`
       function hello(_environ, start) { start('204 No Content', []); return []; }

@@ -346,7 +346,7 @@ class BodyGuard extends Guard implements IterationHooks {
     const { exchange } = this;
     exchange.raised = undefined;
     exchange.thrownBack = undefined;
-    exchange.ended = true;
+    endIteration(exchange);
     return exchange.letOut(error);
   }
 
@@ -403,7 +403,7 @@ class BodyGuard extends Guard implements IterationHooks {
     const { exchange } = this;
     if (exchange.exhausted) return;
     exchange.exhausted = true;
-    exchange.ended = true;
+    endIteration(exchange);
     checkTrapped(exchange, 'ended its body', false);
     if (this.isGenerator && isMeantAsBody(value, exchange.chunks === 0)) {
       exchange.reportValue(returnValue, `returned ${describe(value)} inside its body's generator`);
@@ -436,7 +436,7 @@ class BodyGuard extends Guard implements IterationHooks {
 
   finish(): void {
     const { exchange } = this;
-    exchange.ended = true;
+    endIteration(exchange);
     // The body was closed while it was stopped. The server need not wait for that, so
     // there is no call left to throw at.
     if (exchange.restored && !exchange.failed) checkPropagated(exchange, true);
@@ -458,7 +458,6 @@ class BodyGuard extends Guard implements IterationHooks {
     exchange.raised = undefined;
     forgetPending(exchange);
     grace.delete(exchange);
-    unclosed.delete(exchange);
     let result: unknown;
     try {
       result = this.realClose?.();
@@ -783,32 +782,44 @@ const closeThrows = rule('application', 'close-throws', 'warning', DETAILS,
     return isMistake ? 'Fix the error, which is in close() itself or in what it calls.' : undefined;
   });
 
+/** The iteration is over, so that close() is due. */
+function endIteration(exchange: Exchange): void {
+  exchange.ended = true;
+  grace.add(exchange);
+}
+
 // ---- What has not been done in time. It shows only when there is no call left to throw
-// at, so it is a warning. A body is closed when its request ends, and the request may last
-// long after the body: other bodies may be a part of the same response. So a missing close()
-// shows when the engine collects the body, or when the process has nothing left to do. A
-// promise that can never settle shows in the same way.
+// at, so it is a warning. A missing close() is looked for soon after the iteration: a
+// server may first send its last bytes, but does not sleep on them. A body that was
+// dropped, or a promise that can never settle, is reported when the engine collects it,
+// which may be late or never.
 
 const settles = rule('application', 'app-settles', 'warning', DETAILS,
   'An application that was called comes to an end: it returns, or it throws.',
   'Look for a promise that never settles, such as an event that never comes.');
 
 const grace = new GraceSet<Exchange>(10, (exchange) => {
-  const { closed, closing } = exchange;
-  if (!closed) watchCollection(exchange);
-  else if (closing?.isAwaited === false) exchange.reportLate(closeAwaited, 'did not await close()');
+  const { closed, closing, ended } = exchange;
+  if (closed) {
+    if (closing?.isAwaited === false) exchange.reportLate(closeAwaited, 'did not await close()');
+  } else if (!ended) {
+    watchCollection(exchange);
+  } else {
+    unclosed.add(exchange);
+  }
 });
 
-/** The exchanges whose body is watched, and is not closed. */
-const unclosed = new Set<Exchange>();
-
-function reportUnclosed(exchange: Exchange): void {
-  if (!unclosed.delete(exchange)) return;
-  const { stopped, ended } = exchange;
-  let did = 'dropped the body';
-  if (ended) did = `${stopped ? 'stopped' : 'ended'} the iteration`;
-  exchange.reportLate(stopped ? notReturn : closeCalled, `${did} and did not call close()`);
-}
+// Middleware that answers for a failed body, as the error page does, may have to read
+// its own program first.
+const unclosed = new GraceSet<Exchange>(200, (exchange) => {
+  const { closed, outer, stopped, missed } = exchange;
+  // Middleware may close its application's body when its own is closed: the validator
+  // around it checks that.
+  if (closed || outer !== undefined || missed) return;
+  exchange.missed = true;
+  const deed = `${stopped ? 'stopped' : 'ended'} the iteration and did not call close()`;
+  exchange.reportLate(stopped ? notReturn : closeCalled, deed);
+});
 
 interface Watched {
   readonly exchange: Exchange;
@@ -822,13 +833,7 @@ interface Watched {
 function watchCollection(exchange: Exchange): void {
   const { body, pending } = exchange;
   exchange.body = undefined;
-  // Middleware may close its application's body when its own is closed: the validator
-  // around it checks that.
-  if (body !== undefined && exchange.outer === undefined) {
-    unclosed.add(exchange);
-    listen();
-    collected?.register(body, { exchange });
-  }
+  if (body !== undefined && exchange.outer === undefined) collected?.register(body, { exchange });
   if (pending?.promise === undefined) return;
   collected?.register(pending.promise, { exchange, pending });
   pending.promise = undefined;
@@ -838,19 +843,15 @@ const collected =
   typeof globalThis.FinalizationRegistry === 'function'
     ? new FinalizationRegistry<Watched>(({ exchange, pending }) => {
         if (pending !== undefined) reportUnsettled(exchange, pending);
-        else reportUnclosed(exchange);
+        else if (!exchange.closed && !exchange.missed) {
+          exchange.reportLate(closeCalled, 'dropped the body and did not call close()');
+        }
       })
     : undefined;
 
 /** The exchanges whose application has promised something. */
 const waiting = new Set<Exchange>();
 let isListening = false;
-
-// A process with nothing left to do ends, even if a promise is still pending.
-function listen(): void {
-  if (!isListening) globalThis.process?.on?.('beforeExit', reportAll);
-  isListening = true;
-}
 
 /** Waits for what the application promised, and reports if it never comes. */
 export async function settle<Value>(
@@ -862,7 +863,9 @@ export async function settle<Value>(
   exchange.pending = pending;
   waiting.add(exchange);
   grace.add(exchange);
-  listen();
+  // A process with nothing left to do ends, even if a promise is still pending.
+  if (!isListening) globalThis.process?.on?.('beforeExit', reportAllUnsettled);
+  isListening = true;
   try {
     return await promise;
   } finally {
@@ -876,10 +879,8 @@ function forgetPending(exchange: Exchange): void {
   waiting.delete(exchange);
 }
 
-function reportAll(): void {
+function reportAllUnsettled(): void {
   for (const exchange of waiting) reportUnsettled(exchange, exchange.pending);
-  // A body that was not read to its end may wait for a client that does not read on.
-  for (const exchange of unclosed) if (exchange.ended) reportUnclosed(exchange);
 }
 
 function reportUnsettled(exchange: Exchange, pending: Exchange['pending']): void {

@@ -104,6 +104,8 @@ export class Exchange {
   closed = false;
   /** The promise that the application's close() returned. */
   closing: { readonly isAwaited: boolean } | undefined = undefined;
+  /** Whether a missing close() has been reported. */
+  missed = false;
   /** What the grace period holds: the body that the server has, or a pending promise. */
   body: object | undefined = undefined;
   pending: { readonly deed: string; promise: object | undefined } | undefined = undefined;

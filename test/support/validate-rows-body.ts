@@ -8,6 +8,7 @@ import {
   answer,
   app,
   bytes,
+  passTime,
   row,
 } from './validate-exchange.ts';
 
@@ -323,6 +324,32 @@ export const BODY_ROWS: Row[] = [
 
   // close()
   row(
+    'close-called',
+    /did not call close\(\)/,
+    plain((made) => void drain(made)),
+    plain((made) => {
+      drain(made);
+      passBetween(made);
+    }),
+  ),
+  row(
+    'close-vs-return',
+    /stopped the iteration/,
+    plain((made) => {
+      for (const chunk of made) {
+        void chunk;
+        break;
+      }
+    }),
+    plain((made) => {
+      for (const chunk of made) {
+        void chunk;
+        break;
+      }
+      made.close();
+    }),
+  ),
+  row(
     'return-called',
     /stopped the iteration without return\(\)/,
     plain((made) => {
@@ -466,4 +493,10 @@ function slowly(exchange: Exchange): Exchange {
       await server.finish(await call(environ, slowStart));
     },
   };
+}
+
+// A server that sees its last bytes off first.
+function passBetween(made: Loose): void {
+  made.close();
+  passTime();
 }
