@@ -27,6 +27,11 @@ export function describe(value: unknown): string {
   }
 }
 
+/** Whether a value is a class: a function that cannot be called as one. */
+export function isClass(value: unknown): boolean {
+  return typeof value === 'function' && /^class\b/.test(Function.prototype.toString.call(value));
+}
+
 /** Puts a string in quotes, with control characters escaped, cut after 60 characters. */
 export function quote(text: string): string {
   return JSON.stringify(shorten(text)).replace(/[\x7f-\uffff]/g, escapeUnprintable);

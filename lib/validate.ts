@@ -16,7 +16,7 @@
 //
 // Mirrors wsgiref.validate.
 
-import { count, describe } from './describe.ts';
+import { count, describe, isClass } from './describe.ts';
 import type { StartResponse, WSGIApplication } from './types.ts';
 import { checkEnviron, readRequest, restoreEnviron } from './validate/environ.ts';
 import { guardStreams } from './validate/streams.ts';
@@ -26,7 +26,6 @@ import {
   Exchange,
   call,
   hasMethod,
-  isClass,
   isThenable,
   property,
 } from './validate/mechanism.ts';

@@ -4,7 +4,7 @@
 //
 // Mirrors wsgiref.handlers.BaseHandler.
 
-import { describe, fault } from '../describe.ts';
+import { describe, fault, isClass } from '../describe.ts';
 import { Headers } from '../headers.ts';
 import { encodeLatin1 } from '../latin1.ts';
 import type {
@@ -628,7 +628,7 @@ export function checkApplication(application: unknown): void {
 
 /** Whether a server can call this value as an application. Unlike Python: not a class. */
 export function isApplication(value: unknown): value is WSGIApplication {
-  return typeof value === 'function' && !/^class\b/.test(Function.prototype.toString.call(value));
+  return typeof value === 'function' && !isClass(value);
 }
 
 /** The error for code that still works for a client that has closed its connection. */

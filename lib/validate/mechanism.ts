@@ -3,7 +3,6 @@
 // in place of each other's, and the questions that are asked about unknown values.
 
 import { describe } from '../describe.ts';
-import { isApplication } from '../handlers/base.ts';
 import type { ResponseHeaders, StartResponse, WSGIEnvironment } from '../types.ts';
 import {
   type CallMark,
@@ -636,9 +635,4 @@ export function isInstance<Class extends object>(
   } catch {
     return false;
   }
-}
-
-/** Whether `value` is a class, which is a function but cannot be called as one. */
-export function isClass(value: unknown): boolean {
-  return typeof value === 'function' && !isApplication(value);
 }

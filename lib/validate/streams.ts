@@ -2,7 +2,7 @@
 // wsgi.file_wrapper. How it may use them, and what the server must then give.
 // (PEP 3333, "Input and Error Streams" and "Optional Platform-Specific File Handling")
 
-import { count, describe } from '../describe.ts';
+import { count, describe, isClass } from '../describe.ts';
 import { originalVariable, replaceVariable } from './environ.ts';
 import {
   type Exchange,
@@ -13,7 +13,6 @@ import {
   call,
   hasMethod,
   isBytes,
-  isClass,
   isObject,
   isThenable,
   markGuarded,
