@@ -204,22 +204,52 @@ describe('rpc', () => {
 
   const rows: Array<[name: string, request: string, answer: unknown]> = [
     ['a call', '{"jsonrpc":"2.0","method":"add","params":[1,2,3],"id":1}', result(6, 1)],
-    ['an id that is text', '{"jsonrpc":"2.0","method":"upper","params":["ä"],"id":"x"}', result('Ä', 'x')],
-    ['an id that is null', '{"jsonrpc":"2.0","method":"add","params":[],"id":null}', result(0, null)],
+    [
+      'an id that is text', '{"jsonrpc":"2.0","method":"upper","params":["ä"],"id":"x"}',
+      result('Ä', 'x'),
+    ],
+    [
+      'an id that is null', '{"jsonrpc":"2.0","method":"add","params":[],"id":null}',
+      result(0, null),
+    ],
     ['a notification', '{"jsonrpc":"2.0","method":"add","params":[1]}', undefined],
     ['a notification that fails', '{"jsonrpc":"2.0","method":"none"}', undefined],
     ['text that is not JSON', '{"jsonrpc":"2.0","method":', failure(-32700, 'Parse error')],
     ['nothing', '', failure(-32700, 'Parse error')],
     ['a number', '1', failure(-32600, 'Invalid Request')],
     ['null', 'null', failure(-32600, 'Invalid Request')],
-    ['another version', '{"jsonrpc":"1.0","method":"add","id":1}', failure(-32600, 'Invalid Request')],
-    ['a method that is not a name', '{"jsonrpc":"2.0","method":1,"id":1}', failure(-32600, 'Invalid Request')],
-    ['parameters that are not a list', '{"jsonrpc":"2.0","method":"add","params":"bar"}', failure(-32600, 'Invalid Request')],
-    ['an id that is an object', '{"jsonrpc":"2.0","method":"add","id":{}}', failure(-32600, 'Invalid Request')],
-    ['an unknown method', '{"jsonrpc":"2.0","method":"none","id":2}', failure(-32601, 'Method not found', 2)],
-    ['a method of all objects', '{"jsonrpc":"2.0","method":"toString","id":2}', failure(-32601, 'Method not found', 2)],
-    ['wrong parameters', '{"jsonrpc":"2.0","method":"add","params":["1"],"id":3}', failure(-32602, 'Invalid params', 3)],
-    ['no parameters', '{"jsonrpc":"2.0","method":"upper","id":3}', failure(-32602, 'Invalid params', 3)],
+    [
+      'another version', '{"jsonrpc":"1.0","method":"add","id":1}',
+      failure(-32600, 'Invalid Request'),
+    ],
+    [
+      'a method that is not a name', '{"jsonrpc":"2.0","method":1,"id":1}',
+      failure(-32600, 'Invalid Request'),
+    ],
+    [
+      'parameters that are not a list', '{"jsonrpc":"2.0","method":"add","params":"bar"}',
+      failure(-32600, 'Invalid Request'),
+    ],
+    [
+      'an id that is an object', '{"jsonrpc":"2.0","method":"add","id":{}}',
+      failure(-32600, 'Invalid Request'),
+    ],
+    [
+      'an unknown method', '{"jsonrpc":"2.0","method":"none","id":2}',
+      failure(-32601, 'Method not found', 2),
+    ],
+    [
+      'a method of all objects', '{"jsonrpc":"2.0","method":"toString","id":2}',
+      failure(-32601, 'Method not found', 2),
+    ],
+    [
+      'wrong parameters', '{"jsonrpc":"2.0","method":"add","params":["1"],"id":3}',
+      failure(-32602, 'Invalid params', 3),
+    ],
+    [
+      'no parameters', '{"jsonrpc":"2.0","method":"upper","id":3}',
+      failure(-32602, 'Invalid params', 3),
+    ],
     ['an empty batch', '[]', failure(-32600, 'Invalid Request')],
     ['a batch of notifications', '[{"jsonrpc":"2.0","method":"add","params":[1]}]', undefined],
     [
@@ -278,7 +308,9 @@ describe('guestbook', () => {
   });
 
   test('knows one page and three methods', async () => {
-    assert.equal((await ask(guestbook, { SCRIPT_NAME: '', PATH_INFO: '/x' })).status, '404 Not Found');
+    assert.equal(
+      (await ask(guestbook, { SCRIPT_NAME: '', PATH_INFO: '/x' })).status, '404 Not Found',
+    );
     const { status, headers } = await ask(guestbook, { REQUEST_METHOD: 'DELETE' });
     assert.equal(status, '405 Method Not Allowed');
     assert.equal(headers.get('Allow'), 'GET, HEAD, POST');

@@ -36,7 +36,9 @@ const app: WSGIApplication = async (environ, startResponse) => {
     home: (environ as unknown as Record<string, string>)['HOME'] ?? 'none',
     once: environ['wsgi.run_once'],
     processes: environ['wsgi.multiprocess'],
-    body: environ.PATH_INFO === '/part' ? text(await environ['wsgi.input'].read(2)) : text(await environ['wsgi.input'].read()),
+    body: environ.PATH_INFO === '/part'
+      ? text(await environ['wsgi.input'].read(2))
+      : text(await environ['wsgi.input'].read()),
   };
   startResponse('200 OK', [['Content-Type', 'application/json']]);
   return [bytes(JSON.stringify(seen))];
@@ -51,15 +53,22 @@ else tests();
 function tests(): void {
   /** Runs this file as a CGI program with these variables and this standard input. */
   async function cgi(environ: Record<string, string>, input = ''): Promise<Ended> {
-    const env = { TSGIREF_TEST_CGI: 'plain', REQUEST_METHOD: 'GET', SERVER_PROTOCOL: 'HTTP/1.1', HOME: '/home/cgi', ...environ };
+    const env = {
+      TSGIREF_TEST_CGI: 'plain', REQUEST_METHOD: 'GET', SERVER_PROTOCOL: 'HTTP/1.1',
+      HOME: '/home/cgi', ...environ,
+    };
     return run([self], { cwd: '.', env, input });
   }
-  const body = (output: string): Record<string, unknown> => JSON.parse(output.slice(output.indexOf('\r\n\r\n') + 4));
+  const body = (output: string): Record<string, unknown> =>
+    JSON.parse(output.slice(output.indexOf('\r\n\r\n') + 4));
 
   describe('CGIHandler', () => {
     test('answers on standard output, with a Status line and no Date', async () => {
       const { stdout, stderr, status } = await cgi({ PATH_INFO: '/x' });
-      assert.match(stdout, /^Status: 200 OK\r\nContent-Type: application\/json\r\nContent-Length: \d+\r\n\r\n\{/);
+      assert.match(
+        stdout,
+        /^Status: 200 OK\r\nContent-Type: application\/json\r\nContent-Length: \d+\r\n\r\n\{/,
+      );
       assert.equal(stderr, '');
       assert.equal(status, 0);
     });
@@ -77,7 +86,8 @@ function tests(): void {
     });
 
     test('reads no further than CONTENT_LENGTH', async () => {
-      const seen = body((await cgi({ REQUEST_METHOD: 'POST', CONTENT_LENGTH: '4' }, 'bodyandmore')).stdout);
+      const seen =
+        body((await cgi({ REQUEST_METHOD: 'POST', CONTENT_LENGTH: '4' }, 'bodyandmore')).stdout);
       assert.equal(seen['body'], 'body');
     });
 
@@ -106,7 +116,9 @@ function tests(): void {
     });
 
     test('passes HTTP_PROXY on neither in environ nor in process.env', async () => {
-      assert.equal(body((await cgi({ HTTP_PROXY: 'http://evil.example' })).stdout)['proxy'], 'none');
+      assert.equal(
+        body((await cgi({ HTTP_PROXY: 'http://evil.example' })).stdout)['proxy'], 'none',
+      );
     });
 
     test('gives a 500 and reports when the application fails', async () => {
@@ -152,7 +164,9 @@ function tests(): void {
 
   describe('IISCGIHandler', () => {
     const iis = async (script: string, path: string): Promise<unknown> =>
-      body((await cgi({ TSGIREF_TEST_CGI: 'iis', SCRIPT_NAME: script, PATH_INFO: path })).stdout)['path'];
+      body(
+        (await cgi({ TSGIREF_TEST_CGI: 'iis', SCRIPT_NAME: script, PATH_INFO: path })).stdout,
+      )['path'];
 
     test('takes SCRIPT_NAME off the beginning of PATH_INFO', async () => {
       assert.equal(await iis('/app', '/app/page'), '/page');
@@ -176,8 +190,11 @@ function tests(): void {
     'import http.server as h, os, sys\n' +
     'h.nobody_uid = os.getuid\n' +
     'h.test(HandlerClass=h.CGIHTTPRequestHandler, port=int(sys.argv[1]), bind="127.0.0.1")\n';
-  const has = spawnSync('python3', ['-c', 'import http.server as h; h.CGIHTTPRequestHandler']).status === 0;
-  const reason = process.platform === 'win32' ? 'needs a POSIX shell' : has ? false : 'there is no python3 with CGI here';
+  const has =
+    spawnSync('python3', ['-c', 'import http.server as h; h.CGIHTTPRequestHandler']).status === 0;
+  const reason = process.platform === 'win32'
+    ? 'needs a POSIX shell'
+    : has ? false : 'there is no python3 with CGI here';
 
   test("it runs under Python's CGI server", { skip: reason }, async () => {
     const folder = makeFolder({});
@@ -185,7 +202,9 @@ function tests(): void {
     try {
       mkdirSync(join(folder.path, 'cgi-bin'));
       const script = join(folder.path, 'cgi-bin/app.sh');
-      writeFileSync(script, `#!/bin/sh\nTSGIREF_TEST_CGI=plain exec '${process.execPath}' '${self}'\n`);
+      writeFileSync(
+        script, `#!/bin/sh\nTSGIREF_TEST_CGI=plain exec '${process.execPath}' '${self}'\n`,
+      );
       chmodSync(script, 0o755);
       const port = await findFreePort();
       server = spawn('python3', ['-u', '-W', 'ignore', '-c', program, String(port)], {
@@ -193,7 +212,9 @@ function tests(): void {
         stdio: ['ignore', 'pipe', 'ignore'],
       });
       await once(server.stdout ?? server, 'data');
-      const response = await fetch(`http://127.0.0.1:${port}/cgi-bin/app.sh/page`, { method: 'POST', body: 'hello' });
+      const response = await fetch(`http://127.0.0.1:${port}/cgi-bin/app.sh/page`, {
+        method: 'POST', body: 'hello',
+      });
       const seen = (await response.json()) as Record<string, unknown>;
       assert.equal(seen['path'], '/page');
       assert.equal(seen['script'], '/cgi-bin/app.sh');

@@ -94,7 +94,9 @@ describe('checkServer', () => {
       onResult: ({ id }, done, total) => told.push(`${done}/${total} ${id}`),
     });
     const ids = report.results.map(({ id }) => id);
-    assert.deepEqual(ids, ['environ-query', ...checks.filter(({ group }) => group === 'errors').map(({ id }) => id)]);
+    assert.deepEqual(ids, [
+      'environ-query', ...checks.filter(({ group }) => group === 'errors').map(({ id }) => id),
+    ]);
     assert.equal(told.length, 6);
     assert.match(told[5] ?? '', /^6\/6 /);
   });
@@ -143,7 +145,10 @@ describe('a server that does not work at all', () => {
     ['throws', () => { throw new Error('no start'); }, 'did not start: Error: no start'],
     ['rejects', () => Promise.reject(new Error('no port')), 'did not start: Error: no port'],
     ['never listens', () => new Promise<never>(() => {}), 'did not start within 0.3 s'],
-    ['gives no url', () => ({}), 'gave an object without a url from start(app); expected was { url, close }'],
+    [
+      'gives no url', () => ({}),
+      'gave an object without a url from start(app); expected was { url, close }',
+    ],
     ['gives no close', () => ({ url: 'http://127.0.0.1/' }),
       'gave an object without a close() from start(app); expected was { url, close }'],
     ['gives a wrong url', () => ({ url: 'here', close() {} }),
@@ -295,7 +300,9 @@ test('a run leaves no connection and no server behind', async () => {
   }
   for (const port of ports) {
     const refused = await new Promise((resolve) => {
-      connect(port, '127.0.0.1').on('error', () => resolve(true)).on('connect', () => resolve(false));
+      connect(port, '127.0.0.1')
+        .on('error', () => resolve(true))
+        .on('connect', () => resolve(false));
     });
     assert.equal(refused, true);
   }

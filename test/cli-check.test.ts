@@ -49,7 +49,10 @@ export const stopped = () => { for (;;); };
 `;
 
 async function check(...args: string[]): Promise<Ended> {
-  const folder = makeFolder({ 'gateway.mjs': GATEWAY, 'loud.mjs': 'process.exit(4);', 'waiting.mjs': 'await new Promise(() => {});' });
+  const folder = makeFolder({
+    'gateway.mjs': GATEWAY, 'loud.mjs': 'process.exit(4);',
+    'waiting.mjs': 'await new Promise(() => {});',
+  });
   try {
     return await run([COMMAND, '--check', ...args], { cwd: folder.path });
   } finally {
@@ -59,7 +62,8 @@ async function check(...args: string[]): Promise<Ended> {
 
 describe('tsgiref --check', { concurrency: 2 }, () => {
   test('prints what failed: what the server did, the rule, the remedy, the request', async () => {
-    const { status, stdout, stderr } = await check('gateway.mjs', '--only', 'environ-path-plus,environ-header-host');
+    const { status, stdout, stderr } =
+      await check('gateway.mjs', '--only', 'environ-path-plus,environ-header-host');
     assert.equal(stderr, '');
     assert.equal(stdout.replace(/127\.0\.0\.1:\d+/, 'HOST'), `\
 The server gave undefined for HTTP_HOST; expected was "HOST".
@@ -84,7 +88,10 @@ all            1 passed, 1 failed
     const [result, ...more] = JSON.parse(stdout) as CheckResult[];
     assert.deepEqual(more, []);
     assert.equal(result?.outcome, 'failed');
-    assert.match(result.reason, /^The server gave \[undefined, undefined, undefined, undefined\] for HTTP_USER_AGENT/);
+    assert.match(
+      result.reason,
+      /^The server gave \[undefined, undefined, undefined, undefined\] for HTTP_USER_AGENT/,
+    );
     assert.match(result.sent[0] ?? '', /^GET \/ HTTP\/1\.1\r\n/);
     assert.match(result.seen.client[0] ?? '', /^HTTP\/1\.1 200 OK\r\n/);
     assert.equal(status, 1);
@@ -93,7 +100,10 @@ all            1 passed, 1 failed
   test('survives a server that ends the process, and one that never gives it back', async () => {
     const { stdout, status } = await check('gateway.mjs:other', '--only',
       'environ-query-question-mark,environ-query,environ-method,errors');
-    assert.match(stdout, /^The server ended the process with the exit status 3\.\nenviron-query-question-mark: /m);
+    assert.match(
+      stdout,
+      /^The server ended the process with the exit status 3\.\nenviron-query-question-mark: /m,
+    );
     assert.match(stdout, /^The server kept the process busy, .*\nenviron-query: /m);
     assert.match(stdout, /^all +6 passed, 2 failed$/m);
     assert.equal(status, 1);
@@ -101,15 +111,24 @@ all            1 passed, 1 failed
 
   test('reports a start() that never comes back', async () => {
     const { stdout, status } = await check('gateway.mjs:stopped', '--only', 'errors');
-    assert.match(stdout, /^The server kept the process busy, as a loop without an end does\.\nconnection-answers: /);
+    assert.match(
+      stdout,
+      /^The server kept the process busy, as a loop without an end does\.\nconnection-answers: /,
+    );
     assert.match(stdout, /Not applicable, since the server does not pass connection-answers:/);
     assert.equal(status, 1);
   });
 
   for (const [args, expected] of [
     [[], '--check takes the FILE that exports start(app): tsgiref --check gateway.ts'],
-    [['gateway.mjs', '--only', 'enviorn'], 'there is no group and no check enviorn; did you mean environ?'],
-    [['gateway.mjs', '--only', 'xyz'], /no group and no check xyz; the groups are connection, environ, /],
+    [
+      ['gateway.mjs', '--only', 'enviorn'],
+      'there is no group and no check enviorn; did you mean environ?',
+    ],
+    [
+      ['gateway.mjs', '--only', 'xyz'],
+      /no group and no check xyz; the groups are connection, environ, /,
+    ],
     [['gateway.mjs:stat'], /does not export 'stat'; it exports .*: did you mean 'start'\?/],
     [['gateway.mjs:notOne'], /exports the number 1 as 'notOne'; wanted is a function/],
     [['gateway.ms'], 'there is no file gateway.ms; did you mean gateway.mjs?'],
@@ -128,7 +147,9 @@ all            1 passed, 1 failed
     test(`refuses ${option}, which has no effect on it`, () => {
       const words = ['--check', 'gateway.mjs', option];
       const [name = ''] = option.split('=');
-      assert.throws(() => readArguments(words, {}), { message: new RegExp(`^${name} has no effect with --check`) });
+      assert.throws(() => readArguments(words, {}), {
+        message: new RegExp(`^${name} has no effect with --check`),
+      });
     });
   }
 

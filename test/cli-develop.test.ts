@@ -42,19 +42,30 @@ export const makeLater = async () => make();
 export const wrong = () => 5;
 `;
 
-async function once_(args: string[], options: { env?: NodeJS.ProcessEnv; input?: string; files?: Record<string, string> } = {}): Promise<Ended> {
+async function once_(
+  args: string[],
+  options: { env?: NodeJS.ProcessEnv; input?: string; files?: Record<string, string> } = {},
+): Promise<Ended> {
   const folder = makeFolder({ 'app.mjs': APP, ...options.files });
   try {
     const { env, input } = options;
-    return await run([COMMAND, ...args], { cwd: folder.path, ...(env && { env: { ...process.env, ...env } }), ...(input !== undefined && { input }) });
+    return await run([COMMAND, ...args], {
+      cwd: folder.path, ...(env && { env: { ...process.env, ...env } }),
+      ...(input !== undefined && { input }),
+    });
   } finally {
     folder.remove();
   }
 }
 
-const here = (args: string[], files: Record<string, string> = {}, isTTY = false): Promise<Ended> => runHere({ 'app.mjs': APP, ...files }, args, isTTY);
+const here = (args: string[], files: Record<string, string> = {}, isTTY = false): Promise<Ended> =>
+  runHere({ 'app.mjs': APP, ...files }, args, isTTY);
 
-async function serving(args: string[], use: (server: Serving, folder: string) => Promise<void>, files: Record<string, string> = {}): Promise<void> {
+async function serving(
+  args: string[],
+  use: (server: Serving, folder: string) => Promise<void>,
+  files: Record<string, string> = {},
+): Promise<void> {
   const folder = makeFolder({ 'app.mjs': APP, ...files });
   try {
     const server = await Serving.start(args, { cwd: folder.path });
@@ -75,7 +86,10 @@ describe('the layers around the application', () => {
     await serving(['app.mjs'], async (server) => {
       const page = await (await fetch(`${server.url}throw`, HTML)).text();
       assert.match(page, /^<!doctype html>[\s\S]*on purpose[\s\S]*<mark>.*case &#39;\/throw&#39;/);
-      assert.match(await (await fetch(`${server.url}throw`)).text(), /\nGET \/throw\n\nError: on purpose\n {2}at /);
+      assert.match(
+        await (await fetch(`${server.url}throw`)).text(),
+        /\nGET \/throw\n\nError: on purpose\n {2}at /,
+      );
       await server.printed(/Error: on purpose\n {4}at .*app\.mjs:6/);
     });
   });
@@ -95,12 +109,18 @@ describe('the layers around the application', () => {
     });
   }
 
-  test('the validator, which does not take the wait for the first error page for a mistake', async () => {
-    const files = { 'late.mjs': `export default () => Object.assign([new Uint8Array(1)], { close: () => process.stderr.write('closed\\n') });` };
-    const { stderr } = await once_(['late.mjs', '--request', '/'], { files });
-    assert.match(stderr, /^closed\nWSGIError: .*before startResponse/);
-    assert.equal(stderr.match(/^closed$/gm)?.length, 1);
-  });
+  test(
+    'the validator, which does not take the wait for the first error page for a mistake',
+    async () => {
+      const files = {
+        'late.mjs':
+          `export default () => Object.assign([new Uint8Array(1)], { close: () => process.stderr.write('closed\\n') });`,
+      };
+      const { stderr } = await once_(['late.mjs', '--request', '/'], { files });
+      assert.match(stderr, /^closed\nWSGIError: .*before startResponse/);
+      assert.equal(stderr.match(/^closed$/gm)?.length, 1);
+    },
+  );
 
   test('warnings, each of them once', async () => {
     await serving(['app.mjs'], async (server) => {
@@ -117,31 +137,55 @@ describe('the layers around the application', () => {
     const plain = await here(['app.mjs', '--plain', '--request', '/throw']);
     assert.equal(plain.stdout, 'A server error occurred.  Please contact the administrator.');
     for (const option of ['--plain', '--no-validate']) {
-      assert.deepEqual(await here(['app.mjs', option, '--request', '/warn']), { status: 0, stdout: 'x', stderr: '' });
+      assert.deepEqual(await here(['app.mjs', option, '--request', '/warn']), {
+        status: 0, stdout: 'x', stderr: '',
+      });
     }
-    assert.match((await here(['app.mjs', '--no-validate', '--request', '/throw'])).stdout, /on purpose/);
+    assert.match(
+      (await here(['app.mjs', '--no-validate', '--request', '/throw'])).stdout, /on purpose/,
+    );
   });
 
   test('no error page for strangers, unless asked for; and the banner warns', async () => {
     for (const debug of [false, true]) {
-      await serving(['app.mjs', '--host', '0.0.0.0', ...(debug ? ['--debug'] : [])], async (server) => {
+      await serving([
+        'app.mjs', '--host', '0.0.0.0', ...(debug ? ['--debug'] : []),
+      ], async (server) => {
         const url = server.url.replace('0.0.0.0', '127.0.0.1');
         assert.equal(/on purpose/.test(await (await fetch(`${url}throw`)).text()), debug);
-        assert.match(server.stderr, /\n {2}http:\/\/127\.0\.0\.1:\d+\/\n[\s\S]*Anyone who can reach this machine can use it/);
-        assert.equal(/The page that explains errors is off; --debug shows it to everyone\.\n/.test(server.stderr), !debug);
+        assert.match(
+          server.stderr,
+          /\n {2}http:\/\/127\.0\.0\.1:\d+\/\n[\s\S]*Anyone who can reach this machine can use it/,
+        );
+        assert.equal(
+          /The page that explains errors is off; --debug shows it to everyone\.\n/.test(
+            server.stderr,
+          ),
+          !debug,
+        );
       });
     }
   });
 
   test('a check of the Host, against names that others point here', async () => {
     await serving(['app.mjs', '--allow-host', 'my.test'], async (server) => {
-      const ask = (host: string): Promise<string> => exchange(Number(new URL(server.url).port), `GET / HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
-      for (const host of ['localhost:80', 'app.localhost', '127.0.0.1', '[::1]:80', '10.1.2.3', 'my.test:8000', 'MY.TEST']) {
+      const ask = (host: string): Promise<string> =>
+        exchange(
+          Number(new URL(server.url).port),
+          `GET / HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`,
+        );
+      for (const host of [
+        'localhost:80', 'app.localhost', '127.0.0.1', '[::1]:80', '10.1.2.3', 'my.test:8000',
+        'MY.TEST',
+      ]) {
         assert.match(await ask(host), /^HTTP\/1\.1 200 /, host);
       }
       const refused = await ask('evil.example:8000');
       assert.match(refused, /^HTTP\/1\.1 403 Forbidden\r\n/);
-      assert.match(refused, /not to "evil\.example"\.\nIf the name is yours, start it with: --allow-host evil\.example\n$/);
+      assert.match(
+        refused,
+        /not to "evil\.example"\.\nIf the name is yours, start it with: --allow-host evil\.example\n$/,
+      );
     });
   });
 
@@ -149,7 +193,10 @@ describe('the layers around the application', () => {
     await serving(['app.mjs', '--trace'], async (server) => {
       await (await fetch(server.url)).text();
       await server.printed(/"GET \/ HTTP/);
-      assert.match(server.stderr, /GET \/ HTTP\/1\.1\n[\s\S]*├─ app\(environ, startResponse\) ─+▶│\n[\s\S]*│◀─+ 5 bytes "hello" ─┤\n/);
+      assert.match(
+        server.stderr,
+        /GET \/ HTTP\/1\.1\n[\s\S]*├─ app\(environ, startResponse\) ─+▶│\n[\s\S]*│◀─+ 5 bytes "hello" ─┤\n/,
+      );
       assert.doesNotMatch(server.stderr, /\x1b/);
     });
   });
@@ -157,12 +204,16 @@ describe('the layers around the application', () => {
   test('--quiet: no banner and no log, but errors', async () => {
     const folder = makeFolder({ 'app.mjs': APP });
     const port = 20_000 + (process.pid % 20_000);
-    const child = spawn(process.execPath, [COMMAND, 'app.mjs', '--quiet', '--port', String(port)], { cwd: folder.path, stdio: 'pipe' });
+    const child = spawn(process.execPath, [COMMAND, 'app.mjs', '--quiet', '--port', String(port)], {
+      cwd: folder.path, stdio: 'pipe',
+    });
     let stderr = '';
     child.stderr.on('data', (data) => (stderr += String(data)));
     try {
       let answer: Response | undefined;
-      while (answer === undefined) answer = await fetch(`http://127.0.0.1:${port}/throw`).catch(() => undefined);
+      while (answer === undefined) {
+        answer = await fetch(`http://127.0.0.1:${port}/throw`).catch(() => undefined);
+      }
       await answer.text();
       await fetch(`http://127.0.0.1:${port}/`);
     } finally {
@@ -183,18 +234,40 @@ describe('--request', () => {
 
   test('prints the head, too, with -i, and ends with 0', async () => {
     const { stdout, stderr, status } = await here(['app.mjs', '--request', '/', '-i']);
-    assert.match(stdout, /^HTTP\/1\.1 200 OK\r\nDate: .*\r\nContent-Type: text\/plain\r\nContent-Length: 5\r\n\r\nhello$/);
+    assert.match(
+      stdout,
+      /^HTTP\/1\.1 200 OK\r\nDate: .*\r\nContent-Type: text\/plain\r\nContent-Length: 5\r\n\r\nhello$/,
+    );
     assert.equal(stderr, '');
     assert.equal(status, 0);
   });
 
   const bodies: Array<[title: string, args: string[], expected: string]> = [
-    ['a method, a query and headers', ['PUT /body?q=1', '-H', 'X-A: b', '-H', 'Content-Type: text/x', '--data', 'hello'], 'PUT q=1 text/x b hello'],
-    ['a method as it is typed', ['pUT /body', '-d', ''], 'pUT  application/x-www-form-urlencoded  '],
-    ['data, which means POST', ['/body', '-d', 'a=1'], 'POST  application/x-www-form-urlencoded  a=1'],
-    ['several pieces of data, as fields of one form', ['/body', '-d', 'a=1', '-d', 'b=2'], 'POST  application/x-www-form-urlencoded  a=1&b=2'],
-    ['a file, without its line breaks', ['/body', '-d', '@data.txt'], 'POST  application/x-www-form-urlencoded  from a file'],
-    ['a file as it is', ['/body', '--data-binary', '@data.txt'], 'POST  application/x-www-form-urlencoded  from a\n file\n'],
+    [
+      'a method, a query and headers',
+      ['PUT /body?q=1', '-H', 'X-A: b', '-H', 'Content-Type: text/x', '--data', 'hello'],
+      'PUT q=1 text/x b hello',
+    ],
+    [
+      'a method as it is typed', ['pUT /body', '-d', ''],
+      'pUT  application/x-www-form-urlencoded  ',
+    ],
+    [
+      'data, which means POST', ['/body', '-d', 'a=1'],
+      'POST  application/x-www-form-urlencoded  a=1',
+    ],
+    [
+      'several pieces of data, as fields of one form', ['/body', '-d', 'a=1', '-d', 'b=2'],
+      'POST  application/x-www-form-urlencoded  a=1&b=2',
+    ],
+    [
+      'a file, without its line breaks', ['/body', '-d', '@data.txt'],
+      'POST  application/x-www-form-urlencoded  from a file',
+    ],
+    [
+      'a file as it is', ['/body', '--data-binary', '@data.txt'],
+      'POST  application/x-www-form-urlencoded  from a\n file\n',
+    ],
     ['text that is not ASCII, as UTF-8', ['/body?q=ü', '-H', 'X-A: ü'], 'GET q=%C3%BC  Ã¼'],
   ];
   for (const [title, args, expected] of bodies) {
@@ -206,7 +279,8 @@ describe('--request', () => {
   }
 
   test('sends standard input', async () => {
-    const { stdout } = await once_(['app.mjs', '--request', '/body', '-d', '@-'], { input: 'from stdin\n' });
+    const { stdout } =
+      await once_(['app.mjs', '--request', '/body', '-d', '@-'], { input: 'from stdin\n' });
     assert.equal(stdout, 'POST  application/x-www-form-urlencoded  from stdin');
   });
 
@@ -215,11 +289,16 @@ describe('--request', () => {
     assert.match(text.stdout, /^HTTP\/1\.1 200 OK\r\n[^]*\r\n\r\nhello$/);
     const binary = await here(['app.mjs', '--request', '/binary'], {}, true);
     assert.match(binary.stdout, /^HTTP\/1\.1 200 OK\r\n[^]*\r\n\r\n$/);
-    assert.equal(binary.stderr, 'The body is image/png and not text: send it to a file with > FILE\n');
+    assert.equal(
+      binary.stderr, 'The body is image/png and not text: send it to a file with > FILE\n',
+    );
   });
 
   test('keeps standard output clean of what the application prints', async () => {
-    const files = { 'loud.mjs': `console.log('loading');\n${APP.replace("case '/throw':", "case '/loud': console.table([1]); console.log('answering'); ok(start); return [enc('quiet')]; case '/throw':")}` };
+    const files = {
+      'loud.mjs':
+        `console.log('loading');\n${APP.replace("case '/throw':", "case '/loud': console.table([1]); console.log('answering'); ok(start); return [enc('quiet')]; case '/throw':")}`,
+    };
     const { stdout, stderr } = await here(['loud.mjs', '--request', '/loud'], files);
     assert.equal(stdout, 'quiet');
     assert.match(stderr, /^loading\n[^]*answering\n$/);
@@ -238,9 +317,14 @@ describe('--request', () => {
 
 describe('other ways to run it', () => {
   test('--cgi is a CGI program', async () => {
-    const env = { REQUEST_METHOD: 'GET', PATH_INFO: '/', SERVER_NAME: 'localhost', SERVER_PORT: '80', SERVER_PROTOCOL: 'HTTP/1.1', SCRIPT_NAME: '' };
+    const env = {
+      REQUEST_METHOD: 'GET', PATH_INFO: '/', SERVER_NAME: 'localhost', SERVER_PORT: '80',
+      SERVER_PROTOCOL: 'HTTP/1.1', SCRIPT_NAME: '',
+    };
     const { stdout, status } = await once_(['app.mjs', '--cgi'], { env });
-    assert.equal(stdout, 'Status: 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello');
+    assert.equal(
+      stdout, 'Status: 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello',
+    );
     assert.equal(status, 0);
   });
 
@@ -255,11 +339,19 @@ describe('other ways to run it', () => {
   }
 
   test('--scgi and --uwsgi serve behind another server', async () => {
-    for (const [protocol, format, line] of [['scgi', scgiFormat, 'Status: 200 OK'], ['uwsgi', uwsgiFormat, 'HTTP/1.1 200 OK']] as const) {
+    for (const [protocol, format, line] of [
+      ['scgi', scgiFormat, 'Status: 200 OK'], ['uwsgi', uwsgiFormat, 'HTTP/1.1 200 OK'],
+    ] as const) {
       await serving(['app.mjs', `--${protocol}`, '0'], async (server) => {
-        const [, port] = /^Serving app\.mjs by (?:SCGI|uwsgi) on 127\.0\.0\.1:(\d+) \(Ctrl-C stops\)\nThe page that explains errors is off/.exec(server.stderr) ?? [];
-        const request = (target: string): string => format({ method: 'GET', target, headers: [], app: '' });
-        assert.equal(await exchange(Number(port), request('/')), `${line}\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello`);
+        const [, port] =
+          /^Serving app\.mjs by (?:SCGI|uwsgi) on 127\.0\.0\.1:(\d+) \(Ctrl-C stops\)\nThe page that explains errors is off/
+            .exec(server.stderr) ?? [];
+        const request = (target: string): string =>
+          format({ method: 'GET', target, headers: [], app: '' });
+        assert.equal(
+          await exchange(Number(port), request('/')),
+          `${line}\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello`,
+        );
         // Its clients are strangers.
         assert.doesNotMatch(await exchange(Number(port), request('/throw')), /on purpose/);
         assert.match(await exchange(Number(port), request('/string')), / 500 /);
@@ -269,13 +361,20 @@ describe('other ways to run it', () => {
     }
   });
 
-  test('--scgi replaces the socket of a dead process, and not of a live one', { skip: process.platform === 'win32' && 'there are no such sockets' }, async () => {
+  test('--scgi replaces the socket of a dead process, and not of a live one', {
+    skip: process.platform === 'win32' && 'there are no such sockets',
+  }, async () => {
     const folder = makeFolder({ 'app.mjs': APP });
-    const start = (): Promise<Serving> => Serving.start(['app.mjs', '--scgi', './app.sock'], { cwd: folder.path });
+    const start = (): Promise<Serving> =>
+      Serving.start(['app.mjs', '--scgi', './app.sock'], { cwd: folder.path });
     try {
       const first = await start();
-      const { status, stderr } = await run([COMMAND, 'app.mjs', '--scgi', './app.sock'], { cwd: folder.path });
-      assert.equal(stderr, 'tsgiref: cannot listen on ./app.sock: another program listens there; stop it, or choose another path (EADDRINUSE)\n');
+      const { status, stderr } =
+        await run([COMMAND, 'app.mjs', '--scgi', './app.sock'], { cwd: folder.path });
+      assert.equal(
+        stderr,
+        'tsgiref: cannot listen on ./app.sock: another program listens there; stop it, or choose another path (EADDRINUSE)\n',
+      );
       assert.equal(status, 1);
       await first.stop('SIGKILL');
       assert.ok(existsSync(join(folder.path, 'app.sock')), 'it was left behind');
@@ -290,7 +389,10 @@ describe('other ways to run it', () => {
   test('FILE:FACTORY() and fetch handlers, which the banner says', async () => {
     assert.equal((await here(['app.mjs:make()', '--request', '/'])).stdout, 'made');
     assert.equal((await here(['app.mjs:makeLater()', '--request', '/'])).stdout, 'made');
-    assert.match((await here(['app.mjs:wrong()', '--request', '/'])).stderr, /exports the number 5 as the result of wrong\(\); an application is a function/);
+    assert.match(
+      (await here(['app.mjs:wrong()', '--request', '/'])).stderr,
+      /exports the number 5 as the result of wrong\(\); an application is a function/,
+    );
     await serving(['app.mjs:object'], async (server) => {
       assert.match(server.banner, /^Serving app\.mjs:object \(a fetch handler\) on /);
       assert.equal(await (await fetch(`${server.url}x`)).text(), 'fetched /x');
@@ -298,19 +400,33 @@ describe('other ways to run it', () => {
   });
 
   const openssl = spawnSync('openssl', ['version']).error === undefined;
-  test('--tls-cert and --tls-key serve HTTPS', { skip: openssl ? false : 'there is no openssl here' }, async () => {
+  test('--tls-cert and --tls-key serve HTTPS', {
+    skip: openssl ? false : 'there is no openssl here',
+  }, async () => {
     const folder = makeFolder({ 'app.mjs': APP });
     try {
-      execFileSync('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-keyout', 'key.pem', '-out', 'cert.pem', '-days', '1', '-subj', '/CN=localhost'], { cwd: folder.path, stdio: 'ignore' });
-      const server = await Serving.start(['app.mjs', '--tls-cert', 'cert.pem', '--tls-key', 'key.pem'], { cwd: folder.path });
+      execFileSync(
+        'openssl',
+        [
+          'req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-keyout', 'key.pem', '-out', 'cert.pem',
+          '-days', '1', '-subj', '/CN=localhost',
+        ],
+        { cwd: folder.path, stdio: 'ignore' },
+      );
+      const server = await Serving.start(
+        ['app.mjs', '--tls-cert', 'cert.pem', '--tls-key', 'key.pem'], { cwd: folder.path },
+      );
       try {
         const [, port] = /https:\/\/127\.0\.0\.1:(\d+)\//.exec(server.stderr) ?? [];
         const ca = readFileSync(join(folder.path, 'cert.pem'));
         const answer = await new Promise<string>((resolve, reject) => {
-          const request = httpsRequest({ port, host: '127.0.0.1', path: '/scheme', ca, servername: 'localhost', agent: false }, (response) => {
-            let all = '';
-            response.on('data', (data) => (all += String(data))).on('end', () => resolve(all));
-          });
+          const request = httpsRequest(
+            { port, host: '127.0.0.1', path: '/scheme', ca, servername: 'localhost', agent: false },
+            (response) => {
+              let all = '';
+              response.on('data', (data) => (all += String(data))).on('end', () => resolve(all));
+            },
+          );
           request.on('error', reject).end();
         });
         assert.equal(answer, 'https on');
@@ -327,7 +443,9 @@ describe('other ways to run it', () => {
   test('an address by --bind, or by HOST and PORT', async () => {
     const probe = async (args: string[], env: NodeJS.ProcessEnv): Promise<string> => {
       const folder = makeFolder({ 'app.mjs': APP });
-      const child = spawn(process.execPath, [COMMAND, 'app.mjs', ...args], { cwd: folder.path, env: { ...process.env, ...env }, stdio: 'pipe' });
+      const child = spawn(process.execPath, [COMMAND, 'app.mjs', ...args], {
+        cwd: folder.path, env: { ...process.env, ...env }, stdio: 'pipe',
+      });
       const [data] = (await once(child.stderr, 'data')) as [Buffer];
       child.kill();
       await once(child, 'close');
@@ -336,18 +454,29 @@ describe('other ways to run it', () => {
     };
     assert.match(await probe(['--bind', '127.0.0.2:0'], {}), /on http:\/\/127\.0\.0\.2:\d+\//);
     assert.match(await probe(['--bind', '[::1]:0'], {}), /on http:\/\/\[::1\]:\d+\//);
-    assert.match(await probe([], { HOST: '127.0.0.3', PORT: '0' }), /on http:\/\/127\.0\.0\.3:\d+\//);
-    assert.match(await probe(['--host', '127.0.0.1'], { HOST: '127.0.0.3', PORT: '0' }), /on http:\/\/127\.0\.0\.1:\d+\//);
+    assert.match(
+      await probe([], { HOST: '127.0.0.3', PORT: '0' }), /on http:\/\/127\.0\.0\.3:\d+\//,
+    );
+    assert.match(
+      await probe(['--host', '127.0.0.1'], { HOST: '127.0.0.3', PORT: '0' }),
+      /on http:\/\/127\.0\.0\.1:\d+\//,
+    );
   });
 
   test('limits reach the server', async () => {
-    await serving(['app.mjs', '--max-requests', '1', '--max-header-size', '1000'], async (server) => {
-      const answer = await exchange(Number(new URL(server.url).port), `GET / HTTP/1.1\r\nHost: x\r\nX: ${'x'.repeat(2000)}\r\n\r\n`);
-      assert.match(answer, /^HTTP\/1\.1 431 /);
-      await (await fetch(server.url)).text();
-      if (server.child.exitCode === null) await once(server.child, 'close');
-      assert.equal(server.child.exitCode, 0);
-    });
+    await serving(
+      ['app.mjs', '--max-requests', '1', '--max-header-size', '1000'],
+      async (server) => {
+        const answer = await exchange(
+          Number(new URL(server.url).port),
+          `GET / HTTP/1.1\r\nHost: x\r\nX: ${'x'.repeat(2000)}\r\n\r\n`,
+        );
+        assert.match(answer, /^HTTP\/1\.1 431 /);
+        await (await fetch(server.url)).text();
+        if (server.child.exitCode === null) await once(server.child, 'close');
+        assert.equal(server.child.exitCode, 0);
+      },
+    );
   });
 
   const wrong: Array<[string[], RegExp]> = [
@@ -358,25 +487,55 @@ describe('other ways to run it', () => {
     [['--request', '/', '-d', '@missing'], /there is no file missing to take the data from/],
     [['--request', '/', '-d', '@.'], /the data cannot be read from \.: EISDIR/],
     [['--tls-cert', 'x'], /HTTPS takes both --tls-cert FILE and --tls-key FILE/],
-    [['--tls-cert', 'x', '--tls-key', 'y'], /there is no file x; --tls-cert and --tls-key take PEM files/],
-    [['--tls-cert', 'app.mjs', '--tls-key', 'app.mjs'], /app\.mjs and app\.mjs are not a certificate and its key in PEM/],
+    [
+      ['--tls-cert', 'x', '--tls-key', 'y'],
+      /there is no file x; --tls-cert and --tls-key take PEM files/,
+    ],
+    [
+      ['--tls-cert', 'app.mjs', '--tls-key', 'app.mjs'],
+      /app\.mjs and app\.mjs are not a certificate and its key in PEM/,
+    ],
     [['--timeout', 'soon'], /--timeout takes a whole number, not 'soon'/],
     [['-d', 'x=1'], /--data belongs to --request: tsgiref FILE --request \/path --data …/],
     [['--reload', '--once'], /--reload serves until Ctrl-C, and --once does not/],
     [['--watch', 'x'], /--watch belongs to --reload/],
-    [['--watch'], /--watch takes a PATH to watch beside the application; to restart on changes: --reload/],
+    [
+      ['--watch'],
+      /--watch takes a PATH to watch beside the application; to restart on changes: --reload/,
+    ],
     [['--env-file', 'missing'], /there is no file missing to read environment variables from/],
-    [['--scgi', '4000', '--uwsgi', '3031'], /one protocol is served at a time: leave out --scgi or --uwsgi/],
-    [['--scgi', 'app'], /--scgi takes a PORT, HOST:PORT or the PATH of a Unix socket with a slash in it, such as \.\/app\.sock, not 'app'/],
-    [['--scgi', '4000', '--reload'], /--reload is for HTTP, and --scgi is not: leave out one of them/],
-    [['--uwsgi', '4000', '--port', '80'], /--port is for HTTP, and --uwsgi is not: leave out one of them/],
-    [['--scgi', './missing/app.sock'], /cannot listen on \.\/missing\/app\.sock: there is no such folder/],
-    [['--scgi', './app.mjs'], /cannot listen on \.\/app\.mjs: it is a file that is not a socket; choose another path \(EADDRINUSE\)/],
+    [
+      ['--scgi', '4000', '--uwsgi', '3031'],
+      /one protocol is served at a time: leave out --scgi or --uwsgi/,
+    ],
+    [
+      ['--scgi', 'app'],
+      /--scgi takes a PORT, HOST:PORT or the PATH of a Unix socket with a slash in it, such as \.\/app\.sock, not 'app'/,
+    ],
+    [
+      ['--scgi', '4000', '--reload'],
+      /--reload is for HTTP, and --scgi is not: leave out one of them/,
+    ],
+    [
+      ['--uwsgi', '4000', '--port', '80'],
+      /--port is for HTTP, and --uwsgi is not: leave out one of them/,
+    ],
+    [
+      ['--scgi', './missing/app.sock'],
+      /cannot listen on \.\/missing\/app\.sock: there is no such folder/,
+    ],
+    [
+      ['--scgi', './app.mjs'],
+      /cannot listen on \.\/app\.mjs: it is a file that is not a socket; choose another path \(EADDRINUSE\)/,
+    ],
     [['--allow-hots', 'x'], /there is no option --allow-hots; did you mean --allow-host\?/],
   ];
   test('a PORT that is not a port', async () => {
     const { stderr, status } = await once_(['app.mjs'], { env: { PORT: 'abc' } });
-    assert.equal(stderr, "tsgiref: the environment variable PORT: a port is a number from 0 to 65535, not 'abc'\n");
+    assert.equal(
+      stderr,
+      "tsgiref: the environment variable PORT: a port is a number from 0 to 65535, not 'abc'\n",
+    );
     assert.equal(status, 1);
   });
 

@@ -61,7 +61,9 @@ function fail({ path, command }: Project, file: string, env = process.env): Prom
 }
 
 function installCompiler({ path }: Project): void {
-  symlinkSync(join(ROOT, 'node_modules/typescript'), join(path, 'node_modules/typescript'), 'junction');
+  symlinkSync(
+    join(ROOT, 'node_modules/typescript'), join(path, 'node_modules/typescript'), 'junction',
+  );
 }
 
 const RICH = `
@@ -107,16 +109,20 @@ describe('TypeScript with syntax that is more than types', () => {
     });
   }
 
-  test('says which line, where there is no compiler', { skip: !STRIPS && 'this Node needs one for all' }, async () => {
-    await inProject({ 'app.ts': RICH }, async (project) => {
-      const { status, stderr } = await fail(project, 'app.ts');
-      assert.match(
-        stderr,
-        /^tsgiref: app\.ts:4: TypeScript enum is not supported in strip-only mode\n {4}enum Colour \{\n.* npm install --save-dev typescript\n$/,
-      );
-      assert.equal(status, 1);
-    });
-  });
+  test(
+    'says which line, where there is no compiler',
+    { skip: !STRIPS && 'this Node needs one for all' },
+    async () => {
+      await inProject({ 'app.ts': RICH }, async (project) => {
+        const { status, stderr } = await fail(project, 'app.ts');
+        assert.match(
+          stderr,
+          /^tsgiref: app\.ts:4: TypeScript enum is not supported in strip-only mode\n {4}enum Colour \{\n.* npm install --save-dev typescript\n$/,
+        );
+        assert.equal(status, 1);
+      });
+    },
+  );
 });
 
 describe('without stripping', () => {
@@ -152,9 +158,14 @@ describe('without stripping', () => {
     await inProject({ 'app.ts': PLAIN }, async (project) => {
       const folder = join(project.path, 'node_modules/typescript');
       mkdirSync(folder);
-      writeFileSync(join(folder, 'package.json'), '{ "version": "5.0.4", "bin": { "tsc": "bin/tsc" } }');
+      writeFileSync(
+        join(folder, 'package.json'), '{ "version": "5.0.4", "bin": { "tsc": "bin/tsc" } }',
+      );
       const { stderr } = await fail(project, 'app.ts', WITHOUT_STRIPPING);
-      assert.match(stderr, /and TypeScript 5\.0\.4 is installed, which is older than 5\.7:\n.*npm install --save-dev typescript@5\n$/);
+      assert.match(
+        stderr,
+        /and TypeScript 5\.0\.4 is installed, which is older than 5\.7:\n.*npm install --save-dev typescript@5\n$/,
+      );
     });
   });
 
@@ -177,7 +188,8 @@ export const app = (_: unknown, start: any) => { start('200 OK', []); return [Bu
   };
   await inProject(files, async (project) => {
     installCompiler(project);
-    const { stdout } = await run([project.command, 'a.cts', '--request', '/'], { cwd: project.path });
+    const { stdout } =
+      await run([project.command, 'a.cts', '--request', '/'], { cwd: project.path });
     assert.equal(stdout, 'Headers and FileWrapper');
   });
 });
@@ -207,20 +219,30 @@ describe('an import', () => {
     try {
       await inProject({}, async (project) => {
         const { stderr } = await fail(project, join(elsewhere.path, 'app.mjs'));
-        assert.equal(stderr, "tsgiref: tsgiref has no module 'tsgiref/header'; did you mean 'tsgiref/headers'?\n");
+        assert.equal(
+          stderr,
+          "tsgiref: tsgiref has no module 'tsgiref/header'; did you mean 'tsgiref/headers'?\n",
+        );
       });
     } finally {
       elsewhere.remove();
     }
   });
 
-  test('of a type as if it were a value is explained', { skip: !STRIPS && 'the compiler takes it away' }, async () => {
-    const text = `import { WSGIApplication } from 'tsgiref';\n${PLAIN}`;
-    await inProject({ 'app.ts': text }, async (project) => {
-      const { stderr } = await fail(project, 'app.ts');
-      assert.match(stderr, /^tsgiref: app\.ts:1: .*\n.*\nif WSGIApplication is a type, write: import type \{ WSGIApplication \} from 'tsgiref'\n$/);
-    });
-  });
+  test(
+    'of a type as if it were a value is explained',
+    { skip: !STRIPS && 'the compiler takes it away' },
+    async () => {
+      const text = `import { WSGIApplication } from 'tsgiref';\n${PLAIN}`;
+      await inProject({ 'app.ts': text }, async (project) => {
+        const { stderr } = await fail(project, 'app.ts');
+        assert.match(
+          stderr,
+          /^tsgiref: app\.ts:1: .*\n.*\nif WSGIApplication is a type, write: import type \{ WSGIApplication \} from 'tsgiref'\n$/,
+        );
+      });
+    },
+  );
 });
 
 describe('a failed load says', () => {
@@ -290,18 +312,29 @@ describe('a failed load says', () => {
     const text = "export const make = () => { throw new Error('in factory'); };";
     await inProject({ 'a.mjs': text }, async (project) => {
       const { stderr } = await fail(project, 'a.mjs:make()');
-      assert.match(stderr, /^tsgiref: a\.mjs threw while it was loaded:\nError: in factory\n {4}at \S*make .*a\.mjs:1:35\)\n$/);
+      assert.match(
+        stderr,
+        /^tsgiref: a\.mjs threw while it was loaded:\nError: in factory\n {4}at \S*make .*a\.mjs:1:35\)\n$/,
+      );
     });
   });
 
   test('after five seconds, a top level that awaits while a timer lives', async () => {
-    await inProject({ 'a.mjs': 'setTimeout(() => process.exit(9), 20_000);\nawait new Promise(() => {});' }, async (project) => {
-      const child = spawn(process.execPath, [project.command, 'a.mjs', '--request', '/'], { cwd: project.path, stdio: ['ignore', 'ignore', 'pipe'] });
-      const [text] = (await once(child.stderr, 'data')) as [Buffer];
-      child.kill();
-      await once(child, 'close');
-      assert.match(String(text), /^a\.mjs is still loading after 5 seconds: it awaits something at its top level, /);
-    });
+    await inProject(
+      { 'a.mjs': 'setTimeout(() => process.exit(9), 20_000);\nawait new Promise(() => {});' },
+      async (project) => {
+        const child = spawn(process.execPath, [project.command, 'a.mjs', '--request', '/'], {
+          cwd: project.path, stdio: ['ignore', 'ignore', 'pipe'],
+        });
+        const [text] = (await once(child.stderr, 'data')) as [Buffer];
+        child.kill();
+        await once(child, 'close');
+        assert.match(
+          String(text),
+          /^a\.mjs is still loading after 5 seconds: it awaits something at its top level, /,
+        );
+      },
+    );
   });
 
   test('of a SyntaxError that a line threw, the trace; and runs that line once', async () => {
@@ -322,7 +355,8 @@ test('a function is preferred to a default that is none', async () => {
 });
 
 test('a rejection while the application is loaded does not end the command', async () => {
-  const text = `Promise.reject(new Error('early'));\nawait new Promise(setImmediate);\n${PLAIN.replace(/: \w+/g, '')}`;
+  const text =
+    `Promise.reject(new Error('early'));\nawait new Promise(setImmediate);\n${PLAIN.replace(/: \w+/g, '')}`;
   await inProject({ 'a.mjs': text }, async (project) => {
     const { text: body, stderr } = await answer(project, 'a.mjs');
     assert.equal(body, 'plain');

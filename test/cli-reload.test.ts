@@ -45,7 +45,9 @@ class Reloading {
   async after(action: () => unknown, line: RegExp): Promise<void> {
     const before = this.server.stderr.length;
     await action();
-    while (!line.test(this.server.stderr.slice(before))) await once(this.server.child.stderr ?? this.server.child, 'data');
+    while (!line.test(this.server.stderr.slice(before))) {
+      await once(this.server.child.stderr ?? this.server.child, 'data');
+    }
   }
 
   save(text: string, file = 'part.mjs'): void {
@@ -53,7 +55,11 @@ class Reloading {
   }
 }
 
-async function reloading(use: (reloading: Reloading) => Promise<void>, args: string[] = [], files: Record<string, string> = {}): Promise<void> {
+async function reloading(
+  use: (reloading: Reloading) => Promise<void>,
+  args: string[] = [],
+  files: Record<string, string> = {},
+): Promise<void> {
   const folder = makeFolder({ 'main.mjs': MAIN, 'part.mjs': part('one'), ...files });
   try {
     const server = await Serving.start(['main.mjs', '--reload', ...args], { cwd: folder.path });
@@ -139,8 +145,13 @@ await new Promise(() => setInterval(() => {}, 1000));`;
     }, [], { 'main.mjs': waiting });
   });
 
-  test('and a link that leads to another folder', { skip: process.platform === 'win32' }, async () => {
-    const folder = makeFolder({ 'v1/main.mjs': MAIN, 'v1/part.mjs': part('one'), 'v2/main.mjs': MAIN, 'v2/part.mjs': part('two') });
+  test('and a link that leads to another folder', {
+    skip: process.platform === 'win32',
+  }, async () => {
+    const folder = makeFolder({
+      'v1/main.mjs': MAIN, 'v1/part.mjs': part('one'), 'v2/main.mjs': MAIN,
+      'v2/part.mjs': part('two'),
+    });
     const link = (name: string): void => {
       symlinkSync(name, join(folder.path, 'next'));
       renameSync(join(folder.path, 'next'), join(folder.path, 'current'));
@@ -202,7 +213,9 @@ describe('--reload keeps', () => {
       const socket = connect(Number(new URL(reloading.server.url).port), '127.0.0.1');
       await once(socket, 'connect');
       await reloading.after(() => reloading.save(part('two')), RELOADED);
-      socket.end('GET / HTTP/1.0\r\n\r\n'.replace('1.0\r\n', '1.1\r\nHost: localhost\r\nConnection: close\r\n'));
+      socket.end('GET / HTTP/1.0\r\n\r\n'.replace(
+        '1.0\r\n', '1.1\r\nHost: localhost\r\nConnection: close\r\n',
+      ));
       let answer = '';
       for await (const data of socket) answer += String(data);
       assert.match(answer, /^HTTP\/1\.1 200 [^]*\r\n\r\ntwo$/);
@@ -221,39 +234,42 @@ describe('--reload keeps', () => {
     });
   });
 
-  test('every request, once: each side closed behind its last byte, bodies in many packets', async () => {
-    const main = `import { appendFileSync } from 'node:fs';
+  test(
+    'every request, once: each side closed behind its last byte, bodies in many packets',
+    async () => {
+      const main = `import { appendFileSync } from 'node:fs';
       export default async (environ, start) => {
         const body = await environ['wsgi.input'].read();
         appendFileSync('served', environ.QUERY_STRING + '\\n');
         start('200 OK', [['Content-Type', 'text/plain']]);
         return [new TextEncoder().encode(environ.QUERY_STRING + ' ' + body.length)];
       };`;
-    await reloading(async (reloading) => {
-      const { server, folder } = reloading;
-      const port = Number(new URL(server.url).port);
-      const ids: string[] = [];
-      const wrong: string[] = [];
-      let stopped = false;
-      const clients = Array.from({ length: 2 }, async () => {
-        while (!stopped) {
-          const id = `request-${ids.length}`;
-          ids.push(id);
-          const body = Buffer.alloc(ids.length % 2 === 0 ? 200_000 : 0);
-          const answer = await sendInPieces(port, `POST /?${id} HTTP/1.1`, body).catch(String);
-          if (!answer.endsWith(`\r\n\r\n${id} ${body.length}`)) wrong.push(`${id}: ${answer}`);
+      await reloading(async (reloading) => {
+        const { server, folder } = reloading;
+        const port = Number(new URL(server.url).port);
+        const ids: string[] = [];
+        const wrong: string[] = [];
+        let stopped = false;
+        const clients = Array.from({ length: 2 }, async () => {
+          while (!stopped) {
+            const id = `request-${ids.length}`;
+            ids.push(id);
+            const body = Buffer.alloc(ids.length % 2 === 0 ? 200_000 : 0);
+            const answer = await sendInPieces(port, `POST /?${id} HTTP/1.1`, body).catch(String);
+            if (!answer.endsWith(`\r\n\r\n${id} ${body.length}`)) wrong.push(`${id}: ${answer}`);
+          }
+        });
+        for (let count = 0; count < 3; count += 1) {
+          await reloading.after(() => reloading.save(`${main}\n// ${count}`, 'main.mjs'), RELOADED);
         }
-      });
-      for (let count = 0; count < 3; count += 1) {
-        await reloading.after(() => reloading.save(`${main}\n// ${count}`, 'main.mjs'), RELOADED);
-      }
-      stopped = true;
-      await Promise.all(clients);
-      assert.deepEqual(wrong, [], server.stderr);
-      const served = readFileSync(join(folder, 'served'), 'utf8').trimEnd().split('\n');
-      assert.deepEqual(served.sort(), ids.sort());
-    }, [], { 'main.mjs': main });
-  });
+        stopped = true;
+        await Promise.all(clients);
+        assert.deepEqual(wrong, [], server.stderr);
+        const served = readFileSync(join(folder, 'served'), 'utf8').trimEnd().split('\n');
+        assert.deepEqual(served.sort(), ids.sort());
+      }, [], { 'main.mjs': main });
+    },
+  );
 });
 
 test('--reload lets an upload arrive, however long that takes', async () => {
@@ -268,7 +284,8 @@ test('--reload lets an upload arrive, however long that takes', async () => {
     const socket = connect(Number(new URL(server.url).port), '127.0.0.1');
     socket.write('POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 40\r\n\r\n');
     await server.printed(/^reading$/m);
-    const reloaded = reloading.after(() => reloading.save(main.replace('one', 'two'), 'main.mjs'), RELOADED);
+    const reloaded =
+      reloading.after(() => reloading.save(main.replace('one', 'two'), 'main.mjs'), RELOADED);
     // Longer than a request gets that does not arrive.
     for (let sent = 0; sent < 40; sent += 1) {
       socket.write('.');
@@ -306,10 +323,17 @@ describe('--reload shows a page', () => {
     await reloading(async (reloading) => {
       await reloading.after(() => reloading.save('export const word = ;'), BROKEN);
       assert.match(await reloading.get(), /part\.mjs:1: Unexpected token ';'/);
-      const page = await (await fetch(reloading.server.url, { headers: { Accept: 'text/html' } })).text();
-      assert.match(page, /<h1><span class="name">The application could not be loaded<\/span>Unexpected token &#39;;&#39;<\/h1>\n\n/);
+      const page =
+        await (await fetch(reloading.server.url, { headers: { Accept: 'text/html' } })).text();
+      assert.match(
+        page,
+        /<h1><span class="name">The application could not be loaded<\/span>Unexpected token &#39;;&#39;<\/h1>\n\n/,
+      );
       assert.match(page, /<mark><i>1<\/i>export const word = ;<\/mark>/);
-      assert.match(reloading.server.stderr, /^tsgiref: part\.mjs:1: Unexpected token ';'\n {4}export const word = ;$/m);
+      assert.match(
+        reloading.server.stderr,
+        /^tsgiref: part\.mjs:1: Unexpected token ';'\n {4}export const word = ;$/m,
+      );
       await reloading.after(() => reloading.save(part('three')), RELOADED);
       assert.equal(await reloading.get(), 'three');
     });
@@ -341,7 +365,10 @@ describe('--reload shows a page', () => {
 test('--reload leaves messages of the application alone', async () => {
   await reloading(async (reloading) => {
     assert.equal(await reloading.get(), 'one');
-  }, [], { 'part.mjs': `process.send('ready'); process.send(null); process.send({ of: 'mine' });\n${part('one')}` });
+  }, [], {
+    'part.mjs':
+      `process.send('ready'); process.send(null); process.send({ of: 'mine' });\n${part('one')}`,
+  });
 });
 
 test('--reload says which requests it cuts, and lets them end', async () => {
@@ -368,7 +395,8 @@ describe('--reload ends', () => {
   test('at once if the first load fails', async () => {
     const folder = makeFolder({ 'broken.mjs': 'export default ;' });
     try {
-      const { stderr, status } = await run([COMMAND, 'broken.mjs', '--reload', '--port', '0'], { cwd: folder.path });
+      const { stderr, status } =
+        await run([COMMAND, 'broken.mjs', '--reload', '--port', '0'], { cwd: folder.path });
       assert.match(stderr, /^tsgiref: broken\.mjs:1: Unexpected token ';'/);
       assert.equal(status, 1);
     } finally {
@@ -378,24 +406,33 @@ describe('--reload ends', () => {
 
   test('with a word for a port that is taken', async () => {
     await reloading(async ({ server, folder }) => {
-      const { stderr, status } = await run([COMMAND, 'main.mjs', '--reload', '--port', new URL(server.url).port], { cwd: folder });
-      assert.match(stderr, /^tsgiref: cannot listen on 127\.0\.0\.1:\d+: another program listens there;[^]*try --port \d+\n$/);
+      const { stderr, status } = await run(
+        [COMMAND, 'main.mjs', '--reload', '--port', new URL(server.url).port], { cwd: folder },
+      );
+      assert.match(
+        stderr,
+        /^tsgiref: cannot listen on 127\.0\.0\.1:\d+: another program listens there;[^]*try --port \d+\n$/,
+      );
       assert.equal(status, 1);
     });
   });
 
-  test('its child, however it is ended itself', { skip: process.platform === 'win32' && 'there are no such signals' }, async () => {
-    await reloading(async (reloading) => {
-      const pid = Number(await reloading.get('/pid'));
-      await reloading.server.stop('SIGKILL');
-      for (;;) {
-        try {
-          process.kill(pid, 0);
-        } catch {
-          return;
+  test(
+    'its child, however it is ended itself',
+    { skip: process.platform === 'win32' && 'there are no such signals' },
+    async () => {
+      await reloading(async (reloading) => {
+        const pid = Number(await reloading.get('/pid'));
+        await reloading.server.stop('SIGKILL');
+        for (;;) {
+          try {
+            process.kill(pid, 0);
+          } catch {
+            return;
+          }
+          execFileSync('sleep', ['0.05']);
         }
-        execFileSync('sleep', ['0.05']);
-      }
-    });
-  });
+      });
+    },
+  );
 });

@@ -82,17 +82,22 @@ describe('the command serves', () => {
   });
 
   test('app.ts, app.js or index.ts, without a file, but not for --demo', async () => {
-    const app = (name: string): string => `export const app = (e, start) => { start('200 OK', []); return [Buffer.from('${name}')]; };`;
+    const app = (name: string): string =>
+      `export const app = (e, start) => { start('200 OK', []); return [Buffer.from('${name}')]; };`;
     const files: Record<string, string> = { 'package.json': '{ "type": "module" }' };
     for (const name of ['index.ts', 'app.js', 'app.ts']) {
-      files[name] = app(name).replace('(e, start)', name.endsWith('.ts') ? '(e: any, start: any)' : '(e, start)');
+      files[name] = app(name).replace(
+        '(e, start)', name.endsWith('.ts') ? '(e: any, start: any)' : '(e, start)',
+      );
       assert.equal((await runHere(files, ['--request', '/'])).stdout, name);
     }
     assert.match((await runHere(files, ['--demo', '--request', '/'])).stdout, /^Hello world!/);
   });
 
   test('TypeScript, importing tsgiref where nothing is installed', async () => {
-    assert.equal((await runHere({ 'typed.ts': TYPED }, ['typed.ts', '--request', '/'])).stdout, 'typed');
+    assert.equal(
+      (await runHere({ 'typed.ts': TYPED }, ['typed.ts', '--request', '/'])).stdout, 'typed',
+    );
   });
 
   test('with the lines of the TypeScript file in a trace', async () => {
@@ -106,25 +111,40 @@ describe('the command serves', () => {
   test('TypeScript that imports TypeScript', async () => {
     const files = {
       'app.ts': `import { app } from './part.ts';\nexport default app;\n`,
-      'part.ts': `const word: string = 'part';\nexport const app = (_: unknown, start: any) => { start('200 OK', []); return [new TextEncoder().encode(word)]; };\n`,
+      'part.ts':
+        `const word: string = 'part';\nexport const app = (_: unknown, start: any) => { start('200 OK', []); return [new TextEncoder().encode(word)]; };\n`,
     };
     assert.equal((await runHere(files, ['app.ts', '--request', '/'])).stdout, 'part');
   });
 
   for (const [name, text] of [
-    ['app.cjs', `module.exports = (e, start) => { start('200 OK', []); return [Buffer.from('cjs')]; };`],
-    ['app.js', `export const app = (e, start) => { start('200 OK', []); return [Buffer.from('app')]; };`],
-    ['app.mts', `export const application = (e: object, start: any) => { start('200 OK', []); return [Buffer.from('application')]; };`],
+    [
+      'app.cjs',
+      `module.exports = (e, start) => { start('200 OK', []); return [Buffer.from('cjs')]; };`,
+    ],
+    [
+      'app.js',
+      `export const app = (e, start) => { start('200 OK', []); return [Buffer.from('app')]; };`,
+    ],
+    [
+      'app.mts',
+      `export const application = (e: object, start: any) => { start('200 OK', []); return [Buffer.from('application')]; };`,
+    ],
   ] as const) {
     test(`${name}, by its default, app or application`, async () => {
       // A package.json says what kind of module a .js file is.
       const files = { [name]: text, 'package.json': '{ "type": "module" }' };
-      assert.match((await runHere(files, [name, '--request', '/'])).stdout, /^(cjs|app|application)$/);
+      assert.match(
+        (await runHere(files, [name, '--request', '/'])).stdout, /^(cjs|app|application)$/,
+      );
     });
   }
 
   test('a named export', async () => {
-    const files = { 'two.mjs': `${HELLO}\nexport const other = (e, start) => { start('200 OK', []); return [Buffer.from('other')]; };` };
+    const files = {
+      'two.mjs':
+        `${HELLO}\nexport const other = (e, start) => { start('200 OK', []); return [Buffer.from('other')]; };`,
+    };
     assert.equal((await runHere(files, ['two.mjs:other', '--request', '/'])).stdout, 'other');
   });
 
@@ -169,7 +189,8 @@ export default async (environ, startResponse) => {
   // npx passes on the signal that the terminal has sent to both, so that one Ctrl-C
   // comes twice; the second one counts once the command has said so.
   test('at once, on the second', async () => {
-    const never = `export default () => { process.stderr.write('waiting\\n'); return new Promise(() => {}); };`;
+    const never =
+      `export default () => { process.stderr.write('waiting\\n'); return new Promise(() => {}); };`;
     await serving({ 'never.mjs': never }, ['never.mjs'], async (server) => {
       const response = fetch(server.url).then(() => 'answered', () => 'broken off');
       await server.printed(/waiting/);
@@ -197,28 +218,87 @@ export default (environ, startResponse) => {
 });
 
 describe('the command explains', () => {
-  const cases: Array<[title: string, files: Record<string, string>, args: string[], message: RegExp]> = [
-    ['a missing file', { 'hello.mjs': HELLO }, ['helo.mjs'], /^tsgiref: there is no file helo\.mjs; did you mean hello\.mjs\?\n$/],
-    ['a folder', {}, ['.'], /^tsgiref: \. is a folder; name the file in it that exports the application\n$/],
-    ['a missing name', { 'a.mjs': HELLO }, ['a.mjs:defualt'], /^tsgiref: a\.mjs does not export 'defualt'; it exports 'default': did you mean 'default'\?\n$/],
-    ['no export of a known name', { 'a.mjs': 'export const main = 1;' }, ['a.mjs'], /^tsgiref: a\.mjs exports 'main'; wanted is a 'default', an 'app' or an 'application':\nwrite `export default app`, or name one: tsgiref a\.mjs:main\n$/],
+  const cases: Array<[
+    title: string, files: Record<string, string>, args: string[], message: RegExp,
+  ]> = [
+    [
+      'a missing file', { 'hello.mjs': HELLO }, ['helo.mjs'],
+      /^tsgiref: there is no file helo\.mjs; did you mean hello\.mjs\?\n$/,
+    ],
+    [
+      'a folder', {}, ['.'],
+      /^tsgiref: \. is a folder; name the file in it that exports the application\n$/,
+    ],
+    [
+      'a missing name', { 'a.mjs': HELLO }, ['a.mjs:defualt'],
+      /^tsgiref: a\.mjs does not export 'defualt'; it exports 'default': did you mean 'default'\?\n$/,
+    ],
+    [
+      'no export of a known name', { 'a.mjs': 'export const main = 1;' }, ['a.mjs'],
+      /^tsgiref: a\.mjs exports 'main'; wanted is a 'default', an 'app' or an 'application':\nwrite `export default app`, or name one: tsgiref a\.mjs:main\n$/,
+    ],
     ['an empty module', { 'a.mjs': '' }, ['a.mjs'], /^tsgiref: a\.mjs exports nothing; wanted is/],
-    ['an empty CommonJS file', { 'a.cjs': '' }, ['a.cjs'], /^tsgiref: a\.cjs exports nothing; wanted is a 'default', an 'app' or an 'application':\nwrite `module\.exports = app`\n$/],
-    ['no export of a known name in CommonJS', { 'a.cjs': 'exports.main = 1;' }, ['a.cjs'], /^tsgiref: a\.cjs exports 'main'; wanted is a 'default', an 'app' or an 'application':\nwrite `module\.exports = app`, or name one: tsgiref a\.cjs:main\n$/],
-    ['an export that is no function', { 'a.mjs': 'export default { fetch: 1 };' }, ['a.mjs'], /^tsgiref: a\.mjs exports an object as 'default'; an application is a function \(environ, startResponse\)\n$/],
-    ['a syntax error', { 'a.mjs': 'const a = 1;\nconst b = ;\n' }, ['a.mjs'], /^tsgiref: a\.mjs:2: Unexpected token ';'\n {4}const b = ;\n$/],
-    ['a syntax error in TypeScript', { 'a.ts': 'const a = 1;\nconst b: = 2;\n' }, ['a.ts'], /^tsgiref: a\.ts:2: (Unexpected token `=`|Type expected\.)\n {4}const b: = 2;\n$/],
-    ['a package that is not installed', { 'a.mjs': 'import "no-such-thing";' }, ['a.mjs'], /^tsgiref: a\.mjs:1 imports 'no-such-thing', which is not installed; run: npm install no-such-thing\n$/],
-    ['a file that does not exist', { 'a.mjs': 'import "./b";' }, ['a.mjs'], /^tsgiref: a\.mjs:1 imports '\.\/b', but there is no file \/\S+b\n$/],
-    ['a file of another kind', { 'a.txt': 'hello' }, ['a.txt'], /^tsgiref: a\.txt is not JavaScript or TypeScript by its name/],
-    ['an unknown option', {}, ['--prot', '80'], /^tsgiref: there is no option --prot; did you mean --port\?\n$/],
-    ['an option without its value', {}, ['--port'], /^tsgiref: --port needs a value; see tsgiref --help\n$/],
-    ['an option in place of a value', {}, ['--port', '--host', '::1'], /^tsgiref: --port needs a value; see tsgiref --help\n$/],
+    [
+      'an empty CommonJS file', { 'a.cjs': '' }, ['a.cjs'],
+      /^tsgiref: a\.cjs exports nothing; wanted is a 'default', an 'app' or an 'application':\nwrite `module\.exports = app`\n$/,
+    ],
+    [
+      'no export of a known name in CommonJS', { 'a.cjs': 'exports.main = 1;' }, ['a.cjs'],
+      /^tsgiref: a\.cjs exports 'main'; wanted is a 'default', an 'app' or an 'application':\nwrite `module\.exports = app`, or name one: tsgiref a\.cjs:main\n$/,
+    ],
+    [
+      'an export that is no function', { 'a.mjs': 'export default { fetch: 1 };' }, ['a.mjs'],
+      /^tsgiref: a\.mjs exports an object as 'default'; an application is a function \(environ, startResponse\)\n$/,
+    ],
+    [
+      'a syntax error', { 'a.mjs': 'const a = 1;\nconst b = ;\n' }, ['a.mjs'],
+      /^tsgiref: a\.mjs:2: Unexpected token ';'\n {4}const b = ;\n$/,
+    ],
+    [
+      'a syntax error in TypeScript', { 'a.ts': 'const a = 1;\nconst b: = 2;\n' }, ['a.ts'],
+      /^tsgiref: a\.ts:2: (Unexpected token `=`|Type expected\.)\n {4}const b: = 2;\n$/,
+    ],
+    [
+      'a package that is not installed', { 'a.mjs': 'import "no-such-thing";' }, ['a.mjs'],
+      /^tsgiref: a\.mjs:1 imports 'no-such-thing', which is not installed; run: npm install no-such-thing\n$/,
+    ],
+    [
+      'a file that does not exist', { 'a.mjs': 'import "./b";' }, ['a.mjs'],
+      /^tsgiref: a\.mjs:1 imports '\.\/b', but there is no file \/\S+b\n$/,
+    ],
+    [
+      'a file of another kind', { 'a.txt': 'hello' }, ['a.txt'],
+      /^tsgiref: a\.txt is not JavaScript or TypeScript by its name/,
+    ],
+    [
+      'an unknown option', {}, ['--prot', '80'],
+      /^tsgiref: there is no option --prot; did you mean --port\?\n$/,
+    ],
+    [
+      'an option without its value', {}, ['--port'],
+      /^tsgiref: --port needs a value; see tsgiref --help\n$/,
+    ],
+    [
+      'an option in place of a value', {}, ['--port', '--host', '::1'],
+      /^tsgiref: --port needs a value; see tsgiref --help\n$/,
+    ],
     ['a value that is not wanted', {}, ['--help=me'], /^tsgiref: --help takes no value\n$/],
-    ['a port without its option', {}, ['a.ts', '8001'], /^tsgiref: what is 8001\? For a port, write --port 8001\n$/],
-    ['a port that is none', {}, ['--port', '99999'], /^tsgiref: a port is a number from 0 to 65535, not '99999'\n$/],
-    ['two files', {}, ['a.ts', 'b.ts'], /^tsgiref: one FILE is served at a time, not 2: a\.ts b\.ts\n$/],
-    ['an error thrown in loading', { 'a.mjs': '\nthrow new Error("at once");' }, ['a.mjs'], /^tsgiref: a\.mjs threw while it was loaded:\nError: at once\n {4}at \S*a\.mjs:2:7\n$/],
+    [
+      'a port without its option', {}, ['a.ts', '8001'],
+      /^tsgiref: what is 8001\? For a port, write --port 8001\n$/,
+    ],
+    [
+      'a port that is none', {}, ['--port', '99999'],
+      /^tsgiref: a port is a number from 0 to 65535, not '99999'\n$/,
+    ],
+    [
+      'two files', {}, ['a.ts', 'b.ts'],
+      /^tsgiref: one FILE is served at a time, not 2: a\.ts b\.ts\n$/,
+    ],
+    [
+      'an error thrown in loading', { 'a.mjs': '\nthrow new Error("at once");' }, ['a.mjs'],
+      /^tsgiref: a\.mjs threw while it was loaded:\nError: at once\n {4}at \S*a\.mjs:2:7\n$/,
+    ],
   ];
 
   for (const [title, files, args, message] of cases) {
@@ -232,8 +312,13 @@ describe('the command explains', () => {
   }
 
   test('an application that awaits what never comes', async () => {
-    const { status, stdout, stderr } = await failing({ 'a.mjs': 'export default () => new Promise(() => {});' }, 'a.mjs', '--request', '/');
-    assert.match(stderr, /^Warning \[app-settles\]: [^]*\ntsgiref: a\.mjs awaits something that never comes\n$/);
+    const { status, stdout, stderr } = await failing(
+      { 'a.mjs': 'export default () => new Promise(() => {});' }, 'a.mjs', '--request', '/',
+    );
+    assert.match(
+      stderr,
+      /^Warning \[app-settles\]: [^]*\ntsgiref: a\.mjs awaits something that never comes\n$/,
+    );
     assert.equal(stdout, '');
     assert.equal(status, 1);
   });
@@ -246,7 +331,8 @@ describe('the command explains', () => {
     // Whoever else may have that port holds it just as well.
     await once(neighbour, 'listening').catch(() => {});
     try {
-      const { status, stderr } = await failing({ 'hello.mjs': HELLO }, 'hello.mjs', '--port', String(port));
+      const { status, stderr } =
+        await failing({ 'hello.mjs': HELLO }, 'hello.mjs', '--port', String(port));
       const [, message, offered] = /^([^]*)try --port (\d+)\n$/.exec(stderr) ?? [];
       assert.equal(
         message,
@@ -289,11 +375,15 @@ test('every public module of the package can be imported by an application', asy
   assert.deepEqual([...PUBLIC_MODULES].sort(), exported.sort());
 });
 
-test('the source runs unbuilt where Node strips types', { skip: !Reflect.get(process.features, 'typescript') && 'this Node does not' }, async () => {
-  const { stdout, status } = await run([join(ROOT, 'lib/cli/main.ts'), '--help'], { cwd: ROOT });
-  assert.match(stdout, /^Usage:/);
-  assert.equal(status, 0);
-});
+test(
+  'the source runs unbuilt where Node strips types',
+  { skip: !Reflect.get(process.features, 'typescript') && 'this Node does not' },
+  async () => {
+    const { stdout, status } = await run([join(ROOT, 'lib/cli/main.ts'), '--help'], { cwd: ROOT });
+    assert.match(stdout, /^Usage:/);
+    assert.equal(status, 0);
+  },
+);
 
 test('an application may be in a folder whose name needs escaping', async () => {
   const folder = makeFolder({});

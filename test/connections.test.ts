@@ -33,11 +33,14 @@ class Quiet extends WSGIRequestHandler {
   override logMessage(): void {}
 }
 
-const statuses = (heard: string): string[] => [...heard.matchAll(/HTTP\/1\.1 (\d{3}) /g)].map(([, code]) => code ?? '');
+const statuses = (heard: string): string[] =>
+  [...heard.matchAll(/HTTP\/1\.1 (\d{3}) /g)].map(([, code]) => code ?? '');
 
 describe('a response on its way to a slow reader', () => {
   const big = new Uint8Array(4 * 1024 * 1024).fill(0x61);
-  const stops: Array<[string, (server: WSGIServer, abort: AbortController) => unknown, MakeServerOptions]> = [
+  const stops: Array<[
+    string, (server: WSGIServer, abort: AbortController) => unknown, MakeServerOptions,
+  ]> = [
     ['shutdown()', (server) => server.shutdown(), {}],
     ['a signal', (_server, abort) => abort.abort(), {}],
     ['close()', (server) => server.close(), {}],
@@ -45,7 +48,9 @@ describe('a response on its way to a slow reader', () => {
   ];
   for (const [title, stop, options] of stops) {
     test(`is not cut by ${title}`, async () => {
-      const server = makeServer('127.0.0.1', 0, (_environ, start) => (start('200 OK', []), [big]), { handlerClass: Quiet, ...options });
+      const server = makeServer('127.0.0.1', 0, (_environ, start) => (start('200 OK', []), [big]), {
+        handlerClass: Quiet, ...options,
+      });
       const abort = new AbortController();
       const serving = server.serveForever({ signal: abort.signal });
       await server.ready;
@@ -74,8 +79,12 @@ describe('what comes behind a request', () => {
       setImmediate(go.resolve);
       const heard = await client.rest();
       assert.deepEqual(statuses(heard), ['200', '400']);
-      assert.match(heard, /\r\n\r\n\/goodHTTP\/1\.1 400 Bad Request\r\n[^]*\r\nConnection: close\r\n/);
-      assert.deepEqual(log.map((line) => line.replace(/\d+$/, 'n')), ['"GET /good HTTP/1.1" 200 n', '"-" 400 n']);
+      assert.match(
+        heard, /\r\n\r\n\/goodHTTP\/1\.1 400 Bad Request\r\n[^]*\r\nConnection: close\r\n/,
+      );
+      assert.deepEqual(log.map((line) => line.replace(/\d+$/, 'n')), [
+        '"GET /good HTTP/1.1" 200 n', '"-" 400 n',
+      ]);
     });
   });
 
@@ -123,19 +132,23 @@ describe('what comes behind a request', () => {
     });
   });
 
-  test('is not begun behind a response that ends the connection of an HTTP/1.0 client', async () => {
-    const called: string[] = [];
-    await withServer(function* (environ, start) {
-      called.push(environ.PATH_INFO);
-      start('200 OK', []);
-      yield bytes('one');
-      yield bytes('two');
-    }, async ({ port }) => {
-      const old = (path: string): string => `GET ${path} HTTP/1.0\r\nConnection: keep-alive\r\n\r\n`;
-      assert.match(await exchange(port, old('/1') + old('/2')), /\r\n\r\nonetwo$/);
-      assert.deepEqual(called, ['/1']);
-    });
-  });
+  test(
+    'is not begun behind a response that ends the connection of an HTTP/1.0 client',
+    async () => {
+      const called: string[] = [];
+      await withServer(function* (environ, start) {
+        called.push(environ.PATH_INFO);
+        start('200 OK', []);
+        yield bytes('one');
+        yield bytes('two');
+      }, async ({ port }) => {
+        const old = (path: string): string =>
+          `GET ${path} HTTP/1.0\r\nConnection: keep-alive\r\n\r\n`;
+        assert.match(await exchange(port, old('/1') + old('/2')), /\r\n\r\nonetwo$/);
+        assert.deepEqual(called, ['/1']);
+      });
+    },
+  );
 
   test('is not begun behind a request for an upgrade, also in a later packet', async () => {
     const go = deferred();
@@ -208,13 +221,16 @@ describe('what comes behind a request', () => {
       return echo(environ, start);
     }, async ({ port }) => {
       const heard = await exchange(port, get('/1') + get('/2') + get('/3') + get('/4'));
-      assert.deepEqual([...heard.matchAll(/\r\n\r\n(\/\d)/g)].map(([, path]) => path), ['/1', '/2', '/3']);
+      assert.deepEqual([...heard.matchAll(/\r\n\r\n(\/\d)/g)].map(([, path]) => path), [
+        '/1', '/2', '/3',
+      ]);
     }, { maxRequests: 3 });
   });
 
   test('gets its 100 Continue in its turn', async () => {
     const go = deferred();
-    const post = 'POST /2 HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\nConnection: close\r\n\r\n';
+    const post =
+      'POST /2 HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\nConnection: close\r\n\r\n';
     await withServer(async (environ, start) => {
       if (environ.PATH_INFO === '/1') await go.promise;
       await environ['wsgi.input'].read();
@@ -239,7 +255,9 @@ describe('what comes behind a request', () => {
       running -= 1;
       return echo(environ, start);
     }, async ({ port }) => {
-      const client = (await RawClient.connect(port)).send(get('/a').repeat(3000) + get('/z', 'Connection: close\r\n'));
+      const client = (await RawClient.connect(port)).send(
+        get('/a').repeat(3000) + get('/z', 'Connection: close\r\n'),
+      );
       assert.equal(statuses(await client.rest()).length, 3001);
       assert.ok(most <= 100, `${most} at once`);
     }, { handlerClass: Quiet });
@@ -255,14 +273,19 @@ test('100 Continue is sent once under toNodeListener, by Node or by the listener
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');
     const { port } = server.address() as AddressInfo;
-    const heard = await exchange(port, 'POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok');
+    const heard = await exchange(
+      port,
+      'POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok',
+    );
     assert.deepEqual(statuses(heard), ['100', '200'], event);
     server.close();
   }
 });
 
 describe('a client that leaves', () => {
-  const doors: Array<[string, (app: WSGIApplication) => Promise<{ port: number; close: () => unknown }>]> = [
+  const doors: Array<[
+    string, (app: WSGIApplication) => Promise<{ port: number; close: () => unknown }>,
+  ]> = [
     ['makeServer', async (app) => {
       const server = makeServer('127.0.0.1', 0, app, { handlerClass: Quiet });
       await server.ready;
@@ -349,16 +372,21 @@ describe('nothing is dropped silently', () => {
       const heard = await exchange(port, get('/', `${many}Host: evil\r\nConnection: close\r\n`));
       assert.match(heard, /^HTTP\/1\.1 400 [^]*The request names its Host more than once\.\n$/);
     }, { maxHeaderSize: 65536, handlerClass: Quiet });
-    const server = createServer({ maxHeaderSize: 65536 }, toNodeListener(echo)).listen(0, '127.0.0.1');
+    const server =
+      createServer({ maxHeaderSize: 65536 }, toNodeListener(echo)).listen(0, '127.0.0.1');
     await once(server, 'listening');
-    const heard = await exchange((server.address() as AddressInfo).port, get('/', `${many}Host: evil\r\nConnection: close\r\n`));
+    const heard = await exchange(
+      (server.address() as AddressInfo).port,
+      get('/', `${many}Host: evil\r\nConnection: close\r\n`),
+    );
     assert.match(heard, /^HTTP\/1\.1 4(00|31) /);
     server.close();
   });
 
   test('maxHeaderSize counts the target and the names and values of headers', async () => {
     await withServer(echo, async ({ port }) => {
-      const size = (value: number): string => `GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX: ${'y'.repeat(value)}\r\n\r\n`;
+      const size = (value: number): string =>
+        `GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX: ${'y'.repeat(value)}\r\n\r\n`;
       const others = '/'.length + 'Hostx'.length + 'Connectionclose'.length + 'X'.length;
       assert.deepEqual(statuses(await exchange(port, size(1024 - others - 1))), ['200']);
       assert.deepEqual(statuses(await exchange(port, size(1024 - others))), ['431']);
@@ -373,22 +401,27 @@ describe('the access log', () => {
       yield bytes('part');
       await gone.promise;
     }
-    await withServer(bodyOf(() => Object.assign(waiting(), { close: () => gone.resolve() })), async ({ port, log }) => {
-      const client = await RawClient.connect(port);
-      client.send('POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n');
-      await client.until((heard) => heard.includes('part'));
-      client.send('not a size\r\n');
-      await client.rest();
-      await gone.promise;
-      assert.deepEqual(log, ['"POST / HTTP/1.1" 200 4']);
-    });
+    await withServer(
+      bodyOf(() => Object.assign(waiting(), { close: () => gone.resolve() })),
+      async ({ port, log }) => {
+        const client = await RawClient.connect(port);
+        client.send('POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n');
+        await client.until((heard) => heard.includes('part'));
+        client.send('not a size\r\n');
+        await client.rest();
+        await gone.promise;
+        assert.deepEqual(log, ['"POST / HTTP/1.1" 200 4']);
+      },
+    );
   });
 
   test('says of a response that waited behind others whether it was sent', async () => {
     const [answered, left] = [deferred(), deferred()];
     await withServer((environ, start) => {
       start('200 OK', []);
-      if (environ.PATH_INFO === '/fast') return Object.assign([bytes('fast')], { close: answered.resolve });
+      if (environ.PATH_INFO === '/fast') {
+        return Object.assign([bytes('fast')], { close: answered.resolve });
+      }
       const never = (async function* () { await left.promise; yield bytes('late'); })();
       return Object.assign(never, { close: left.resolve });
     }, async ({ port, log }) => {
@@ -409,7 +442,8 @@ describe('the access log', () => {
         throw new Error('the log is full (this is expected in the output)');
       }
     }
-    const body = (): Iterable<Uint8Array> => Object.assign([bytes('whole')], { close: closed.resolve });
+    const body = (): Iterable<Uint8Array> =>
+      Object.assign([bytes('whole')], { close: closed.resolve });
     await withServer(bodyOf(body), async ({ port }) => {
       assert.match(await exchange(port, 'garbage\r\n\r\n'), /^HTTP\/1.1 400 /);
       assert.match(await exchange(port, get('/', 'Connection: close\r\n')), /whole$/);
@@ -477,11 +511,15 @@ describe('the server survives', () => {
       await server.ready;
       console.log(server.serverPort);
       process.stdin.on('end', () => process.exit()).resume();`;
-    const child = spawn(process.execPath, ['--input-type=module', '--eval', source], { stdio: ['pipe', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, ['--input-type=module', '--eval', source], {
+      stdio: ['pipe', 'pipe', 'pipe'],
+    });
     child.stderr.destroy();
     const [line] = (await once(child.stdout, 'data')) as [Buffer];
     for (let count = 0; count < 3; count += 1) {
-      assert.deepEqual(statuses(await exchange(Number(line), get('/', 'Connection: close\r\n'))), ['200']);
+      assert.deepEqual(
+        statuses(await exchange(Number(line), get('/', 'Connection: close\r\n'))), ['200'],
+      );
     }
     child.stdin.end();
     assert.deepEqual(await once(child, 'exit'), [0, null]);

@@ -69,8 +69,10 @@ type Operation = [method: string, args: Array<string | null | Record<string, str
 
 function operation(): Operation {
   const name = pick(['A', 'a', 'Foo', 'fOO', 'X-Long-Name', 'x_y', 'É', 'é', '', 'ß', 'µ', 'a:b']);
-  const value = pick(['', 'plain', 'say "hi"', 'back\\slash', latin1(9, /[^\x00-\x08\x0a-\x1f\x7f]/)]);
-  const method = pick(['set', 'delete', 'get', 'getAll', 'has', 'setDefault', 'addHeader', 'addHeader']);
+  const value =
+    pick(['', 'plain', 'say "hi"', 'back\\slash', latin1(9, /[^\x00-\x08\x0a-\x1f\x7f]/)]);
+  const method =
+    pick(['set', 'delete', 'get', 'getAll', 'has', 'setDefault', 'addHeader', 'addHeader']);
   switch (method) {
     case 'set':
     case 'setDefault':
@@ -97,7 +99,8 @@ function scriptName(): string {
 }
 
 function pathInfo(): string {
-  return times(below(6), () => pick(['/a', '/b', '/..', '/.', '/', '//', '/...', '/é', '/ '])).join('');
+  return times(below(6), () => pick(['/a', '/b', '/..', '/.', '/', '//', '/...', '/é', '/ ']))
+    .join('');
 }
 
 type Environ = Record<string, string | boolean | number[] | null>;
@@ -151,14 +154,20 @@ const questions = {
   ],
   uris: times(1000, uriEnviron),
   defaults: times(300, testingEnviron),
-  scheme: [{}, ...['on', 'yes', '1', 'On', 'YES', '0', 'off', '', ' on', null].map((HTTPS) => ({ HTTPS }))],
+  scheme: [
+    {}, ...['on', 'yes', '1', 'On', 'YES', '0', 'off', '', ' on', null].map((HTTPS) => ({ HTTPS })),
+  ],
   hop: [
     'Connection', 'Keep-Alive', 'Proxy-Authenticate', 'Proxy-Authorization', 'TE', 'Trailers',
-    'Transfer-Encoding', 'Upgrade', 'trailers', 'UPGRADE', 'Proxy-Connection', 'Via', 'Date', '', 'te ',
+    'Transfer-Encoding', 'Upgrade', 'trailers', 'UPGRADE', 'Proxy-Connection', 'Via', 'Date', '',
+    'te ',
     'Trailer',
   ],
   decode: times(1000, () =>
-    times(below(12), () => pick(['%', '%4', '%41', '%e4', '%E4', '%2f', '%25', '%zz', '+', 'a', '4', 'ü', '%00', '\n'])).join(''),
+    times(below(12), () =>
+      pick([
+        '%', '%4', '%41', '%e4', '%E4', '%2f', '%25', '%zz', '+', 'a', '4', 'ü', '%00', '\n',
+      ])).join(''),
   ),
 };
 
@@ -185,8 +194,11 @@ function compare<Name extends keyof typeof questions>(
   const theirs: Record<Name, unknown[]> = JSON.parse(python.stdout);
   assert.equal(theirs[name].length, questions[name].length);
   for (const [index, input] of questions[name].slice(0, count).entries()) {
-    const ours: unknown = JSON.parse(JSON.stringify(answer(structuredClone(input)), nullIfUndefined));
-    assert.deepEqual({ seed: SEED, input, answer: ours }, { seed: SEED, input, answer: theirs[name][index] });
+    const ours: unknown =
+      JSON.parse(JSON.stringify(answer(structuredClone(input)), nullIfUndefined));
+    assert.deepEqual({ seed: SEED, input, answer: ours }, {
+      seed: SEED, input, answer: theirs[name][index],
+    });
   }
 }
 
@@ -209,7 +221,8 @@ describe('as in Python', { skip: missing }, () => {
     context.diagnostic(`seed ${SEED}`);
     compare('headers', (operations) => {
       const headers = new Headers();
-      const answers = operations.map(([method, args]) => Reflect.get(headers, method).apply(headers, args));
+      const answers =
+        operations.map(([method, args]) => Reflect.get(headers, method).apply(headers, args));
       return [
         answers,
         headers.keys(),
@@ -247,7 +260,8 @@ describe('as in Python', { skip: missing }, () => {
   });
 
   test('guessScheme', () => {
-    compare('scheme', ({ HTTPS }: { HTTPS?: string | null }) => guessScheme(fromJson(HTTPS === undefined ? {} : { HTTPS })));
+    compare('scheme', ({ HTTPS }: { HTTPS?: string | null }) =>
+      guessScheme(fromJson(HTTPS === undefined ? {} : { HTTPS })));
   });
 
   test('isHopByHop', () => {

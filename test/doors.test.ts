@@ -28,14 +28,20 @@ const inner: WSGIApplication = (environ, startResponse) => {
   const { events, exchange } = current;
   current.environ = describeEnviron(environ);
   events.push('called');
-  const answer = ANSWERS[exchange.app]?.((event) => void events.push(event)) ?? assert.fail(exchange.app);
+  const answer =
+    ANSWERS[exchange.app]?.((event) => void events.push(event)) ?? assert.fail(exchange.app);
   return answer(environ, (...args) => (events.push(`starts ${args[0]}`), startResponse(...args)));
 };
 const app = validator(inner);
 
 const describeEnviron = (environ: WSGIEnvironment): Record<string, unknown> =>
   Object.fromEntries(
-    Object.entries(environ).map(([key, value]) => [key, typeof value === 'object' && !Array.isArray(value) ? 'object' : typeof value === 'function' ? 'function' : value]),
+    Object.entries(environ).map(([key, value]) => [
+      key,
+      typeof value === 'object' && !Array.isArray(value)
+        ? 'object'
+        : typeof value === 'function' ? 'function' : value,
+    ]),
   );
 
 async function pass(door: OpenDoor, exchange: Exchange): Promise<Seen> {
@@ -45,17 +51,24 @@ async function pass(door: OpenDoor, exchange: Exchange): Promise<Seen> {
 }
 
 const differing = (one: Record<string, unknown>, other: Record<string, unknown>): string[] =>
-  [...new Set([...Object.keys(one), ...Object.keys(other)])].filter((key) => JSON.stringify(one[key]) !== JSON.stringify(other[key]));
+  [...new Set([...Object.keys(one), ...Object.keys(other)])].filter(
+    (key) => JSON.stringify(one[key]) !== JSON.stringify(other[key]),
+  );
 
 /** The variables in the README's table, and the doors where each differs. */
 function readTable(): Map<string, string> {
   const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
-  const [, table = ''] = /\n\| variable \| differs \| why \|\n\|[-|]*\n((?:\|.*\n)*)/.exec(readme) ?? [];
-  return new Map([...table.matchAll(/^\| `([^`]+)` \| ([^|]*) \|/gm)].map(([, key = '', doors = '']) => [key, doors.replaceAll('`', '')]));
+  const [, table = ''] =
+    /\n\| variable \| differs \| why \|\n\|[-|]*\n((?:\|.*\n)*)/.exec(readme) ?? [];
+  return new Map([...table.matchAll(/^\| `([^`]+)` \| ([^|]*) \|/gm)].map(
+    ([, key = '', doors = '']) => [key, doors.replaceAll('`', '')],
+  ));
 }
 
 const title = ({ method, target, headers, body, app }: Exchange): string => {
-  const size = body === undefined ? '' : typeof body === 'string' ? `, ${body.length} bytes` : `, ${body.length} pieces`;
+  const size = body === undefined
+    ? ''
+    : typeof body === 'string' ? `, ${body.length} bytes` : `, ${body.length} pieces`;
   const fields = headers.map((pair) => pair.join(': ')).join(', ');
   return `${method} ${target} (${fields}${size}) → ${app}`.slice(0, 100);
 };
@@ -72,7 +85,9 @@ describe('an application cannot tell through which door a request came', () => {
     const { write } = process.stderr;
     console.error = () => {};
     process.stderr.write = () => true;
-    written.push(() => Object.assign(console, { error }), () => Object.assign(process.stderr, { write }));
+    written.push(
+      () => Object.assign(console, { error }), () => Object.assign(process.stderr, { write }),
+    );
     const door = await first.open(app);
     for (const exchange of EXCHANGES) expected.set(exchange, await pass(door, exchange));
     await door.close();
@@ -91,8 +106,12 @@ describe('an application cannot tell through which door a request came', () => {
       const found: string[] = [];
       const passed = await compare(door, expected, found);
       const keys = [...new Set(found)].sort();
-      for (const key of keys) differences.set(key, (differences.get(key) ?? new Set()).add(door.name));
-      t.diagnostic(`${door.name}: ${passed} exchanges; variables that differ: ${keys.join(', ') || 'none'}`);
+      for (const key of keys) {
+        differences.set(key, (differences.get(key) ?? new Set()).add(door.name));
+      }
+      t.diagnostic(
+        `${door.name}: ${passed} exchanges; variables that differ: ${keys.join(', ') || 'none'}`,
+      );
       for (const reason of reasons(door)) t.diagnostic(`${door.name}: ${reason}`);
     });
   }
@@ -107,7 +126,9 @@ describe('an application cannot tell through which door a request came', () => {
   });
 });
 
-async function compare(door: Door, expected: ReadonlyMap<Exchange, Seen>, found: string[]): Promise<number> {
+async function compare(
+  door: Door, expected: ReadonlyMap<Exchange, Seen>, found: string[],
+): Promise<number> {
   const open = await door.open(app);
   let passed = 0;
   try {

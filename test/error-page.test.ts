@@ -6,7 +6,10 @@ import { Readable } from 'node:stream';
 import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
-import { BytesIO, type ErrorStream, type ResponseBody, SimpleHandler, type StartResponse, StreamInput, StringIO, type WSGIApplication, type WSGIEnvironment, errorPage, setupTestingDefaults } from '../lib/index.ts';
+import {
+  BytesIO, type ErrorStream, type ResponseBody, SimpleHandler, type StartResponse, StreamInput,
+  StringIO, type WSGIApplication, type WSGIEnvironment, errorPage, setupTestingDefaults,
+} from '../lib/index.ts';
 import { handle } from './support/applications.ts';
 import { bytes, collect, text } from './support/bytes.ts';
 
@@ -16,7 +19,9 @@ interface Answer {
   errors: string;
 }
 
-async function ask(app: WSGIApplication, given: Partial<WSGIEnvironment> = {}, sent = ''): Promise<Answer> {
+async function ask(
+  app: WSGIApplication, given: Partial<WSGIEnvironment> = {}, sent = '',
+): Promise<Answer> {
   const environ: Partial<WSGIEnvironment> = { HTTP_ACCEPT: 'text/html,*/*', ...given };
   setupTestingDefaults(environ);
   const stdout = new BytesIO();
@@ -37,20 +42,35 @@ describe('errorPage answers', () => {
     const { head, body } = await ask(failing);
     assert.match(head, /^HTTP\/1\.0 500 Internal Server Error\r\n/);
     assert.match(head, /\r\nContent-Type: text\/html; charset=utf-8\r\n/);
-    assert.match(head, /\r\nContent-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; .*\r\n/);
+    assert.match(
+      head, /\r\nContent-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; .*\r\n/,
+    );
     assert.match(head, /\r\nX-Content-Type-Options: nosniff\r\n/);
     assert.match(head, /\r\nCache-Control: no-store/);
     assert.match(head, new RegExp(`\r\nContent-Length: ${bytes(body).length}(\r\n|$)`));
     assert.match(body, /^<!doctype html>/);
-    assert.doesNotMatch(body, /<script|<link|<img|src=|href=\"(?!#error-|vscode:\/\/file\/)|javascript:|url\(/);
+    assert.doesNotMatch(
+      body, /<script|<link|<img|src=|href=\"(?!#error-|vscode:\/\/file\/)|javascript:|url\(/,
+    );
   });
 
   test('with the error, escaped, its cause, and the failing line of each call', async () => {
     const { body } = await ask(failing);
-    assert.match(body, /<span class="name">Error<\/span>the &lt;b&gt;settings&lt;\/b&gt; &amp; &quot;more&quot;<\/h1>/);
-    assert.match(body, /<li>caused by <b>root cause<\/b> <a href="#error-2">TypeError: the reason<\/a><\/li>/);
-    assert.match(body, /caused by <b>root cause<\/b><\/p>\s*<section id="error-2" class="part">\s*<h2><span class="name">TypeError<\/span>the reason<\/h2>/);
-    assert.match(body, /<details class="frame" open>\n<summary><b>failHere<\/b> <a href="vscode:\/\/file\/.*error-page\.test\.[jt]s:\d+:\d+">.*error-page\.test\.[jt]s:\d+:\d+<\/a><\/summary>/);
+    assert.match(
+      body,
+      /<span class="name">Error<\/span>the &lt;b&gt;settings&lt;\/b&gt; &amp; &quot;more&quot;<\/h1>/,
+    );
+    assert.match(
+      body, /<li>caused by <b>root cause<\/b> <a href="#error-2">TypeError: the reason<\/a><\/li>/,
+    );
+    assert.match(
+      body,
+      /caused by <b>root cause<\/b><\/p>\s*<section id="error-2" class="part">\s*<h2><span class="name">TypeError<\/span>the reason<\/h2>/,
+    );
+    assert.match(
+      body,
+      /<details class="frame" open>\n<summary><b>failHere<\/b> <a href="vscode:\/\/file\/.*error-page\.test\.[jt]s:\d+:\d+">.*error-page\.test\.[jt]s:\d+:\d+<\/a><\/summary>/,
+    );
     assert.match(body, /<\/mark>\n<span class="column"><i><\/i> +\^<\/span>/);
     assert.equal(body.match(/<details class="frame" open>/g)?.length, 1, 'each place once');
     assert.match(body, /<mark><i>\d+<\/i> +throw new Error\(&#39;the &lt;b&gt;settings/);
@@ -64,15 +84,25 @@ describe('errorPage answers', () => {
       assert.match(body, /\nGET \/\n\nError: the <b>settings<\/b> & "more"\n {2}at failHere, /);
       assert.match(body, /\n {2}> +\d+ \| +throw new Error\(/);
       assert.match(body, /\n {10}\| +\^\n/);
-      assert.match(body, /\ncaused by, the root cause:\nTypeError: the reason\n(?: {2}.*\n)*$/, 'the error comes last');
+      assert.match(
+        body,
+        /\ncaused by, the root cause:\nTypeError: the reason\n(?: {2}.*\n)*$/,
+        'the error comes last',
+      );
     }
   });
 
   const ways: Array<[string, WSGIApplication]> = [
     ['that rejects', async () => failHere()],
-    ['that fails after startResponse', (_, start) => (start('200 OK', [['X-Mine', 'yes']]), failHere())],
+    [
+      'that fails after startResponse',
+      (_, start) => (start('200 OK', [['X-Mine', 'yes']]), failHere()),
+    ],
     ['that fails in a generator', function* () { failHere(); }],
-    ['that fails in an async generator, after an empty chunk', async function* (_, start) { start('200 OK', []); yield bytes(''); failHere(); }],
+    [
+      'that fails in an async generator, after an empty chunk',
+      async function* (_, start) { start('200 OK', []); yield bytes(''); failHere(); },
+    ],
     ['that fails in a body of its own', () => ({ [Symbol.iterator]: () => ({ next: failHere }) })],
   ];
   for (const [title, app] of ways) {
@@ -89,8 +119,16 @@ describe('errorPage answers', () => {
     ['undefined', undefined, /The thrown value is not an Error<\/span>undefined/],
     ['a string', '<i>', /The thrown value is not an Error<\/span>&quot;&lt;i&gt;&quot;/],
     ['a frozen error', Object.freeze(new Error('frozen')), />frozen</],
-    ['an error whose stack cannot be read', Object.defineProperty(new Error('hidden'), 'stack', { get() { throw new Error('no'); } }), />hidden</],
-    ['several errors in one', new AggregateError([new Error('first part'), new Error('second part')], 'whole'), /whole[\s\S]*first part[\s\S]*second part/],
+    [
+      'an error whose stack cannot be read',
+      Object.defineProperty(new Error('hidden'), 'stack', { get() { throw new Error('no'); } }),
+      />hidden</,
+    ],
+    [
+      'several errors in one',
+      new AggregateError([new Error('first part'), new Error('second part')], 'whole'),
+      /whole[\s\S]*first part[\s\S]*second part/,
+    ],
   ];
   for (const [title, value, expected] of thrown) {
     test(`for ${title}`, async () => {
@@ -99,19 +137,31 @@ describe('errorPage answers', () => {
   }
 
   test('with the properties of an error, masked', async () => {
-    const error = Object.assign(new Error('no'), { code: 'E_NO', status: 409, apiKey: 'hide-1', details: { field: 'name', token: 'hide-2' } });
+    const error = Object.assign(new Error('no'), {
+      code: 'E_NO', status: 409, apiKey: 'hide-1', details: { field: 'name', token: 'hide-2' },
+    });
     const { body } = await ask(() => { throw error; }, { HTTP_ACCEPT: '*/*' });
-    assert.match(body, /\nError: no\n {2}code: E_NO\n {2}status: 409\n {2}apiKey: ••••••\n {2}details: \{"field":"name","token":"••••••"\}\n/);
-    assert.match((await ask(() => { throw error; })).body, /<th scope="row">code<\/th><td>E_NO<\/td>/);
+    assert.match(
+      body,
+      /\nError: no\n {2}code: E_NO\n {2}status: 409\n {2}apiKey: ••••••\n {2}details: \{"field":"name","token":"••••••"\}\n/,
+    );
+    assert.match(
+      (await ask(() => { throw error; })).body, /<th scope="row">code<\/th><td>E_NO<\/td>/,
+    );
   });
 
   test('with the secrets masked that are in messages and in lists of headers', async () => {
     const url = 'postgres://ada:hide-1@db/x';
-    const sent = { list: [['Authorization', 'hide-2'], ['Accept', '*/*']], raw: ['Cookie', 'hide-3', 'Host', 'x'] };
+    const sent = {
+      list: [['Authorization', 'hide-2'], ['Accept', '*/*']],
+      raw: ['Cookie', 'hide-3', 'Host', 'x'],
+    };
     // Without a stack, since the page shows the source, and that has these words.
     const error = Object.assign(new Error(`cannot connect to ${url}`), { sent, stack: '' });
     for (const accept of ['text/html', 'text/plain']) {
-      const { body } = await ask(() => { throw error; }, { HTTP_ACCEPT: accept, QUERY_STRING: 'next=http%3A%2F%2Fada%3Ahide-4%40db%2F' });
+      const { body } = await ask(() => { throw error; }, {
+        HTTP_ACCEPT: accept, QUERY_STRING: 'next=http%3A%2F%2Fada%3Ahide-4%40db%2F',
+      });
       assert.match(body, /cannot connect to postgres:\/\/••••••@db\/x/);
       assert.match(body, /Accept/);
       assert.doesNotMatch(body, /hide/);
@@ -126,13 +176,22 @@ describe('errorPage answers', () => {
 
   test('with the parameters of the query, and the browser\'s headers folded', async () => {
     const { body } = await ask(failing, { QUERY_STRING: 'q=a+b&token=hide' });
-    assert.match(body, /<h2>The query<\/h2>\n<table>\n<tr><th scope="row">q<\/th><td>a b<\/td><\/tr>\n<tr><th scope="row">token<\/th><td>••••••<\/td>/);
-    assert.match(body, /<details class="server">\n<summary>The headers of the request<\/summary>\n<table>\n<tr><th scope="row">HTTP_ACCEPT/);
+    assert.match(
+      body,
+      /<h2>The query<\/h2>\n<table>\n<tr><th scope="row">q<\/th><td>a b<\/td><\/tr>\n<tr><th scope="row">token<\/th><td>••••••<\/td>/,
+    );
+    assert.match(
+      body,
+      /<details class="server">\n<summary>The headers of the request<\/summary>\n<table>\n<tr><th scope="row">HTTP_ACCEPT/,
+    );
   });
 
   test('with the properties of a thrown object that is not an Error, masked', async () => {
-    const { body } = await ask(() => { throw { code: 42, token: 'hide' }; }, { HTTP_ACCEPT: '*/*' });
-    assert.match(body, /\nThe thrown value is not an Error: an object\n {2}code: 42\n {2}token: ••••••\n/);
+    const { body } =
+      await ask(() => { throw { code: 42, token: 'hide' }; }, { HTTP_ACCEPT: '*/*' });
+    assert.match(
+      body, /\nThe thrown value is not an Error: an object\n {2}code: 42\n {2}token: ••••••\n/,
+    );
   });
 
   test('with the fields of the form, as far as the application has read it', async () => {
@@ -145,10 +204,21 @@ describe('errorPage answers', () => {
       async (input) => { for await (const line of input) void line; },
     ];
     for (const read of reads) {
-      const { body } = await ask(async ({ 'wsgi.input': input }) => { await read(input); return failHere(); }, environ, fields);
-      assert.match(body, /<h2>The form<\/h2>\n<table>\n<tr><th scope="row">name<\/th><td>Ada L<\/td><\/tr>\n<tr><th scope="row">password<\/th><td>••••••<\/td><\/tr>\n<tr><th scope="row">note<\/th><td>é<\/td>/);
+      const { body } = await ask(
+        async ({ 'wsgi.input': input }) => { await read(input); return failHere(); },
+        environ,
+        fields,
+      );
+      assert.match(
+        body,
+        /<h2>The form<\/h2>\n<table>\n<tr><th scope="row">name<\/th><td>Ada L<\/td><\/tr>\n<tr><th scope="row">password<\/th><td>••••••<\/td><\/tr>\n<tr><th scope="row">note<\/th><td>é<\/td>/,
+      );
     }
-    const { body } = await ask(async ({ 'wsgi.input': input }) => { await input.read(8); return failHere(); }, { ...environ, HTTP_ACCEPT: '*/*' }, fields);
+    const { body } = await ask(
+      async ({ 'wsgi.input': input }) => { await input.read(8); return failHere(); },
+      { ...environ, HTTP_ACCEPT: '*/*' },
+      fields,
+    );
     assert.match(body, /\nform\n {2}name = Ada\n\n/);
     assert.doesNotMatch((await ask(failing, environ, fields)).body, /<h2>The form/);
   });
@@ -179,7 +249,9 @@ describe('errorPage answers', () => {
     const environ: Partial<WSGIEnvironment> = { HTTP_ACCEPT: 'text/html' };
     setupTestingDefaults(environ);
     const stdout = new BytesIO();
-    await new SimpleHandler(new BytesIO(), stdout, new StringIO(), environ).run(errorPage(failing, { reloadPath: '/wait' }));
+    await new SimpleHandler(new BytesIO(), stdout, new StringIO(), environ).run(
+      errorPage(failing, { reloadPath: '/wait' }),
+    );
     const response = text(stdout.getValue());
     const [, script = ''] = /<script>([^]*)<\/script>/.exec(response) ?? [];
     assert.equal(script, "fetch('/wait').catch(() => {}).then(() => { location.reload(); });");
@@ -194,22 +266,46 @@ describe('errorPage answers', () => {
   });
 
   test('with the rule and the hint, if it was the validator', async () => {
-    const message = 'The application yields a string.\nsome-rule: Chunks are bytes (PEP 3333)\ndo this <now>';
-    const broken = Object.assign(new Error(message), { name: 'WSGIError', code: 'some-rule', party: 'application', reference: 'PEP 3333', hint: 'do this <now>' });
+    const message =
+      'The application yields a string.\nsome-rule: Chunks are bytes (PEP 3333)\ndo this <now>';
+    const broken = Object.assign(new Error(message), {
+      name: 'WSGIError', code: 'some-rule', party: 'application', reference: 'PEP 3333',
+      hint: 'do this <now>',
+    });
     const app: WSGIApplication = () => { throw broken; };
     const page = (await ask(app)).body;
-    assert.match(page, /<h1><span class="name">WSGIError<\/span>The application yields a string\.<\/h1>/);
-    assert.match(page, /<p><b>some-rule<\/b> broken by the application<\/p>\n<p>do this &lt;now&gt;<\/p>\n<p class="law">Chunks are bytes \(PEP 3333\)<\/p>/);
+    assert.match(
+      page, /<h1><span class="name">WSGIError<\/span>The application yields a string\.<\/h1>/,
+    );
+    assert.match(
+      page,
+      /<p><b>some-rule<\/b> broken by the application<\/p>\n<p>do this &lt;now&gt;<\/p>\n<p class="law">Chunks are bytes \(PEP 3333\)<\/p>/,
+    );
     const plain = (await ask(app, { HTTP_ACCEPT: '*/*' })).body;
-    assert.match(plain, /\n {2}hint: do this <now>\n {2}rule: some-rule, broken by the application\n {8}Chunks are bytes \(PEP 3333\)\n/);
+    assert.match(
+      plain,
+      /\n {2}hint: do this <now>\n {2}rule: some-rule, broken by the application\n {8}Chunks are bytes \(PEP 3333\)\n/,
+    );
   });
 
   test('for what the server would refuse', async () => {
     const refused: Array<[WSGIApplication, RegExp]> = [
-      [(_, start) => (start('200 OK', []), 'text' as unknown as ResponseBody), /returned a string, "text"/],
-      [(_, start) => (start('200 OK', []), ['text'] as unknown as ResponseBody), /chunk of the body is a Uint8Array, not "text"/],
-      [(_, start) => (start('200 OK', []), undefined as unknown as ResponseBody), /is a `return` missing\?/],
-      [function* (_, start) { start('200 OK', []); yield null as unknown as Uint8Array; }, /not null/],
+      [
+        (_, start) => (start('200 OK', []), 'text' as unknown as ResponseBody),
+        /returned a string, "text"/,
+      ],
+      [
+        (_, start) => (start('200 OK', []), ['text'] as unknown as ResponseBody),
+        /chunk of the body is a Uint8Array, not "text"/,
+      ],
+      [
+        (_, start) => (start('200 OK', []), undefined as unknown as ResponseBody),
+        /is a `return` missing\?/,
+      ],
+      [
+        function* (_, start) { start('200 OK', []); yield null as unknown as Uint8Array; },
+        /not null/,
+      ],
       [async function* () { yield bytes('x'); }, /never called startResponse\(\)/],
       [() => [], /never called startResponse\(\)/],
     ];
@@ -223,7 +319,8 @@ describe('errorPage answers', () => {
   test('and closes a body that it does not send, once', async () => {
     for (const chunks of [['text'], (function* () { failHere(); })()]) {
       let closed = 0;
-      const body = Object.assign(chunks, { close: () => void (closed += 1) }) as unknown as ResponseBody;
+      const body =
+        Object.assign(chunks, { close: () => void (closed += 1) }) as unknown as ResponseBody;
       assert.match((await ask((_, start) => (start('200 OK', []), body))).head, / 500 /);
       assert.equal(closed, 1);
     }
@@ -233,7 +330,9 @@ describe('errorPage answers', () => {
     const { head, body } = await ask(failing, { REQUEST_METHOD: 'HEAD' });
     assert.match(head, /^HTTP\/1\.0 500 /);
     assert.equal(body, '');
-    const environ = { REQUEST_METHOD: 'HEAD', 'wsgi.errors': new StringIO() as ErrorStream } as WSGIEnvironment;
+    const environ = {
+      REQUEST_METHOD: 'HEAD', 'wsgi.errors': new StringIO() as ErrorStream,
+    } as WSGIEnvironment;
     assert.deepEqual(await errorPage(failing)(environ, () => () => {}), []);
   });
 });
@@ -254,17 +353,24 @@ describe('errorPage shows', () => {
   });
 
   test('each place once, and what the parts of an error are to it', async () => {
-    const error = new AggregateError([new Error('first', { cause: new Error('reason') }), 'second'], 'whole');
+    const error =
+      new AggregateError([new Error('first', { cause: new Error('reason') }), 'second'], 'whole');
     const { body } = await ask(() => { throw error; }, { HTTP_ACCEPT: '*/*' });
-    assert.match(body, /AggregateError: whole\n[\s\S]*\nerror 1 of the 2 in it:\nError: first\n[\s\S]*\ncaused by:\nError: reason\n[\s\S]*\nerror 2 of the 2 in it:\nThe thrown value is not an Error: "second"\n/);
+    assert.match(
+      body,
+      /AggregateError: whole\n[\s\S]*\nerror 1 of the 2 in it:\nError: first\n[\s\S]*\ncaused by:\nError: reason\n[\s\S]*\nerror 2 of the 2 in it:\nThe thrown value is not an Error: "second"\n/,
+    );
     assert.equal(body.match(/^ {2}> /gm)?.length, 1);
   });
 
   test('no secret', async () => {
     const { body } = await ask(failing, {
-      HTTP_AUTHORIZATION: 'hide-1', HTTP_COOKIE: 'hide-2', HTTP_X_API_KEY: 'hide-3', HTTP_X_CSRF_TOKEN: 'hide-4',
-      QUERY_STRING: 'a=seen&token=hide-5&password=hide-6&api_key=hide-7', REQUEST_URI: '/?access_token=hide-8', HTTP_REFERER: 'http://x/?session=hide-9',
-      'my.secret': 'hide-10', 'my.database': 'postgres://ada:hide-11@host/', HTTP_X_ORIGINAL_URI: '/?%74oken=hide-12', HTTP_X_KEY: 'hide-13',
+      HTTP_AUTHORIZATION: 'hide-1', HTTP_COOKIE: 'hide-2', HTTP_X_API_KEY: 'hide-3',
+      HTTP_X_CSRF_TOKEN: 'hide-4',
+      QUERY_STRING: 'a=seen&token=hide-5&password=hide-6&api_key=hide-7',
+      REQUEST_URI: '/?access_token=hide-8', HTTP_REFERER: 'http://x/?session=hide-9',
+      'my.secret': 'hide-10', 'my.database': 'postgres://ada:hide-11@host/',
+      HTTP_X_ORIGINAL_URI: '/?%74oken=hide-12', HTTP_X_KEY: 'hide-13',
     });
     const outsideSource = body.replace(/<pre[\s\S]*?<\/pre>/g, '');
     assert.doesNotMatch(outsideSource, /hide-/);
@@ -272,7 +378,10 @@ describe('errorPage shows', () => {
   });
 
   test('nothing of the process environment', async () => {
-    const { body } = await ask(failing, { DATABASE_URL: 'hide', HOME: 'hide', SERVER_DATABASE: 'hide', REMOTE_DISK: 'hide', HTTP_PROXY: 'http://hide' } as Partial<WSGIEnvironment>);
+    const { body } = await ask(failing, {
+      DATABASE_URL: 'hide', HOME: 'hide', SERVER_DATABASE: 'hide', REMOTE_DISK: 'hide',
+      HTTP_PROXY: 'http://hide',
+    } as Partial<WSGIEnvironment>);
     assert.doesNotMatch(body.replace(/<pre[\s\S]*?<\/pre>/g, ''), /DATABASE|HOME|REMOTE_DISK|hide/);
   });
 });
@@ -282,7 +391,8 @@ describe('errorPage changes nothing', () => {
     const seen: string[] = [];
     const app: WSGIApplication = (_environ, start) => {
       void start('201 Made', [['X', 'y']])(bytes('written '));
-      const body = (function* () { try { yield bytes('yielded'); } finally { seen.push('finally'); } })();
+      const body =
+        (function* () { try { yield bytes('yielded'); } finally { seen.push('finally'); } })();
       return Object.assign(body, { close: () => void seen.push('close') });
     };
     const { head, body, errors } = await ask(app);
@@ -298,7 +408,16 @@ describe('errorPage changes nothing', () => {
     const seen: string[] = [];
     const body = await errorPage((_, begin) => {
       begin('200 OK', []);
-      return (function* () { try { seen.push('first'); yield bytes('1'); seen.push('second'); yield bytes('2'); } finally { seen.push('finally'); } })();
+      return (function* () {
+        try {
+          seen.push('first');
+          yield bytes('1');
+          seen.push('second');
+          yield bytes('2');
+        } finally {
+          seen.push('finally');
+        }
+      })();
     })(environ, start) as Iterable<Uint8Array>;
     const iterator = body[Symbol.iterator]();
     assert.deepEqual(seen, []);
@@ -310,7 +429,8 @@ describe('errorPage changes nothing', () => {
 
   test('of a stream that is given up unread', async () => {
     const stream = Readable.from([bytes('x')]);
-    const body = await errorPage(() => stream)({ REQUEST_METHOD: 'GET' } as WSGIEnvironment, () => () => {});
+    const body =
+      await errorPage(() => stream)({ REQUEST_METHOD: 'GET' } as WSGIEnvironment, () => () => {});
     (body as unknown as Readable).destroy();
     assert.equal(stream.destroyed, true);
   });
@@ -323,11 +443,19 @@ describe('errorPage changes nothing', () => {
   });
 
   test('of the length of an array, or of a file', async () => {
-    assert.match((await ask((_, start) => (start('200 OK', []), [bytes('abc')]))).head, /\r\nContent-Length: 3/);
-    const file: WSGIApplication = (environ, start) => (start('200 OK', []), environ['wsgi.file_wrapper']?.(new BytesIO(bytes('file'))) ?? []);
+    assert.match(
+      (await ask((_, start) => (start('200 OK', []), [bytes('abc')]))).head,
+      /\r\nContent-Length: 3/,
+    );
+    const file: WSGIApplication = (environ, start) =>
+      (start('200 OK', []), environ['wsgi.file_wrapper']?.(new BytesIO(bytes('file'))) ?? []);
     assert.equal((await ask(file)).body, 'file');
-    const counted = { *[Symbol.iterator]() { yield bytes('abc'); }, length: 1 } as unknown as ResponseBody;
-    assert.match((await ask((_, start) => (start('200 OK', []), counted))).head, /\r\nContent-Length: 3/);
+    const counted = {
+      *[Symbol.iterator]() { yield bytes('abc'); }, length: 1,
+    } as unknown as ResponseBody;
+    assert.match(
+      (await ask((_, start) => (start('200 OK', []), counted))).head, /\r\nContent-Length: 3/,
+    );
   });
 
   test('once the head is sent', async () => {
@@ -375,7 +503,8 @@ describe('errorPage', () => {
   test('shows no source of a missing file, and a location that is not a path unchanged', async () => {
     const failing: WSGIApplication = () => {
       const error = new Error('elsewhere');
-      error.stack = 'Error: elsewhere\n    at gone (/nowhere/gone.js:1:1)\n    at odd (file://host/%zz.js:2:1)\n    at data (/nowhere/data.bin:1:1)';
+      error.stack =
+        'Error: elsewhere\n    at gone (/nowhere/gone.js:1:1)\n    at odd (file://host/%zz.js:2:1)\n    at data (/nowhere/data.bin:1:1)';
       throw error;
     };
     const shown = await page(failing);

@@ -9,13 +9,19 @@ import { ReadableStream } from 'node:stream/web';
 import { after, before, describe, test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 
-import { type HeaderList, type ResponseBody, type Status, type WSGIApplication, WSGIRequestHandler, type WSGIServer, StringIO, makeServer, validator } from '../lib/index.ts';
+import {
+  type HeaderList, type ResponseBody, type Status, type WSGIApplication, WSGIRequestHandler,
+  type WSGIServer, StringIO, makeServer, validator,
+} from '../lib/index.ts';
 import { bytes } from './support/bytes.ts';
 import { type Chance, eachRound } from './support/random.ts';
 import { type StrictResponse, readResponses } from './support/strict.ts';
 import { connectionsLeft, exchange } from './support/wire.ts';
 
-const SHAPES = ['array', 'set', 'generator', 'async generator', 'readable', 'web stream', 'written', 'all generator'] as const;
+const SHAPES = [
+  'array', 'set', 'generator', 'async generator', 'readable', 'web stream', 'written',
+  'all generator',
+] as const;
 
 const FAULTS = [
   'throws when called',
@@ -105,12 +111,16 @@ function makeApp(plan: Plan, fate: Fate): WSGIApplication {
   const status = (fault === 'passes a bad status' ? '200\r\nX: y' : '200 OK') as Status;
   const headers: HeaderList = [['Content-Type', 'text/plain']];
   if (fault === 'passes a bad header') headers.push(['X-Bad', 'a\nb']);
-  const promised = total(plan) + (fault === 'promises more' ? 5 : fault === 'promises less' ? -1 : 0);
-  if (plan.hasLength || promised !== total(plan)) headers.push(['Content-Length', String(promised)]);
+  const promised =
+    total(plan) + (fault === 'promises more' ? 5 : fault === 'promises less' ? -1 : 0);
+  if (plan.hasLength || promised !== total(plan)) {
+    headers.push(['Content-Length', String(promised)]);
+  }
 
   const begin: WSGIApplication = async (_environ, startResponse) => {
     if (fault === 'throws when called') throw new Error('meant to fail');
-    const write = fault === 'never calls startResponse' ? undefined : startResponse(status, [...headers]);
+    const write =
+      fault === 'never calls startResponse' ? undefined : startResponse(status, [...headers]);
     if (fault === 'throws after startResponse') throw new Error('meant to fail');
     if (fault === 'calls startResponse twice') startResponse(status, headers);
     if (fault === 'returns nothing') return undefined as never;
@@ -156,14 +166,19 @@ function expectedOf(plan: Plan): { outcome: 'whole' | 'failed' | 'cut'; traces: 
       return { outcome: 'cut', traces: 1 };
     case 'promises less':
       // The server asks for bytes beyond the promised length only if they share a chunk.
-      return { outcome: 'whole', traces: shape === 'written' || last.length > 1 || total(plan) === 1 ? 1 : 0 };
+      return {
+        outcome: 'whole',
+        traces: shape === 'written' || last.length > 1 || total(plan) === 1 ? 1 : 0,
+      };
     case 'throws in its body':
       if (isMadeBefore || before === 0) return { outcome: 'failed', traces: 1 };
       if (plan.hasLength && before === total(plan)) return { outcome: 'whole', traces: 0 };
       return { outcome: 'cut', traces: 1 };
     case 'yields text':
       if (before === 0) return { outcome: 'failed', traces: 1 };
-      if (plan.hasLength && before === total(plan) && shape !== 'written') return { outcome: 'whole', traces: 0 };
+      if (plan.hasLength && before === total(plan) && shape !== 'written') {
+        return { outcome: 'whole', traces: 0 };
+      }
       if (plan.hasLength && before === total(plan)) return { outcome: 'whole', traces: 1 };
       return { outcome: 'cut', traces: 1 };
     default:
@@ -191,10 +206,13 @@ describe('applications made by chance', () => {
   const request = (method: string, version: string): string =>
     `${method} / HTTP/${version}\r\nHost: fuzz\r\nConnection: close\r\n\r\n`;
 
-  async function ask(app: WSGIApplication, method = 'GET', version = '1.1'): Promise<StrictResponse> {
+  async function ask(
+    app: WSGIApplication, method = 'GET', version = '1.1',
+  ): Promise<StrictResponse> {
     errors = new StringIO();
     server.setApp(app);
-    const [response, ...more] = readResponses(await exchange(server.serverPort, request(method, version)), [method]);
+    const [response, ...more] =
+      readResponses(await exchange(server.serverPort, request(method, version)), [method]);
     assert.deepEqual(more, []);
     assert.ok(response);
     return response;
@@ -204,7 +222,10 @@ describe('applications made by chance', () => {
 
   async function assertClosed(fate: Fate): Promise<void> {
     // The client may see the end before the application does.
-    for (let left = 1000; left > 0 && (fate.closed < fate.given || fate.finished < fate.begun); left -= 1) await turn();
+    for (let left = 1000; left > 0 &&
+      (fate.closed < fate.given || fate.finished < fate.begun); left -= 1) {
+      await turn();
+    }
     assert.equal(fate.closed, fate.given, 'close() ran once');
     assert.equal(fate.finished, fate.begun, 'finally ran once');
   }
@@ -244,9 +265,12 @@ describe('applications made by chance', () => {
       const description = `${JSON.stringify(plan)}\n${errors.getValue()}`;
       const outcome = !response.isWhole ? 'cut' : response.status === 500 ? 'failed' : 'whole';
       assert.deepEqual({ outcome, traces: traces() }, expected, description);
-      if (outcome === 'failed') assert.equal(response.body, 'A server error occurred.  Please contact the administrator.');
+      if (outcome === 'failed') {
+        assert.equal(response.body, 'A server error occurred.  Please contact the administrator.');
+      }
       if (outcome === 'whole') assert.equal(response.status, 200);
-      const fine = await ask((_environ, startResponse) => (startResponse('200 OK', []), [bytes('fine')]));
+      const fine =
+        await ask((_environ, startResponse) => (startResponse('200 OK', []), [bytes('fine')]));
       assert.equal(fine.body, 'fine', 'the next request is served');
     });
   });
@@ -258,7 +282,10 @@ describe('applications made by chance', () => {
       const response = await ask(validator(makeApp(plan, fate), { onWarning: () => {} }));
       await assertClosed(fate);
       const isFine = response.isWhole && response.status === 200;
-      assert.ok(traces() === 1 || (traces() === 0 && isFine), `${JSON.stringify(plan)}\n${errors.getValue()}`);
+      assert.ok(
+        traces() === 1 || (traces() === 0 && isFine),
+        `${JSON.stringify(plan)}\n${errors.getValue()}`,
+      );
     });
   });
 

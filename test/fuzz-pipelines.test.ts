@@ -59,7 +59,9 @@ test('every request that was begun is answered, in order', async (t) => {
     client.send(all.slice(cut));
     await turns(chance.below(12));
     const closed = server.shutdown();
-    const responses = parseResponses(await client.rest(), row.map(() => 'GET')).filter(({ status }) => status !== '100');
+    const responses = parseResponses(await client.rest(), row.map(() => 'GET')).filter(
+      ({ status }) => status !== '100',
+    );
     await closed;
     const answered = responses.filter(({ status }) => status === '200').map(({ body }) => body);
     assert.deepEqual(answered, called.map((path) => `answer to ${path}`));

@@ -8,7 +8,9 @@ import { connect, type Socket } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 
-import { type WSGIApplication, WSGIRequestHandler, type WSGIServer, StringIO, makeServer, validator } from '../lib/index.ts';
+import {
+  type WSGIApplication, WSGIRequestHandler, type WSGIServer, StringIO, makeServer, validator,
+} from '../lib/index.ts';
 import { bytes } from './support/bytes.ts';
 import { type Chance, eachRound, makeChance } from './support/random.ts';
 import { readResponses } from './support/strict.ts';
@@ -20,7 +22,9 @@ let opened = 0;
 let closed = 0;
 
 /** A body that counts whether it is closed. */
-function counted(chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): AsyncIterable<Uint8Array> & { close(): void } {
+function counted(
+  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+): AsyncIterable<Uint8Array> & { close(): void } {
   opened += 1;
   return {
     async *[Symbol.asyncIterator]() {
@@ -35,7 +39,8 @@ function counted(chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Asyn
 // The response depends on the path alone, so that the test knows it in advance.
 const app: WSGIApplication = async (environ, startResponse) => {
   const input = environ['wsgi.input'];
-  const kind = [...environ.PATH_INFO].reduce((sum, character) => sum + character.charCodeAt(0), 0) % 6;
+  const kind =
+    [...environ.PATH_INFO].reduce((sum, character) => sum + character.charCodeAt(0), 0) % 6;
   if (kind === 1) {
     startResponse('204 No Content', []);
     return counted([]);
@@ -46,7 +51,10 @@ const app: WSGIApplication = async (environ, startResponse) => {
     return counted([bytes('not '), bytes('read')]);
   }
   const body = kind === 4 ? await input.read(10) : await input.read();
-  const seen = [environ.REQUEST_METHOD, environ.PATH_INFO, environ.QUERY_STRING, environ['HTTP_X_A'] ?? '-', latin1(body)];
+  const seen = [
+    environ.REQUEST_METHOD, environ.PATH_INFO, environ.QUERY_STRING, environ['HTTP_X_A'] ?? '-',
+    latin1(body),
+  ];
   startResponse('200 OK', [['Content-Type', 'application/json']]);
   return counted([Buffer.from(JSON.stringify(seen), 'latin1')]);
 };
@@ -65,7 +73,9 @@ function wellFormed(chance: Chance, isLast: boolean): Request {
   const query = latin1(4, /[a-z=&?/]/);
   const value = latin1(6, /[\x21-\x7e\xa1-\xff]/);
   const body = happens(0.5) ? latin1(40) : undefined;
-  const headers = ['Host: fuzz', `X-A:${pick(['', ' ', '\t'])}${value}`, ...times(below(4), () => 'X-B: 1')];
+  const headers = [
+    'Host: fuzz', `X-A:${pick(['', ' ', '\t'])}${value}`, ...times(below(4), () => 'X-B: 1'),
+  ];
   if (isLast) headers.push('Connection: close');
   let sent = '';
   if (body !== undefined && happens(0.5)) {
@@ -94,7 +104,9 @@ function chunked({ below, happens, pick }: Chance, body: string): string {
   return `${sent}0\r\n${happens(0.2) ? 'X-Trailer: 1\r\n' : ''}\r\n`;
 }
 
-function expectedAnswer(method: string, path: string, query: string, value: string, body: string): Request['answer'] {
+function expectedAnswer(
+  method: string, path: string, query: string, value: string, body: string,
+): Request['answer'] {
   const kind = [...path].reduce((sum, character) => sum + character.charCodeAt(0), 0) % 6;
   const known: Record<number, Request['answer']> = {
     1: [204, ''],
@@ -112,13 +124,21 @@ function spoil({ below, latin1, pick, times }: Chance, sent: string): string {
   for (let left = 1 + below(4); left > 0; left -= 1) {
     const at = below(spoilt.length + 1);
     const length = below(8);
-    const [head, cut, tail] = [spoilt.slice(0, at), spoilt.slice(at, at + length), spoilt.slice(at + length)];
+    const [head, cut, tail] = [
+      spoilt.slice(0, at), spoilt.slice(at, at + length), spoilt.slice(at + length),
+    ];
     spoilt = pick([
       () => head + tail,
       () => head + cut + cut + tail,
       () => head + latin1(4) + cut + tail,
-      () => head + pick(['\r', '\n', '\r\n', '\0', ' ', '\t', ':', ',', '%', '#', '-1', '\r\n\r\n']) + cut + tail,
-      () => head + pick(['Content-Length: 3\r\n', 'Transfer-Encoding: chunked\r\n', 'Host: b\r\n', 'Expect: 100-continue\r\n']) + cut + tail,
+      () =>
+        head + pick(['\r', '\n', '\r\n', '\0', ' ', '\t', ':', ',', '%', '#', '-1', '\r\n\r\n']) +
+        cut + tail,
+      () =>
+        head + pick([
+          'Content-Length: 3\r\n', 'Transfer-Encoding: chunked\r\n', 'Host: b\r\n',
+          'Expect: 100-continue\r\n',
+        ]) + cut + tail,
       () => head + times(below(3), () => 'GET / HTTP/1.1\r\n').join('') + cut + tail,
       () => head,
     ])();
@@ -169,7 +189,9 @@ describe('requests made by chance', () => {
   });
 
   /** Sends the requests in pieces, and reads the whole answer. */
-  async function converse({ below, happens }: Chance, sent: string): Promise<{ heard: string; methods: string[] }> {
+  async function converse(
+    { below, happens }: Chance, sent: string,
+  ): Promise<{ heard: string; methods: string[] }> {
     const client = connect(server.serverPort, '127.0.0.1').setNoDelay(true).setEncoding('latin1');
     let heard = '';
     client.on('data', (data: string) => (heard += data)).on('error', () => {});
@@ -189,7 +211,9 @@ describe('requests made by chance', () => {
     // The server has read every byte; a request without an answer waits for more.
     while (!connection.socket.destroyed) {
       const isRead = connection.socket.bytesRead === sent.length;
-      const isAnswered = connection.responses.every((response, index) => response.closed || !connection.requests[index]?.complete);
+      const isAnswered = connection.responses.every(
+        (response, index) => response.closed || !connection.requests[index]?.complete,
+      );
       if (isRead && isAnswered) break;
       await turn();
     }
@@ -201,20 +225,27 @@ describe('requests made by chance', () => {
 
   /** What must hold after every exchange. */
   async function assertSound(): Promise<void> {
-    const { heard } = await converse(makeChance(0), 'GET /clean HTTP/1.1\r\nHost: fuzz\r\nConnection: close\r\n\r\n');
+    const { heard } = await converse(
+      makeChance(0), 'GET /clean HTTP/1.1\r\nHost: fuzz\r\nConnection: close\r\n\r\n',
+    );
     const [response, ...more] = readResponses(heard, ['GET']);
     assert.deepEqual([response?.status, more], [200, []], 'the next client is served');
     assert.equal(closed, opened, 'each body is closed once');
     assert.deepEqual(rejections, []);
     for (const line of errors.getValue().split('\n')) {
-      if (/^\w*Error/.test(line)) assert.match(line, /^(Error: meant to fail|RequestError|Error: the request's body)/, errors.getValue());
+      if (/^\w*Error/.test(line)) {
+        assert.match(
+          line, /^(Error: meant to fail|RequestError|Error: the request's body)/, errors.getValue(),
+        );
+      }
     }
   }
 
   test('are read as they were meant, if they are well-formed', async (context) => {
     await eachRound(context, 150, async (chance) => {
       const count = 1 + chance.below(4);
-      const requests = Array.from({ length: count }, (_, index) => wellFormed(chance, index === count - 1));
+      const requests =
+        Array.from({ length: count }, (_, index) => wellFormed(chance, index === count - 1));
       const sent = requests.map((request) => request.bytes).join('');
       const { heard, methods } = await converse(chance, sent);
       assert.deepEqual(methods, requests.map(({ method }) => method), sent);
@@ -230,12 +261,19 @@ describe('requests made by chance', () => {
 
   test('break nothing, if they are spoilt', async (context) => {
     await eachRound(context, 300, async (chance) => {
-      const sent = spoil(chance, Array.from({ length: 1 + chance.below(2) }, () => wellFormed(chance, chance.happens(0.5)).bytes).join(''));
+      const sent = spoil(chance, Array.from(
+        { length: 1 + chance.below(2) }, () => wellFormed(chance, chance.happens(0.5)).bytes,
+      ).join(''));
       const { heard, methods } = await converse(chance, sent);
       const responses = readResponses(heard, methods);
       // A response without a request is a refusal by the parser.
-      assert.ok(responses.length <= methods.length + 1, `${responses.length} answers to ${JSON.stringify(sent)}`);
-      for (const { status } of responses.slice(methods.length)) assert.ok(status >= 400, String(status));
+      assert.ok(
+        responses.length <= methods.length + 1,
+        `${responses.length} answers to ${JSON.stringify(sent)}`,
+      );
+      for (const { status } of responses.slice(methods.length)) {
+        assert.ok(status >= 400, String(status));
+      }
       await assertSound();
     });
     assert.equal(await connectionsLeft(server), 0, 'no connection is left');

@@ -7,14 +7,19 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 
-import { type GatewayProtocol, type GatewayServer, type GatewaySettings, StringIO, type WSGIApplication, makeGatewayServer } from '../lib/index.ts';
+import {
+  type GatewayProtocol, type GatewayServer, type GatewaySettings, StringIO, type WSGIApplication,
+  makeGatewayServer,
+} from '../lib/index.ts';
 import { bytes, deferred, text } from './support/bytes.ts';
 import { makeFolder } from './support/command.ts';
 import { scgiFormat, uwsgiFormat } from './support/doors.ts';
 import type { Exchange } from './support/exchanges.ts';
 import { RawClient } from './support/wire.ts';
 
-const FORMATS: Readonly<Record<GatewayProtocol, (exchange: Exchange) => string>> = { scgi: scgiFormat, uwsgi: uwsgiFormat };
+const FORMATS: Readonly<Record<GatewayProtocol, (exchange: Exchange) => string>> = {
+  scgi: scgiFormat, uwsgi: uwsgiFormat,
+};
 const get = (target = '/'): Exchange => ({ method: 'GET', target, headers: [], app: '' });
 const post = (body: string): Exchange => ({ ...get('/post'), method: 'POST', body });
 
@@ -23,8 +28,11 @@ const mirror: WSGIApplication = async (environ, start) => {
   start('200 OK', [['Content-Type', 'text/plain']]);
   return [bytes(`${environ.REQUEST_METHOD} ${environ.SCRIPT_NAME}|${environ.PATH_INFO} ${body}`)];
 };
-const FIRST_LINES: Readonly<Record<GatewayProtocol, string>> = { scgi: 'Status: 200 OK', uwsgi: 'HTTP/1.1 200 OK' };
-const mirrored = (protocol: GatewayProtocol): string => `${FIRST_LINES[protocol]}\r\nContent-Type: text/plain\r\nContent-Length: 7\r\n\r\nGET |/ `;
+const FIRST_LINES: Readonly<Record<GatewayProtocol, string>> = {
+  scgi: 'Status: 200 OK', uwsgi: 'HTTP/1.1 200 OK',
+};
+const mirrored = (protocol: GatewayProtocol): string =>
+  `${FIRST_LINES[protocol]}\r\nContent-Type: text/plain\r\nContent-Length: 7\r\n\r\nGET |/ `;
 
 interface Serving {
   server: GatewayServer;
@@ -50,16 +58,21 @@ async function serving(
     next.resolve(message);
     next = deferred();
   };
-  const server = makeGatewayServer(protocol, { host: '127.0.0.1', port: 0 }, app, { makeErrors: () => errors, log: note, ...settings });
+  const server = makeGatewayServer(protocol, { host: '127.0.0.1', port: 0 }, app, {
+    makeErrors: () => errors, log: note, ...settings,
+  });
   await server.ready;
   try {
-    await use({ server, port: (server.address() as AddressInfo).port, log, logged: () => next.promise, errors });
+    await use({
+      server, port: (server.address() as AddressInfo).port, log, logged: () => next.promise, errors,
+    });
   } finally {
     await server.shutdown();
   }
 }
 
-const talk = async (port: number, sent: string): Promise<string> => (await RawClient.connect(port)).send(sent).rest();
+const talk = async (port: number, sent: string): Promise<string> =>
+  (await RawClient.connect(port)).send(sent).rest();
 
 const netstring = (...strings: string[]): string => {
   const head = strings.map((string) => `${string}\0`).join('');
@@ -72,23 +85,65 @@ const packet = (...strings: string[]): string => {
 };
 
 const BAD: ReadonlyArray<[GatewayProtocol, title: string, sent: string, reason: string]> = [
-  ['scgi', 'HTTP', 'GET / HTTP/1.1\r\n\r\n', "the head begins with \"GET /\", which is not a length and ':'"],
-  ['scgi', 'a negative length', '-5:abcde,', "the head begins with \"-5\", which is not a length and ':'"],
-  ['scgi', 'a length with a zero before it', '05:abcde,', "the head begins with \"05\", which is not a length and ':'"],
+  [
+    'scgi', 'HTTP', 'GET / HTTP/1.1\r\n\r\n',
+    "the head begins with \"GET /\", which is not a length and ':'",
+  ],
+  [
+    'scgi', 'a negative length', '-5:abcde,',
+    "the head begins with \"-5\", which is not a length and ':'",
+  ],
+  [
+    'scgi', 'a length with a zero before it', '05:abcde,',
+    "the head begins with \"05\", which is not a length and ':'",
+  ],
   ['scgi', 'an empty length', ':abc,', "the head begins with \"\", which is not a length and ':'"],
-  ['scgi', 'a length in many digits', '1234567890:', 'the length of the head has more than 5 digits'],
-  ['scgi', 'an oversize head', '99999:', 'the head has 100006 bytes; the option maxHeaderSize allows 65536'],
+  [
+    'scgi', 'a length in many digits', '1234567890:',
+    'the length of the head has more than 5 digits',
+  ],
+  [
+    'scgi', 'an oversize head', '99999:',
+    'the head has 100006 bytes; the option maxHeaderSize allows 65536',
+  ],
   ['scgi', 'no comma', '4:a\0b\0;', 'no comma follows the 4 bytes of the head'],
   ['scgi', 'a string without an end', '3:a\0b,', 'the last string of the head has no end'],
-  ['scgi', 'a name without a value', netstring('CONTENT_LENGTH', '0', 'SCGI'), 'the variable "SCGI" has no value'],
-  ['scgi', 'a length of the body that is none', netstring('CONTENT_LENGTH', '-1'), 'CONTENT_LENGTH is "-1", which is not a number of bytes'],
-  ['scgi', 'two lengths of the body', netstring('CONTENT_LENGTH', '1', 'CONTENT_LENGTH', '2'), 'The request names its Content-Length more than once.'],
-  ['uwsgi', 'HTTP', 'GET / HTTP/1.1\r\n\r\n', 'the first byte is 71; it is 0 for a request with variables'],
-  ['uwsgi', 'a name beyond the head', '\0\x03\0\0\x05\0a', 'a string at byte 0 of the head is longer than the head'],
-  ['uwsgi', 'half of a length', '\0\x01\0\0a', 'a string at byte 0 of the head is longer than the head'],
-  ['uwsgi', 'a value beyond the head', '\0\x05\0\0\x01\0a\x09\0', 'a string at byte 3 of the head is longer than the head'],
-  ['uwsgi', 'a name without a value', packet('REQUEST_METHOD'), 'the variable "REQUEST_METHOD" has no value'],
-  ['uwsgi', 'a length of the body that is none', packet('CONTENT_LENGTH', '1e3'), 'CONTENT_LENGTH is "1e3", which is not a number of bytes'],
+  [
+    'scgi', 'a name without a value', netstring('CONTENT_LENGTH', '0', 'SCGI'),
+    'the variable "SCGI" has no value',
+  ],
+  [
+    'scgi', 'a length of the body that is none', netstring('CONTENT_LENGTH', '-1'),
+    'CONTENT_LENGTH is "-1", which is not a number of bytes',
+  ],
+  [
+    'scgi', 'two lengths of the body', netstring('CONTENT_LENGTH', '1', 'CONTENT_LENGTH', '2'),
+    'The request names its Content-Length more than once.',
+  ],
+  [
+    'uwsgi', 'HTTP', 'GET / HTTP/1.1\r\n\r\n',
+    'the first byte is 71; it is 0 for a request with variables',
+  ],
+  [
+    'uwsgi', 'a name beyond the head', '\0\x03\0\0\x05\0a',
+    'a string at byte 0 of the head is longer than the head',
+  ],
+  [
+    'uwsgi', 'half of a length', '\0\x01\0\0a',
+    'a string at byte 0 of the head is longer than the head',
+  ],
+  [
+    'uwsgi', 'a value beyond the head', '\0\x05\0\0\x01\0a\x09\0',
+    'a string at byte 3 of the head is longer than the head',
+  ],
+  [
+    'uwsgi', 'a name without a value', packet('REQUEST_METHOD'),
+    'the variable "REQUEST_METHOD" has no value',
+  ],
+  [
+    'uwsgi', 'a length of the body that is none', packet('CONTENT_LENGTH', '1e3'),
+    'CONTENT_LENGTH is "1e3", which is not a number of bytes',
+  ],
 ];
 
 describe('a head that is none', () => {
@@ -99,7 +154,9 @@ describe('a head that is none', () => {
         assert.equal(await talk(port, sent), '');
         assert.deepEqual(log, [`127.0.0.1 not a request of ${protocol}: ${reason}`]);
         assert.equal(errors.getValue(), '');
-        assert.equal(await other.send(FORMATS[protocol](get()).slice(10)).rest(), mirrored(protocol));
+        assert.equal(
+          await other.send(FORMATS[protocol](get()).slice(10)).rest(), mirrored(protocol),
+        );
       });
     });
   }
@@ -109,7 +166,10 @@ describe('a head that is none', () => {
       await serving(protocol, mirror, async ({ port, logged }) => {
         const line = logged();
         (await RawClient.connect(port)).send(FORMATS[protocol](get()).slice(0, 9)).socket.end();
-        assert.equal(await line, `not a request of ${protocol}: the connection ended after 9 bytes of the head`);
+        assert.equal(
+          await line,
+          `not a request of ${protocol}: the connection ended after 9 bytes of the head`,
+        );
       });
     });
 
@@ -123,7 +183,9 @@ describe('a head that is none', () => {
     test(`${protocol}: a head that does not arrive`, async () => {
       await serving(protocol, mirror, async ({ port, log }) => {
         assert.equal(await talk(port, FORMATS[protocol](get()).slice(0, 9)), '');
-        assert.deepEqual(log, [`127.0.0.1 not a request of ${protocol}: the head did not arrive within 20 ms`]);
+        assert.deepEqual(log, [
+          `127.0.0.1 not a request of ${protocol}: the head did not arrive within 20 ms`,
+        ]);
       }, { headersTimeout: 20 });
     });
 
@@ -218,22 +280,32 @@ for (const protocol of ['scgi', 'uwsgi'] as const) {
         return mirror(environ, start);
       };
       await serving(protocol, app, async ({ port, errors }) => {
-        assert.match(await talk(port, format(get('/fail'))), /^(Status:|HTTP\/1\.1) 500 Internal Server Error\r\n/);
+        assert.match(
+          await talk(port, format(get('/fail'))),
+          /^(Status:|HTTP\/1\.1) 500 Internal Server Error\r\n/,
+        );
         assert.match(errors.getValue(), /^Error: early\n/);
         assert.equal(await talk(port, format(get())), mirrored(protocol));
       });
     });
 
     test('answers a client that still sends a body which nobody reads', async () => {
-      const app: WSGIApplication = (_, start) => (start('413 Content Too Large', []), [bytes('no')]);
+      const app: WSGIApplication = (_, start) =>
+        (start('413 Content Too Large', []), [bytes('no')]);
       await serving(protocol, app, async ({ port }) => {
-        assert.match(await talk(port, format(post('x'.repeat(500_000)))), /^(?:Status:|HTTP\/1\.1) 413 .*\r\n[^]*no$/);
+        assert.match(
+          await talk(port, format(post('x'.repeat(500_000)))),
+          /^(?:Status:|HTTP\/1\.1) 413 .*\r\n[^]*no$/,
+        );
       });
     });
 
     test('finds the path where the server in front sends none', async () => {
       const encode = protocol === 'scgi' ? netstring : packet;
-      const head = encode('CONTENT_LENGTH', '0', 'REQUEST_METHOD', 'GET', 'SERVER_NAME', 'x', 'SERVER_PORT', '1', 'REQUEST_URI', '/m%6funt/a%2Fb?c', 'SCRIPT_NAME', '/mount');
+      const head = encode(
+        'CONTENT_LENGTH', '0', 'REQUEST_METHOD', 'GET', 'SERVER_NAME', 'x', 'SERVER_PORT', '1',
+        'REQUEST_URI', '/m%6funt/a%2Fb?c', 'SCRIPT_NAME', '/mount',
+      );
       await serving(protocol, mirror, async ({ port }) => {
         assert.match(await talk(port, head), /GET \/mount\|\/a\/b $/);
       });
@@ -241,10 +313,20 @@ for (const protocol of ['scgi', 'uwsgi'] as const) {
 
     test('joins repeated headers, and drops HTTP_PROXY and what nginx sends twice', async () => {
       const encode = protocol === 'scgi' ? netstring : packet;
-      const head = encode('CONTENT_LENGTH', '0', 'REQUEST_METHOD', 'GET', 'HTTP_X', '1', 'HTTP_X', '2', 'HTTP_COOKIE', 'a=1', 'HTTP_COOKIE', 'b=2', 'HTTP_PROXY', 'evil', 'HTTP_CONTENT_LENGTH', '0', 'HTTP_CONTENT_TYPE', 'a/b', 'HTTP_TRANSFER_ENCODING', 'chunked');
+      const head = encode(
+        'CONTENT_LENGTH', '0', 'REQUEST_METHOD', 'GET', 'HTTP_X', '1', 'HTTP_X', '2', 'HTTP_COOKIE',
+        'a=1', 'HTTP_COOKIE', 'b=2', 'HTTP_PROXY', 'evil', 'HTTP_CONTENT_LENGTH', '0',
+        'HTTP_CONTENT_TYPE', 'a/b', 'HTTP_TRANSFER_ENCODING', 'chunked',
+      );
       const app: WSGIApplication = (environ, start) => {
         start('200 OK', []);
-        return [bytes([environ['HTTP_X'], environ['HTTP_COOKIE'], environ['HTTP_PROXY'], environ['HTTP_CONTENT_LENGTH'], environ['HTTP_CONTENT_TYPE'], environ['HTTP_TRANSFER_ENCODING']].join('|'))];
+        return [
+          bytes([
+            environ['HTTP_X'], environ['HTTP_COOKIE'], environ['HTTP_PROXY'],
+            environ['HTTP_CONTENT_LENGTH'], environ['HTTP_CONTENT_TYPE'],
+            environ['HTTP_TRANSFER_ENCODING'],
+          ].join('|')),
+        ];
       };
       await serving(protocol, app, async ({ port }) => {
         assert.match(await talk(port, head), /\r\n\r\n1, 2\|a=1; b=2\|\|\|\|$/);
@@ -299,5 +381,8 @@ test('a failed bind rejects ready and serveForever, and names the address', asyn
 });
 
 test('takes nothing but an application', () => {
-  assert.throws(() => makeGatewayServer('scgi', { host: '127.0.0.1', port: 0 }, undefined as never), /^TypeError: an application is a function/);
+  assert.throws(
+    () => makeGatewayServer('scgi', { host: '127.0.0.1', port: 0 }, undefined as never),
+    /^TypeError: an application is a function/,
+  );
 });

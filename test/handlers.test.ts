@@ -52,7 +52,9 @@ class TestHandler extends SimpleHandler {
 }
 
 /** What a new handler of this class sends for the application. */
-async function run(app: WSGIApplication, environ: Partial<WSGIEnvironment> = {}): Promise<TestHandler> {
+async function run(
+  app: WSGIApplication, environ: Partial<WSGIEnvironment> = {},
+): Promise<TestHandler> {
   const handler = new TestHandler(environ);
   await handler.run(app);
   return handler;
@@ -116,7 +118,9 @@ describe('environ', () => {
 
   // CPython: testScheme
   test('has the scheme that HTTPS says', async () => {
-    for (const [https, scheme] of [['on', 'https'], ['1', 'https'], ['yes', 'https'], ['off', 'http']] as const) {
+    for (const [https, scheme] of [
+      ['on', 'https'], ['1', 'https'], ['yes', 'https'], ['off', 'http'],
+    ] as const) {
       const handler = await run(hello, { HTTPS: https });
       assert.equal(handler.environ['wsgi.url_scheme'] ?? '', scheme, https);
     }
@@ -135,20 +139,51 @@ describe('Content-Length', () => {
   const cases: Array<[string, WSGIApplication, Partial<WSGIEnvironment>, string | undefined]> = [
     // CPython: testContentLength
     ['of one chunk in an array', hello, {}, '5'],
-    ['of one chunk in a Set', (_, start) => (start('200 OK', []), new Set([bytes('abc')])), {}, '3'],
-    ['not of a generator, which may yield more', (_, start) => (start('200 OK', []), (function* () { yield bytes('abc'); })()), {}, undefined],
-    ['not of two chunks', (_, start) => (start('200 OK', []), [bytes('a'), bytes('b')]), {}, undefined],
+    [
+      'of one chunk in a Set', (_, start) => (start('200 OK', []), new Set([bytes('abc')])), {},
+      '3',
+    ],
+    [
+      'not of a generator, which may yield more',
+      (_, start) => (start('200 OK', []), (function* () { yield bytes('abc'); })()), {}, undefined,
+    ],
+    [
+      'not of two chunks', (_, start) => (start('200 OK', []), [bytes('a'), bytes('b')]), {},
+      undefined,
+    ],
     ['of no chunk', (_, start) => (start('200 OK', []), []), {}, '0'],
     ['of nothing but empty chunks', (_, start) => (start('200 OK', []), [bytes('')]), {}, '0'],
-    ['not after write()', (_, start) => { start('200 OK', [])(bytes('x')); return []; }, {}, undefined],
-    ['as the application gave it', (_, start) => (start('200 OK', [['content-length', '5']]), [bytes('ab'), bytes('cde')]), {}, '5'],
+    [
+      'not after write()', (_, start) => { start('200 OK', [])(bytes('x')); return []; }, {},
+      undefined,
+    ],
+    [
+      'as the application gave it',
+      (_, start) => (start('200 OK', [['content-length', '5']]), [bytes('ab'), bytes('cde')]), {},
+      '5',
+    ],
     ['of a HEAD with the body of a GET', hello, { REQUEST_METHOD: 'HEAD' }, '5'],
-    ['not of a HEAD without a body', (_, start) => (start('200 OK', []), []), { REQUEST_METHOD: 'HEAD' }, undefined],
-    ['of a HEAD as given', (_, start) => (start('200 OK', [['Content-Length', '12345']]), []), { REQUEST_METHOD: 'HEAD' }, '12345'],
-    ['never of a 204', (_, start) => (start('204 No Content', [['Content-Length', '0']]), []), {}, undefined],
+    [
+      'not of a HEAD without a body', (_, start) => (start('200 OK', []), []),
+      { REQUEST_METHOD: 'HEAD' }, undefined,
+    ],
+    [
+      'of a HEAD as given', (_, start) => (start('200 OK', [['Content-Length', '12345']]), []),
+      { REQUEST_METHOD: 'HEAD' }, '12345',
+    ],
+    [
+      'never of a 204', (_, start) => (start('204 No Content', [['Content-Length', '0']]), []), {},
+      undefined,
+    ],
     ['always 0 of a 205', (_, start) => (start('205 Reset Content', []), []), {}, '0'],
-    ['not of a 304, unless given', (_, start) => (start('304 Not Modified', []), []), {}, undefined],
-    ['of a 304 as given', (_, start) => (start('304 Not Modified', [['Content-Length', '9']]), []), {}, '9'],
+    [
+      'not of a 304, unless given', (_, start) => (start('304 Not Modified', []), []), {},
+      undefined,
+    ],
+    [
+      'of a 304 as given', (_, start) => (start('304 Not Modified', [['Content-Length', '9']]), []),
+      {}, '9',
+    ],
   ];
   for (const [title, app, environ, expected] of cases) {
     test(title, async () => {
@@ -164,26 +199,33 @@ describe('Content-Length', () => {
     [{}, '205 Reset Content'],
     [{}, '304 Not Modified'],
   ] as Array<[Partial<WSGIEnvironment>, Status]>) {
-    test(`${environ.REQUEST_METHOD ?? ''} ${status} sends no body, and asks for no more of it`, async () => {
-      let asked = 0;
-      const handler = await run((_, start) => {
-        start(status, []);
-        return (function* () { while (true) { asked += 1; yield bytes('body'); } })();
-      }, environ);
-      assert.ok(handler.output.endsWith('\r\n\r\n'));
-      assert.equal(asked, 1);
-    });
+    test(
+      `${environ.REQUEST_METHOD ?? ''} ${status} sends no body, and asks for no more of it`,
+      async () => {
+        let asked = 0;
+        const handler = await run((_, start) => {
+          start(status, []);
+          return (function* () { while (true) { asked += 1; yield bytes('body'); } })();
+        }, environ);
+        assert.ok(handler.output.endsWith('\r\n\r\n'));
+        assert.equal(asked, 1);
+      },
+    );
   }
 
   test('is kept when the body falls short, which is reported', async () => {
     // CPython: testContentLength, with 12345 and an empty list
     const handler = await run((_, start) => (start('200 OK', [['Content-Length', '12345']]), []));
     assert.equal(handler.output, 'HTTP/1.0 200 OK\r\nContent-Length: 12345\r\n\r\n');
-    assert.match(handler.errors, /^Error: the body ended after 0 bytes; its Content-Length says 12345\n/);
+    assert.match(
+      handler.errors, /^Error: the body ended after 0 bytes; its Content-Length says 12345\n/,
+    );
   });
 
   test('bounds what is sent', async () => {
-    const handler = await run((_, start) => (start('200 OK', [['Content-Length', '3']]), [bytes('ab'), bytes('cde')]));
+    const handler = await run(
+      (_, start) => (start('200 OK', [['Content-Length', '3']]), [bytes('ab'), bytes('cde')]),
+    );
     assert.ok(handler.output.endsWith('\r\n\r\nabc'));
     assert.match(handler.errors, /^Error: the body is longer than its Content-Length of 3 bytes\n/);
   });
@@ -192,7 +234,15 @@ describe('Content-Length', () => {
     const events: string[] = [];
     const handler = await run((_, start) => {
       start('200 OK', [['Content-Length', '2']]);
-      return (function* () { try { yield bytes('ab'); events.push('asked again'); yield bytes('cd'); } finally { events.push('finally'); } })();
+      return (function* () {
+        try {
+          yield bytes('ab');
+          events.push('asked again');
+          yield bytes('cd');
+        } finally {
+          events.push('finally');
+        }
+      })();
     });
     assert.ok(handler.output.endsWith('\r\n\r\nab'));
     assert.deepEqual(events, ['finally']);
@@ -215,21 +265,25 @@ describe('the head', () => {
   for (const origin of [true, false]) {
     for (const software of [undefined, 'Foo/1.0']) {
       for (const httpVersion of ['0.9', '1.0', '1.1']) {
-        test(`from ${origin ? 'an origin' : 'a gateway'}, ${software ?? 'anonymous'}, HTTP/${httpVersion}`, async () => {
-          const handler = new TestHandler({ SERVER_PROTOCOL: `HTTP/${httpVersion}` });
-          handler.originServer = origin;
-          handler.serverSoftware = software;
-          handler.httpVersion = httpVersion;
-          await handler.run((_, start) => (start('200 OK', []), []));
-          const output = text(handler.sent.getValue());
-          if (!origin) assert.equal(output, 'Status: 200 OK\r\nContent-Length: 0\r\n\r\n');
-          else if (httpVersion === '0.9') assert.equal(output, '');
-          else {
-            const server = software === undefined ? '' : `Server: ${software}\r\n`;
-            const shape = `^HTTP/${httpVersion} 200 OK\r\nDate: \\w{3}, \\d\\d \\w{3} \\d{4} \\d\\d:\\d\\d:\\d\\d GMT\r\n${server}Content-Length: 0\r\n\r\n$`;
-            assert.match(output, new RegExp(shape));
-          }
-        });
+        test(
+          `from ${origin ? 'an origin' : 'a gateway'}, ${software ?? 'anonymous'}, HTTP/${httpVersion}`,
+          async () => {
+            const handler = new TestHandler({ SERVER_PROTOCOL: `HTTP/${httpVersion}` });
+            handler.originServer = origin;
+            handler.serverSoftware = software;
+            handler.httpVersion = httpVersion;
+            await handler.run((_, start) => (start('200 OK', []), []));
+            const output = text(handler.sent.getValue());
+            if (!origin) assert.equal(output, 'Status: 200 OK\r\nContent-Length: 0\r\n\r\n');
+            else if (httpVersion === '0.9') assert.equal(output, '');
+            else {
+              const server = software === undefined ? '' : `Server: ${software}\r\n`;
+              const shape =
+                `^HTTP/${httpVersion} 200 OK\r\nDate: \\w{3}, \\d\\d \\w{3} \\d{4} \\d\\d:\\d\\d:\\d\\d GMT\r\n${server}Content-Length: 0\r\n\r\n$`;
+              assert.match(output, new RegExp(shape));
+            }
+          },
+        );
       }
     }
   }
@@ -238,7 +292,10 @@ describe('the head', () => {
     const handler = new TestHandler();
     handler.serverSoftware = 'Foo/1.0';
     await handler.run((_, start) => (start('200 OK', [['date', 'today'], ['SERVER', 'mine']]), []));
-    assert.equal(text(handler.sent.getValue()), 'HTTP/1.0 200 OK\r\ndate: today\r\nSERVER: mine\r\nContent-Length: 0\r\n\r\n');
+    assert.equal(
+      text(handler.sent.getValue()),
+      'HTTP/1.0 200 OK\r\ndate: today\r\nSERVER: mine\r\nContent-Length: 0\r\n\r\n',
+    );
   });
 
   test('waits for the first chunk that is not empty', async () => {
@@ -272,27 +329,69 @@ describe('the head', () => {
 
 describe('startResponse refuses', () => {
   const refused: Array<[title: string, args: unknown[], error: RegExp]> = [
-    ['a number as status', [200, []], /^TypeError: startResponse\(\) takes a status that is a string such as '200 OK', not the number 200$/],
-    ['a status without a space', ['200', []], /^RangeError: the status "200" is not three digits, a space and a reason/],
+    [
+      'a number as status', [200, []],
+      /^TypeError: startResponse\(\) takes a status that is a string such as '200 OK', not the number 200$/,
+    ],
+    [
+      'a status without a space', ['200', []],
+      /^RangeError: the status "200" is not three digits, a space and a reason/,
+    ],
     ['a status of letters', ['20X OK', []], /^RangeError: the status "20X OK" is not three digits/],
     ['a status run together', ['200OK', []], /^RangeError: the status "200OK" is not three digits/],
-    ['an informational status', ['101 Switching', []], /^RangeError: the status "101 Switching" cannot end a request/],
-    ['a line break in the status', ['200 OK\r\nX: y', []], /^RangeError: the status "200 OK\\r\\nX: y" contains U\+000D/],
+    [
+      'an informational status', ['101 Switching', []],
+      /^RangeError: the status "101 Switching" cannot end a request/,
+    ],
+    [
+      'a line break in the status', ['200 OK\r\nX: y', []],
+      /^RangeError: the status "200 OK\\r\\nX: y" contains U\+000D/,
+    ],
     ['a TAB in the status', ['200 O\tK', []], /^RangeError: .* contains U\+0009/],
     ['a character above U+00FF in the status', ['200 €', []], /^RangeError: .* contains U\+20AC/],
-    ['headers in an object', ['200 OK', { a: 'b' }], /^TypeError: startResponse\(\) takes the headers as an array of \[name, value\] pairs, not an object$/],
+    [
+      'headers in an object', ['200 OK', { a: 'b' }],
+      /^TypeError: startResponse\(\) takes the headers as an array of \[name, value\] pairs, not an object$/,
+    ],
     ['no headers', ['200 OK'], /^TypeError: .* not undefined$/],
-    ['a header of three', ['200 OK', [['a', 'b', 'c']]], /^TypeError: each header is a \[name, value\] pair, not an Array of 3 items$/],
-    ['a header that is a string', ['200 OK', ['ab']], /^TypeError: each header is a \[name, value\] pair, not "ab"$/],
-    ['a number as value', ['200 OK', [['a', 1]]], /^TypeError: a header value is a string, not the number 1; use String\(…\)$/],
-    ['a name that is no string', ['200 OK', [[1, 'a']]], /^TypeError: a header name is a string, not the number 1/],
+    [
+      'a header of three', ['200 OK', [['a', 'b', 'c']]],
+      /^TypeError: each header is a \[name, value\] pair, not an Array of 3 items$/,
+    ],
+    [
+      'a header that is a string', ['200 OK', ['ab']],
+      /^TypeError: each header is a \[name, value\] pair, not "ab"$/,
+    ],
+    [
+      'a number as value', ['200 OK', [['a', 1]]],
+      /^TypeError: a header value is a string, not the number 1; use String\(…\)$/,
+    ],
+    [
+      'a name that is no string', ['200 OK', [[1, 'a']]],
+      /^TypeError: a header name is a string, not the number 1/,
+    ],
     ['a name with a colon', ['200 OK', [['a:', 'b']]], /^RangeError: "a:" is not a header name/],
     ['an empty name', ['200 OK', [['', 'b']]], /^RangeError: "" is not a header name/],
-    ['a line break in a value', ['200 OK', [['a', 'b\nc']]], /^RangeError: the header value "b\\nc" contains U\+000A/],
-    ['a character above U+00FF in a value', ['200 OK', [['a', 'ü€']]], /^RangeError: .* contains U\+20AC/],
-    ['a hop-by-hop header', ['200 OK', [['Connection', 'close']]], /^RangeError: the application may not send Connection/],
-    ['a Content-Length that is no number', ['200 OK', [['Content-Length', '5x']]], /^RangeError: Content-Length is "5x"/],
-    ['two Content-Lengths', ['200 OK', [['Content-Length', '5'], ['content-length', '5']]], /^RangeError: Content-Length is in the headers more than once/],
+    [
+      'a line break in a value', ['200 OK', [['a', 'b\nc']]],
+      /^RangeError: the header value "b\\nc" contains U\+000A/,
+    ],
+    [
+      'a character above U+00FF in a value', ['200 OK', [['a', 'ü€']]],
+      /^RangeError: .* contains U\+20AC/,
+    ],
+    [
+      'a hop-by-hop header', ['200 OK', [['Connection', 'close']]],
+      /^RangeError: the application may not send Connection/,
+    ],
+    [
+      'a Content-Length that is no number', ['200 OK', [['Content-Length', '5x']]],
+      /^RangeError: Content-Length is "5x"/,
+    ],
+    [
+      'two Content-Lengths', ['200 OK', [['Content-Length', '5'], ['content-length', '5']]],
+      /^RangeError: Content-Length is in the headers more than once/,
+    ],
   ];
   for (const [title, args, expected] of refused) {
     test(title, async () => {
@@ -333,7 +432,10 @@ describe('startResponse refuses', () => {
       startResponse('200 OK', []);
       return [];
     });
-    assert.match(handler.errors, /startResponse\(\) was called a second time; only an error may replace the first/);
+    assert.match(
+      handler.errors,
+      /startResponse\(\) was called a second time; only an error may replace the first/,
+    );
     assert.equal(handler.output, ERROR_PAGE);
   });
 
@@ -355,7 +457,9 @@ describe('startResponse with an error', () => {
       startResponse('503 Busy', [['X-Second', '2']], new Error('full'));
       return [bytes('later')];
     });
-    assert.equal(handler.output, 'HTTP/1.0 503 Busy\r\nX-Second: 2\r\nContent-Length: 5\r\n\r\nlater');
+    assert.equal(
+      handler.output, 'HTTP/1.0 503 Busy\r\nX-Second: 2\r\nContent-Length: 5\r\n\r\nlater',
+    );
   });
 
   test('throws that very error when they have been sent', async () => {
@@ -450,7 +554,10 @@ describe('write()', () => {
     let write: ReturnType<StartResponse> | undefined;
     await run((_environ, startResponse) => {
       write = startResponse('200 OK', []);
-      assert.throws(() => write?.('text' as never), /^TypeError: a chunk of the body is a Uint8Array, not "text": use new TextEncoder/);
+      assert.throws(
+        () => write?.('text' as never),
+        /^TypeError: a chunk of the body is a Uint8Array, not "text": use new TextEncoder/,
+      );
       return [];
     });
     assert.throws(() => write?.(bytes('late')), /there is no response to send this chunk with/);
@@ -512,8 +619,14 @@ describe('an application that fails', () => {
     ['an error whose stack cannot be read', new Hostile('hostile'), /^Error: hostile\n/],
     ['an error made of several', new AggregateError([new TypeError('one'), 'two'], 'both'),
       /^AggregateError: both\n[\s\S]*\nOne of its errors: TypeError: one\n[\s\S]*\nOne of its errors: Thrown, although it is not an Error: "two"\n/],
-    ['one whose parts cannot be read', Object.assign(new AggregateError([], 'odd'), { errors: 5 }), /^AggregateError: odd\n/],
-    ['an error with a cause', new Error('outer', { cause: new TypeError('inner') }), /^Error: outer\n[\s\S]*\nCaused by: TypeError: inner\n/],
+    [
+      'one whose parts cannot be read', Object.assign(new AggregateError([], 'odd'), { errors: 5 }),
+      /^AggregateError: odd\n/,
+    ],
+    [
+      'an error with a cause', new Error('outer', { cause: new TypeError('inner') }),
+      /^Error: outer\n[\s\S]*\nCaused by: TypeError: inner\n/,
+    ],
     ['an error that is its own cause', circular, /^Error: circular\n/],
   ];
   for (const [title, value, report] of thrown) {
@@ -532,27 +645,45 @@ describe('an application that fails', () => {
   }
 
   const wrong: Array<[title: string, value: unknown, report: RegExp]> = [
-    ['undefined', undefined, /returned undefined; it must return an iterable of Uint8Array chunks, such as \[bytes\]; is a `return` missing\?/],
+    [
+      'undefined', undefined,
+      /returned undefined; it must return an iterable of Uint8Array chunks, such as \[bytes\]; is a `return` missing\?/,
+    ],
     ['null', null, /returned null; it must return/],
-    ['a string', 'text', /returned a string, "text"; .*: use \[new TextEncoder\(\)\.encode\(text\)\]/],
+    [
+      'a string', 'text',
+      /returned a string, "text"; .*: use \[new TextEncoder\(\)\.encode\(text\)\]/,
+    ],
     ['bytes', bytes('text'), /returned a Uint8Array of 4 bytes itself; .*: put it in an array/],
     ['a number', 5, /returned the number 5/],
     ['a plain object', {}, /returned an object;/],
-    ['an array of strings', ['a'], /a chunk of the body is a Uint8Array, not "a": use new TextEncoder\(\)\.encode\(text\)/],
-    ['an array of promises', [Promise.resolve(bytes('a'))], /not an object of class Promise: await it, or use an async generator/],
+    [
+      'an array of strings', ['a'],
+      /a chunk of the body is a Uint8Array, not "a": use new TextEncoder\(\)\.encode\(text\)/,
+    ],
+    [
+      'an array of promises', [Promise.resolve(bytes('a'))],
+      /not an object of class Promise: await it, or use an async generator/,
+    ],
     ['an array of numbers', [1], /not the number 1: was the Uint8Array itself returned/],
   ];
   for (const [title, value, report] of wrong) {
     test(`returns ${title}`, async () => {
-      const handler = await run((_environ, startResponse) => (startResponse('200 OK', []), value as ResponseBody));
+      const handler = await run(
+        (_environ, startResponse) => (startResponse('200 OK', []), value as ResponseBody),
+      );
       assert.equal(handler.output, ERROR_PAGE);
       assert.match(handler.errors, report);
     });
   }
 
   test('never calls startResponse', async () => {
-    assert.match((await run(() => [])).errors, /the application ended without calling startResponse\(\)/);
-    assert.match((await run(() => [bytes('x')])).errors, /startResponse\(\) comes before the first chunk/);
+    assert.match(
+      (await run(() => [])).errors, /the application ended without calling startResponse\(\)/,
+    );
+    assert.match(
+      (await run(() => [bytes('x')])).errors, /startResponse\(\) comes before the first chunk/,
+    );
   });
 
   test('shows as many calls as tracebackLimit says', async () => {
@@ -565,14 +696,16 @@ describe('an application that fails', () => {
 
 describe('the error of a broken rule has the code of that rule in the validator', () => {
   const ids = new Set(rules.map(({ id }) => id));
-  const begin = (status: unknown, headers: unknown): WSGIApplication => (_environ, startResponse) => {
-    startResponse(status as string, headers as ResponseHeaders);
-    return [];
-  };
-  const give = (body: unknown, headers: ResponseHeaders = HELLO): WSGIApplication => (_environ, startResponse) => {
-    startResponse('200 OK', headers);
-    return body as [];
-  };
+  const begin = (status: unknown, headers: unknown): WSGIApplication =>
+    (_environ, startResponse) => {
+      startResponse(status as string, headers as ResponseHeaders);
+      return [];
+    };
+  const give = (body: unknown, headers: ResponseHeaders = HELLO): WSGIApplication =>
+    (_environ, startResponse) => {
+      startResponse('200 OK', headers);
+      return body as [];
+    };
   const length = (value: string): [string, string] => ['Content-Length', value];
   const cases: Array<[code: string, app: WSGIApplication]> = [
     ['status-type', begin(200, [])],
@@ -632,7 +765,9 @@ describe('the error of a broken rule has the code of that rule in the validator'
 
 describe('the end of a body', () => {
   /** A body that tells what is done to it. */
-  function watched(events: string[], chunks: Array<Uint8Array | Error | Promise<Uint8Array>>): ResponseBody {
+  function watched(
+    events: string[], chunks: Array<Uint8Array | Error | Promise<Uint8Array>>,
+  ): ResponseBody {
     let index = 0;
     return {
       [Symbol.asyncIterator]: () => ({
@@ -640,7 +775,9 @@ describe('the end of a body', () => {
           const chunk = await chunks[index];
           index += 1;
           if (chunk instanceof Error) throw chunk;
-          return chunk === undefined ? { done: true, value: undefined } : { done: false, value: chunk };
+          return chunk === undefined
+            ? { done: true, value: undefined }
+            : { done: false, value: chunk };
         },
         async return() {
           events.push('return');
@@ -652,7 +789,8 @@ describe('the end of a body', () => {
       },
     };
   }
-  const start: WSGIApplication = (_environ, startResponse) => (startResponse('200 OK', [['Content-Length', '2']]), []);
+  const start: WSGIApplication = (_environ, startResponse) =>
+    (startResponse('200 OK', [['Content-Length', '2']]), []);
 
   // CPython: testCloseOnError
   const endings: Array<[string, Array<Uint8Array | Error>, string[]]> = [
@@ -664,7 +802,9 @@ describe('the end of a body', () => {
   for (const [title, chunks, expected] of endings) {
     test(title, async () => {
       const events: string[] = [];
-      await run((environ, startResponse) => (start(environ, startResponse), watched(events, chunks)));
+      await run(
+        (environ, startResponse) => (start(environ, startResponse), watched(events, chunks)),
+      );
       assert.deepEqual(events, expected);
     });
   }
@@ -696,7 +836,8 @@ describe('the end of a body', () => {
     const events: string[] = [];
     const waiting = deferred<ResponseBody>();
     const handler = new TestHandler();
-    const done = handler.run((_environ, startResponse) => (startResponse('200 OK', []), waiting.promise));
+    const done =
+      handler.run((_environ, startResponse) => (startResponse('200 OK', []), waiting.promise));
     handler.disconnect();
     waiting.resolve(watched(events, [bytes('x')]));
     await done;
@@ -708,7 +849,8 @@ describe('the end of a body', () => {
   test('an error in close() or finally is reported, and changes nothing', async () => {
     const handler = await run((_environ, startResponse) => {
       startResponse('200 OK', [['Content-Length', '1']]);
-      const body = (function* () { try { yield bytes('x'); } finally { throw new Error('in finally'); } })();
+      const body =
+        (function* () { try { yield bytes('x'); } finally { throw new Error('in finally'); } })();
       return Object.assign(body, { close() { throw new Error('in close'); } });
     });
     assert.ok(handler.output.endsWith('\r\n\r\nx'));
@@ -729,7 +871,9 @@ describe('the end of a body', () => {
     });
     assert.equal(handler.output, ERROR_PAGE);
     const first = [...handler.errors.matchAll(/^\w+: .*$/gm)].map(([line]) => line.split('\n')[0]);
-    assert.deepEqual(first.map((line) => line?.slice(0, 17)), ['Error: in return', 'Error: in close', 'TypeError: a chun']);
+    assert.deepEqual(first.map((line) => line?.slice(0, 17)), [
+      'Error: in return', 'Error: in close', 'TypeError: a chun',
+    ]);
   });
 
   test('a Readable that was never read from is destroyed', async () => {
@@ -772,7 +916,8 @@ describe('a client that leaves', () => {
   }
 
   test('is one, if the connection was the application’s own', async () => {
-    const handler = await run(() => { throw Object.assign(new Error('database'), { code: 'ECONNRESET' }); });
+    const handler =
+      await run(() => { throw Object.assign(new Error('database'), { code: 'ECONNRESET' }); });
     assert.match(handler.errors, /^Error: database\n/);
     assert.equal(handler.output, ERROR_PAGE);
   });
@@ -780,7 +925,10 @@ describe('a client that leaves', () => {
   test('is one also in the middle of the body', async () => {
     const handler = await run((_, start) => {
       start('200 OK', []);
-      return (function* () { yield bytes('a'); throw Object.assign(new Error('upstream'), { code: 'EPIPE' }); })();
+      return (function* () {
+        yield bytes('a');
+        throw Object.assign(new Error('upstream'), { code: 'EPIPE' });
+      })();
     });
     assert.match(handler.errors, /^Error: upstream\n/);
     assert.ok(handler.output.endsWith('\r\n\r\na'));
@@ -870,7 +1018,8 @@ describe('a client that leaves', () => {
 // CPython: testPartialWrite
 test('a short write is continued, with a warning', async () => {
   const warnings: string[] = [];
-  const listen = (warning: Error): void => void warnings.push(`${warning.name}: ${warning.message}`);
+  const listen = (warning: Error): void =>
+    void warnings.push(`${warning.name}: ${warning.message}`);
   process.on('warning', listen);
   let output = '';
   const slow = {
@@ -884,19 +1033,26 @@ test('a short write is continued, with a warning', async () => {
   await new SimpleHandler(new BytesIO(), slow, new StringIO(), environ).run(hello);
   await new Promise(setImmediate);
   process.off('warning', listen);
-  assert.match(output, /^HTTP\/1\.0 200 OK\r\nDate: .*\r\nContent-Type: text\/plain\r\nContent-Length: 5\r\n\r\nHello$/);
+  assert.match(
+    output,
+    /^HTTP\/1\.0 200 OK\r\nDate: .*\r\nContent-Type: text\/plain\r\nContent-Length: 5\r\n\r\nHello$/,
+  );
   assert.match(warnings[0] ?? '', /^DeprecationWarning: stdout\.write\(\) took 7 of \d+ bytes/);
 });
 
 describe('a Node stream as stdout', () => {
   /** Runs the application over a stream that takes `whole` writes, then fails with `code`. */
-  async function runOver(whole: number, code: string, app: WSGIApplication): Promise<{ taken: string; errors: string; trouble: string[] }> {
+  async function runOver(
+    whole: number, code: string, app: WSGIApplication,
+  ): Promise<{ taken: string; errors: string; trouble: string[] }> {
     let taken = '';
     let writes = 0;
     const stdout = new Writable({
       write(chunk: Uint8Array, _encoding, done) {
         writes += 1;
-        if (writes > whole) return void setImmediate(done, Object.assign(new Error('no more'), { code }));
+        if (writes > whole) {
+          return void setImmediate(done, Object.assign(new Error('no more'), { code }));
+        }
         taken += text(chunk);
         setImmediate(done);
       },
@@ -942,14 +1098,17 @@ describe('a Node stream as stdout', () => {
   });
 
   test('that breaks under a body beyond its Content-Length', async () => {
-    const { trouble } = await runOver(0, 'EPIPE', (_, start) => (start('200 OK', [['Content-Length', '1']]), [bytes('ab')]));
+    const { trouble } = await runOver(
+      0, 'EPIPE', (_, start) => (start('200 OK', [['Content-Length', '1']]), [bytes('ab')]),
+    );
     assert.deepEqual(trouble, []);
   });
 });
 
 // CPython: testBytesData
 test('bytes go out as they are', async () => {
-  const handler = await run((_, start) => (start('200 OK', []), [new Uint8Array([0, 255, 13, 10])]));
+  const handler =
+    await run((_, start) => (start('200 OK', []), [new Uint8Array([0, 255, 13, 10])]));
   assert.deepEqual([...handler.sent.getValue().slice(-4)], [0, 255, 13, 10]);
 });
 
@@ -960,7 +1119,10 @@ test('BaseCGIHandler speaks to a server: Status, and no Date', async () => {
   const stdout = new BytesIO();
   const handler = new BaseCGIHandler(new BytesIO(), stdout, new StringIO(), environ);
   await handler.run(hello);
-  assert.equal(text(stdout.getValue()), 'Status: 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nHello');
+  assert.equal(
+    text(stdout.getValue()),
+    'Status: 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nHello',
+  );
   assert.equal(handler.environ['wsgi.multithread'], false);
   assert.equal(handler.environ['wsgi.multiprocess'], true);
 });
@@ -974,12 +1136,15 @@ test('BaseHandler leaves five methods to its subclass', () => {
 
 describe('a hook that is overridden', () => {
   /** A handler of a class made for one hook. */
-  async function output(handlerClass: typeof TestHandler, app: WSGIApplication = hello): Promise<string> {
+  async function output(
+    handlerClass: typeof TestHandler, app: WSGIApplication = hello,
+  ): Promise<string> {
     const handler = new handlerClass();
     await handler.run(app);
     return handler.output;
   }
-  const page = (body: string): string => `HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+  const page = (body: string): string =>
+    `HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
 
   test('setupEnviron, addCgiVars, getScheme, getStdin', async () => {
     class Hooked extends TestHandler {
@@ -1001,14 +1166,18 @@ describe('a hook that is overridden', () => {
     const seen = await output(Hooked, async (environ, start) => {
       start('200 OK', []);
       const input = text(await environ['wsgi.input'].read());
-      return [bytes([environ['hook.setup'], environ.PATH_INFO, environ['wsgi.url_scheme'], input].join())];
+      return [
+        bytes([environ['hook.setup'], environ.PATH_INFO, environ['wsgi.url_scheme'], input].join()),
+      ];
     });
     assert.ok(seen.endsWith('\r\n\r\nyes,/hooked,https,hooked input'));
   });
 
   test('startResponse', async () => {
     class Hooked extends TestHandler {
-      override startResponse(status: Status, headers: ResponseHeaders, error?: unknown): ReturnType<StartResponse> {
+      override startResponse(
+        status: Status, headers: ResponseHeaders, error?: unknown,
+      ): ReturnType<StartResponse> {
         return super.startResponse(status, [...headers, ['X-Hook', 'yes']], error);
       }
     }
@@ -1134,7 +1303,9 @@ describe('a hook that is overridden', () => {
     assert.equal(await output(Handle, fail), 'handled');
 
     class Page extends TestHandler {
-      override errorOutput(_environ: WSGIEnvironment, startResponse: StartResponse, error: unknown): ResponseBody {
+      override errorOutput(
+        _environ: WSGIEnvironment, startResponse: StartResponse, error: unknown,
+      ): ResponseBody {
         startResponse('599 Odd', [], error);
         return [bytes('page')];
       }
@@ -1158,7 +1329,9 @@ describe('a hook that is overridden', () => {
     }
     const handler = new Hooked();
     await handler.run(() => { throw new Error('x'); });
-    assert.equal(handler.output, 'HTTP/1.0 418 Teapot\r\nX-Tea: yes\r\nContent-Length: 3\r\n\r\ntea');
+    assert.equal(
+      handler.output, 'HTTP/1.0 418 Teapot\r\nX-Tea: yes\r\nContent-Length: 3\r\n\r\ntea',
+    );
     assert.equal('wsgi.file_wrapper' in handler.environ, false);
     assert.deepEqual(handler.environ['wsgi.version'], [2, 0]);
     assert.equal(handler.environ['wsgi.run_once'], true);
@@ -1177,7 +1350,10 @@ describe('a hook that is overridden', () => {
     }
     const handler = new Hooked();
     await handler.run(hello);
-    assert.equal(handler.output, 'Status: 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nHello');
+    assert.equal(
+      handler.output,
+      'Status: 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nHello',
+    );
     assert.equal(handler.environ['wsgi.multithread'], false);
     assert.equal(handler.environ['wsgi.multiprocess'], false);
     assert.equal('SERVER_SOFTWARE' in handler.environ, false, 'the server in front says its own');

@@ -9,7 +9,8 @@ import { text } from './support/bytes.ts';
 describe('Headers', () => {
   // CPython: testMappingInterface
   test('reads without regard to case', () => {
-    const headers = new Headers([['Content-Type', 'text/plain'], ['Set-Cookie', 'a=1'], ['set-cookie', 'b=2']]);
+    const headers =
+      new Headers([['Content-Type', 'text/plain'], ['Set-Cookie', 'a=1'], ['set-cookie', 'b=2']]);
     assert.equal(headers.get('CONTENT-type'), 'text/plain');
     assert.equal(headers.get('Set-Cookie'), 'a=1');
     assert.deepEqual(headers.getAll('SET-COOKIE'), ['a=1', 'b=2']);
@@ -68,10 +69,19 @@ describe('Headers', () => {
   // CPython: testRequireList
   test('takes an array of pairs and nothing else', () => {
     for (const wrong of [{}, 'ab', new Map(), 5, null]) {
-      assert.throws(() => new Headers(wrong as never), /^TypeError: Headers takes an array of \[name, value\] pairs, not /);
+      assert.throws(
+        () => new Headers(wrong as never),
+        /^TypeError: Headers takes an array of \[name, value\] pairs, not /,
+      );
     }
-    assert.throws(() => new Headers([['a']] as never), /^TypeError: each header is a \[name, value\] pair, not an Array of 1 item/);
-    assert.throws(() => new Headers([['a', 1]] as never), /^TypeError: a header value is a string, not the number 1/);
+    assert.throws(
+      () => new Headers([['a']] as never),
+      /^TypeError: each header is a \[name, value\] pair, not an Array of 1 item/,
+    );
+    assert.throws(
+      () => new Headers([['a', 1]] as never),
+      /^TypeError: a header value is a string, not the number 1/,
+    );
   });
 
   // CPython: testExtras
@@ -79,12 +89,16 @@ describe('Headers', () => {
     assert.equal(String(new Headers()), '\r\n');
     const headers = new Headers([['A', 'b'], ['c', 'd é']]);
     assert.equal(String(headers), 'A: b\r\nc: d é\r\n\r\n');
-    assert.deepEqual(headers.toBytes(), new Uint8Array(Buffer.from('A: b\r\nc: d é\r\n\r\n', 'latin1')));
+    assert.deepEqual(
+      headers.toBytes(), new Uint8Array(Buffer.from('A: b\r\nc: d é\r\n\r\n', 'latin1')),
+    );
   });
 
   test('addHeader() writes parameters', () => {
     const headers = new Headers();
-    headers.addHeader('Content-Disposition', 'attachment', { filename: 'bud "\\".gif', some_name: 'x', alone: null, empty: '' });
+    headers.addHeader('Content-Disposition', 'attachment', {
+      filename: 'bud "\\".gif', some_name: 'x', alone: null, empty: '',
+    });
     headers.addHeader('X', null, { only: 'parameters' });
     headers.addHeader('Y', 'plain');
     assert.equal(
@@ -97,7 +111,9 @@ describe('Headers', () => {
 });
 
 describe('Headers refuse control characters', () => {
-  const controls = [...Array.from({ length: 0x20 }, (_, code) => String.fromCharCode(code)), '\x7f'];
+  const controls = [
+    ...Array.from({ length: 0x20 }, (_, code) => String.fromCharCode(code)), '\x7f',
+  ];
 
   // CPython: testRaisesControlCharacters
   for (const control of controls) {
@@ -105,7 +121,8 @@ describe('Headers refuse control characters', () => {
     test(`U+${code}`, () => {
       const bad = `a${control}b`;
       const headers = new Headers([['x', 'y']]);
-      const message = new RegExp(`^RangeError: the header name .* contains U\\+${code}: control characters and`);
+      const message =
+        new RegExp(`^RangeError: the header name .* contains U\\+${code}: control characters and`);
       assert.throws(() => new Headers([[bad, 'v']]), message);
       assert.throws(() => headers.get(bad), message);
       assert.throws(() => headers.getAll(bad), message);

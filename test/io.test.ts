@@ -20,7 +20,10 @@ const streams: Array<[string, (content: string) => InputStream]> = [
   ['BytesIO', (content) => new BytesIO(bytes(content))],
   ['StreamInput over one chunk', (content) => new StreamInput(source(content))],
   ['StreamInput over bytes', (content) => new StreamInput(source(...content))],
-  ['StreamInput over empty chunks, too', (content) => new StreamInput(source('', ...[...content].flatMap((each) => [each, '']), ''))],
+  [
+    'StreamInput over empty chunks, too',
+    (content) => new StreamInput(source('', ...[...content].flatMap((each) => [each, '']), '')),
+  ],
 ];
 
 for (const [name, open] of streams) {
@@ -75,7 +78,10 @@ for (const [name, open] of streams) {
     test('refuses a size that is none', async () => {
       const input = open(content);
       for (const size of [1.5, NaN, -2, Infinity, '5', null, 5n]) {
-        await assert.rejects(input.read(size as never), /^TypeError: read\(\) takes a whole number of bytes, or nothing for all of them, not /);
+        await assert.rejects(
+          input.read(size as never),
+          /^TypeError: read\(\) takes a whole number of bytes, or nothing for all of them, not /,
+        );
         await assert.rejects(input.readline(size as never), /^TypeError: readline\(\) takes/);
         await assert.rejects(input.readlines(size as never), /^TypeError: readlines\(\) takes/);
       }
@@ -144,7 +150,9 @@ describe('StreamInput', () => {
         parts[parts.length - 1] += character;
         if (cuts & (1 << index)) parts.push('');
       });
-      assert.deepEqual(texts(await collect(new StreamInput(source(...parts)))), lines, JSON.stringify(parts));
+      assert.deepEqual(
+        texts(await collect(new StreamInput(source(...parts)))), lines, JSON.stringify(parts),
+      );
     }
   });
 
@@ -190,7 +198,10 @@ describe('StreamInput', () => {
   test('refuses a read while another one waits', async () => {
     const input = new StreamInput(source('abc'));
     const first = input.read(1);
-    await assert.rejects(input.readline(), /^Error: wsgi\.input\.readline\(\) was called while an earlier read still waits: await each read$/);
+    await assert.rejects(
+      input.readline(),
+      /^Error: wsgi\.input\.readline\(\) was called while an earlier read still waits: await each read$/,
+    );
     assert.equal(text(await first), 'a');
     assert.equal(text(await input.read()), 'bc');
   });
@@ -202,9 +213,14 @@ describe('StreamInput', () => {
     let waits = true;
     const rest = input.read().finally(() => (waits = false));
     const outcomes: Array<Promise<unknown>> = [];
-    for (; waits; await undefined) outcomes.push(lines.next().catch((error: Error) => error.message));
+    for (; waits; await undefined) {
+      outcomes.push(lines.next().catch((error: Error) => error.message));
+    }
     assert.equal(text(await rest), 'two\nthree\n', 'nothing is lost to it');
-    assert.match(String(await outcomes[0]), /^wsgi\.input\.readline\(\) was called while an earlier read still waits/);
+    assert.match(
+      String(await outcomes[0]),
+      /^wsgi\.input\.readline\(\) was called while an earlier read still waits/,
+    );
   });
 
   test('gives a line of 100 MiB', async () => {
@@ -228,7 +244,9 @@ describe('BytesIO', () => {
       /^TypeError: BytesIO takes bytes, a Uint8Array or Buffer, not "text"$/,
     );
     const stream = new BytesIO();
-    assert.throws(() => stream.write('text' as never), /^TypeError: write\(\) takes bytes, .*"text"$/);
+    assert.throws(
+      () => stream.write('text' as never), /^TypeError: write\(\) takes bytes, .*"text"$/,
+    );
     assert.equal(stream.getValue().length, 0);
   });
 
@@ -257,8 +275,14 @@ describe('BytesIO', () => {
 
 describe('error streams', () => {
   const rows: Array<[string, () => { stream: StringIO | ErrorOutput; read: () => string }]> = [
-    ['StringIO', () => { const stream = new StringIO(); return { stream, read: () => stream.getValue() }; }],
-    ['ErrorOutput', () => { let all = ''; return { stream: new ErrorOutput({ write: (part) => (all += part) }), read: () => all }; }],
+    [
+      'StringIO',
+      () => { const stream = new StringIO(); return { stream, read: () => stream.getValue() }; },
+    ],
+    ['ErrorOutput', () => {
+      let all = '';
+      return { stream: new ErrorOutput({ write: (part) => (all += part) }), read: () => all };
+    }],
   ];
   for (const [name, open] of rows) {
     test(`${name} takes text of any kind`, () => {
@@ -271,8 +295,14 @@ describe('error streams', () => {
 
     test(`${name} refuses values that are not text`, () => {
       const { stream } = open();
-      assert.throws(() => stream.write(bytes('x') as never), /^TypeError: wsgi\.errors takes text, not a Uint8Array of 1 byte$/);
-      assert.throws(() => stream.writelines('text'), /^TypeError: writelines\(\) takes several lines, not one string: use write\(\)$/);
+      assert.throws(
+        () => stream.write(bytes('x') as never),
+        /^TypeError: wsgi\.errors takes text, not a Uint8Array of 1 byte$/,
+      );
+      assert.throws(
+        () => stream.writelines('text'),
+        /^TypeError: writelines\(\) takes several lines, not one string: use write\(\)$/,
+      );
     });
   }
 

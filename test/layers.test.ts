@@ -57,7 +57,9 @@ function shape(name: string, make: Shape['make'], more: Partial<Shape> = {}): vo
 const ok = (start: StartResponse): ReturnType<StartResponse> => start('200 OK', [...PLAIN]);
 
 /** An application that returns what `make` gives. */
-const returning = (make: (log: Log, environ: WSGIEnvironment) => unknown) => (log: Log): WSGIApplication => {
+const returning = (
+  make: (log: Log, environ: WSGIEnvironment) => unknown,
+) => (log: Log): WSGIApplication => {
   return (environ, start) => {
     log('called');
     ok(start);
@@ -66,7 +68,9 @@ const returning = (make: (log: Log, environ: WSGIEnvironment) => unknown) => (lo
 };
 
 /** An application that reads its input, and answers with what `use` makes of it. */
-const reading = (use: (input: WSGIEnvironment['wsgi.input']) => Promise<string>) => (): WSGIApplication => {
+const reading = (
+  use: (input: WSGIEnvironment['wsgi.input']) => Promise<string>,
+) => (): WSGIApplication => {
   return async (environ, start) => {
     const answer = await use(environ['wsgi.input']);
     ok(start);
@@ -92,7 +96,8 @@ async function* lettersLater(log: Log): AsyncGenerator<Uint8Array> {
   }
 }
 
-const closing = <T extends object>(log: Log, body: T): T => Object.assign(body, { close: () => log('close') });
+const closing = <T extends object>(log: Log, body: T): T =>
+  Object.assign(body, { close: () => log('close') });
 const thrown = Object.freeze(new TypeError('on purpose'));
 const fail = (value: unknown): never => {
   throw value;
@@ -106,12 +111,15 @@ shape('a set', returning(() => new Set([bytes('a')])));
 shape('a generator', returning((log) => letters(log)));
 shape('a generator with close()', returning((log) => closing(log, letters(log))));
 shape('an async generator', returning((log) => lettersLater(log)));
-shape('an async generator with an async close()', returning((log) => Object.assign(lettersLater(log), {
-  close: async () => {
-    await null;
-    log('closed');
-  },
-})));
+shape(
+  'an async generator with an async close()',
+  returning((log) => Object.assign(lettersLater(log), {
+    close: async () => {
+      await null;
+      log('closed');
+    },
+  })),
+);
 shape('an iterator without return()', returning((log) => {
   const inner = letters(log);
   return { [Symbol.iterator]: () => ({ next: () => inner.next() }) };
@@ -148,7 +156,9 @@ shape('more than its Content-Length needs', (log) => (_environ, start) => {
   start('200 OK', [...PLAIN, ['Content-Length', '1']]);
   return closing(log, letters(log));
 });
-shape('an answer to HEAD', returning((log) => letters(log)), { environ: { REQUEST_METHOD: 'HEAD' } });
+shape('an answer to HEAD', returning((log) => letters(log)), {
+  environ: { REQUEST_METHOD: 'HEAD' },
+});
 shape('204', () => (_environ, start) => (start('204 No Content', []), []));
 shape('write()', () => (_environ, start) => (ok(start)(bytes('written ')), [bytes('returned')]));
 shape('write(), awaited', () => async (_environ, start) => {
@@ -185,9 +195,13 @@ shape('iteration that stops', reading(async (input) => {
   return 'none';
 }));
 shape('Response', reading((input) => new Response(input as never).text()));
-shape('Readable.from', reading(async (input) => text(Buffer.concat(await collect(Readable.from(input))))));
+shape(
+  'Readable.from',
+  reading(async (input) => text(Buffer.concat(await collect(Readable.from(input))))),
+);
 shape('pipeline', reading(async (input) => {
-  const upper = new Transform({ transform: (data, _, done) => done(null, String(data).toUpperCase()) });
+  const upper =
+    new Transform({ transform: (data, _, done) => done(null, String(data).toUpperCase()) });
   let all = '';
   await pipeline(input, upper, async (chunks: AsyncIterable<Buffer>) => {
     for await (const chunk of chunks) all += String(chunk);
@@ -214,13 +228,17 @@ shape('wsgi.errors', () => (environ, start) => {
   ok(start);
   return [];
 });
-const odd = { symbol: Symbol('odd'), none: null, bare: Object.create(null) as object, big: 1n, call: () => 1 };
+const odd = {
+  symbol: Symbol('odd'), none: null, bare: Object.create(null) as object, big: 1n, call: () => 1,
+};
 shape('unusual values in environ', () => (environ, start) => {
   const same = Object.entries(odd).map(([name, value]) => environ[`odd.${name}`] === value);
   environ['odd.added'] = new Proxy({}, { get: () => fail(thrown) });
   ok(start);
   return [bytes(same.join())];
-}, { environ: Object.fromEntries(Object.entries(odd).map(([name, value]) => [`odd.${name}`, value])) });
+}, {
+  environ: Object.fromEntries(Object.entries(odd).map(([name, value]) => [`odd.${name}`, value])),
+});
 shape('middleware that copies environ', (log) => (environ, start) => {
   return returning(() => letters(log))(log)({ ...environ, 'my.copy': true }, start);
 });
@@ -242,7 +260,9 @@ shape('an async context', (log) => async function* (_environ, start) {
 });
 
 // ---- Failures
-for (const [name, value] of [['an error', thrown], ['undefined', undefined], ['text', 'text'], ['null', null]] as const) {
+for (const [name, value] of [
+  ['an error', thrown], ['undefined', undefined], ['text', 'text'], ['null', null],
+] as const) {
   shape(`throws ${name}`, () => () => fail(value), { fails: true });
   shape(`rejects with ${name}`, () => async () => fail(value), { fails: true });
   shape(`throws ${name} in its body`, (log) => function* (_environ, start) {
@@ -257,7 +277,10 @@ shape('throws after the head', (log) => async function* (_environ, start) {
   yield* letters(log);
   fail(thrown);
 });
-shape('throws in close()', returning((log) => Object.assign(letters(log), { close: () => fail(thrown) })));
+shape(
+  'throws in close()',
+  returning((log) => Object.assign(letters(log), { close: () => fail(thrown) })),
+);
 
 interface Outcome {
   /** The bytes of the response, without its date. */
@@ -269,7 +292,9 @@ interface Outcome {
   changed: string[];
 }
 
-async function run(row: Shape, layers: ReadonlyArray<(app: WSGIApplication) => WSGIApplication>): Promise<Outcome> {
+async function run(
+  row: Shape, layers: ReadonlyArray<(app: WSGIApplication) => WSGIApplication>,
+): Promise<Outcome> {
   const events: string[] = [];
   const answered = deferred();
   const stdout = new BytesIO();
@@ -295,20 +320,29 @@ async function run(row: Shape, layers: ReadonlyArray<(app: WSGIApplication) => W
   };
   const errors = new StringIO();
   const base = {
-    REQUEST_METHOD: 'POST', SCRIPT_NAME: '', PATH_INFO: '/', QUERY_STRING: '', CONTENT_LENGTH: '8', CONTENT_TYPE: 'text/plain',
+    REQUEST_METHOD: 'POST', SCRIPT_NAME: '', PATH_INFO: '/', QUERY_STRING: '', CONTENT_LENGTH: '8',
+    CONTENT_TYPE: 'text/plain',
     SERVER_NAME: 'localhost', SERVER_PORT: '80', SERVER_PROTOCOL: 'HTTP/1.0', ...row.environ,
   };
   const handler = new SimpleHandler(new StreamInput(source(), 8), output, errors, base as never);
   await context.run('its request', () => handler.run(server));
   await new Promise(setImmediate);
-  const changed = Object.keys({ ...before, ...environ }).filter((key) => environ[key] !== before[key]);
-  const reports = errors.getValue().split('\n').filter((line) => line !== '' && !/^\s+at /.test(line));
+  const changed =
+    Object.keys({ ...before, ...environ }).filter((key) => environ[key] !== before[key]);
+  const reports =
+    errors.getValue().split('\n').filter((line) => line !== '' && !/^\s+at /.test(line));
   return { sent: text(stdout.getValue()).replace(/^Date: .*\r\n/m, ''), events, reports, changed };
 }
 
 const LAYERS: ReadonlyArray<[name: string, wrap: (app: WSGIApplication) => WSGIApplication]> = [
   ['trace', (app) => trace(app, { write: () => {}, colour: false })],
-  ['validator', (app) => validator(app, { severity: { 'close-throws': 'off' }, onWarning: (warning) => fail(warning) })],
+  [
+    'validator',
+    (app) =>
+      validator(app, {
+        severity: { 'close-throws': 'off' }, onWarning: (warning) => fail(warning),
+      }),
+  ],
   ['error page', (app) => errorPage(app)],
 ];
 
@@ -316,16 +350,19 @@ describe('nothing is changed', () => {
   for (const row of shapes) {
     for (let choice = 1; choice < 2 ** LAYERS.length; choice += 1) {
       const chosen = LAYERS.filter((_, index) => choice & (1 << index));
-      test(`by ${chosen.map(([name]) => name).join(', ')}: ${row.name}`, { timeout: 60_000 }, async () => {
-        const plain = await run(row, []);
-        const layered = await run(row, chosen.map(([, wrap]) => wrap));
-        const isAnswered = row.fails && chosen.some(([name]) => name === 'error page');
-        if (isAnswered) assert.match(layered.sent, /^HTTP\/1\.0 500 |^Status: 500 /);
-        else assert.equal(layered.sent, plain.sent);
-        assert.deepEqual(layered.events, plain.events);
-        assert.deepEqual(layered.reports, plain.reports);
-        assert.deepEqual(layered.changed, plain.changed);
-      });
+      test(
+        `by ${chosen.map(([name]) => name).join(', ')}: ${row.name}`, { timeout: 60_000 },
+        async () => {
+          const plain = await run(row, []);
+          const layered = await run(row, chosen.map(([, wrap]) => wrap));
+          const isAnswered = row.fails && chosen.some(([name]) => name === 'error page');
+          if (isAnswered) assert.match(layered.sent, /^HTTP\/1\.0 500 |^Status: 500 /);
+          else assert.equal(layered.sent, plain.sent);
+          assert.deepEqual(layered.events, plain.events);
+          assert.deepEqual(layered.reports, plain.reports);
+          assert.deepEqual(layered.changed, plain.changed);
+        },
+      );
     }
   }
 });
@@ -348,7 +385,8 @@ describe('a web stream that waits for its next chunk', () => {
         });
       await withServer(wrap(bodyOf(stream)), async ({ port, errors }) => {
         const client = await RawClient.connect(port);
-        await client.send('GET / HTTP/1.1\r\nHost: test\r\n\r\n').until((heard) => heard.includes('first'));
+        await client.send('GET / HTTP/1.1\r\nHost: test\r\n\r\n')
+          .until((heard) => heard.includes('first'));
         client.socket.destroy();
         await cancelled.promise;
         assert.equal(errors.getValue(), '');

@@ -25,7 +25,9 @@ const NEXT = 'GET /next HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n';
 const ERROR_PAGE = 'A server error occurred.  Please contact the administrator.';
 
 /** Serves `app`, except that `/next` is answered as it should be. */
-async function misbehaving(app: WSGIApplication, use: (wire: Wire) => Promise<void>): Promise<void> {
+async function misbehaving(
+  app: WSGIApplication, use: (wire: Wire) => Promise<void>,
+): Promise<void> {
   await withServer((environ, start) => {
     if (environ.PATH_INFO !== '/next') return app(environ, start);
     start('200 OK', []);
@@ -73,7 +75,9 @@ interface Fault {
   gets: 500 | { cutAfter: string } | { whole: string };
 }
 
-const fault = (title: string, app: WSGIApplication, trace: RegExp, gets: Fault['gets'] = 500): Fault =>
+const fault = (
+  title: string, app: WSGIApplication, trace: RegExp, gets: Fault['gets'] = 500,
+): Fault =>
   ({ title, app, trace, gets });
 
 const boom = (): never => {
@@ -87,20 +91,69 @@ const throws: Fault[] = [
   fault('a function, behind startResponse', started(boom), /^Error: boom$/),
   fault('a generator, in its first step', function* () { boom(); }, /^Error: boom$/),
   fault('an async generator, in its first step', async function* () { boom(); }, /^Error: boom$/),
-  fault('a generator, behind an empty chunk', started(() => (function* () { yield bytes(''); boom(); })()), /^Error: boom$/),
-  fault('a generator, behind a chunk', started(() => (function* () { yield bytes('begun'); boom(); })()), /^Error: boom$/, begun),
-  fault('an async generator, behind a chunk', started(() => (async function* () { yield bytes('begun'); await null; boom(); })()), /^Error: boom$/, begun),
-  fault('a function, behind write()', started((start) => { void start; }), /^TypeError: the application returned undefined/),
+  fault(
+    'a generator, behind an empty chunk',
+    started(() => (function* () { yield bytes(''); boom(); })()),
+    /^Error: boom$/,
+  ),
+  fault(
+    'a generator, behind a chunk',
+    started(() => (function* () { yield bytes('begun'); boom(); })()),
+    /^Error: boom$/,
+    begun,
+  ),
+  fault(
+    'an async generator, behind a chunk',
+    started(() => (async function* () { yield bytes('begun'); await null; boom(); })()),
+    /^Error: boom$/,
+    begun,
+  ),
+  fault(
+    'a function, behind write()',
+    started((start) => { void start; }),
+    /^TypeError: the application returned undefined/,
+  ),
   fault('a body, in giving its iterator', returning({ [Symbol.iterator]: boom }), /^Error: boom$/),
-  fault('a body, in giving its async iterator', returning({ [Symbol.asyncIterator]: boom }), /^Error: boom$/),
-  fault('a body, in being asked what it is', returning(new Proxy([], { has: boom })), /^Error: boom$/),
+  fault(
+    'a body, in giving its async iterator',
+    returning({ [Symbol.asyncIterator]: boom }),
+    /^Error: boom$/,
+  ),
+  fault(
+    'a body, in being asked what it is', returning(new Proxy([], { has: boom })), /^Error: boom$/,
+  ),
   fault('an iterator', returning({ [Symbol.iterator]: () => ({ next: boom }) }), /^Error: boom$/),
-  fault('a step of an iterator', returning({ [Symbol.iterator]: () => ({ next: () => ({ get done() { return boom(); } }) }) }), /^Error: boom$/),
-  fault('a Readable', returning(new Readable({ read() { this.destroy(new Error('boom')); } })), /^Error: boom$/),
-  fault('close()', returning(Object.assign([bytes('begun')], { close: boom })), /^Error: boom$/, { whole: 'begun' }),
-  fault('an async close()', returning(Object.assign([bytes('begun')], { close: async () => boom() })), /^Error: boom$/, { whole: 'begun' }),
-  fault('close(), found by a getter', returning(Object.defineProperty([bytes('begun')], 'close', { get: boom })), /^Error: boom$/, { whole: 'begun' }),
-  fault('finally, behind the last chunk', started(() => (function* () { try { yield bytes('begun'); } finally { boom(); } })()), /^Error: boom$/, begun),
+  fault(
+    'a step of an iterator',
+    returning({ [Symbol.iterator]: () => ({ next: () => ({ get done() { return boom(); } }) }) }),
+    /^Error: boom$/,
+  ),
+  fault(
+    'a Readable',
+    returning(new Readable({ read() { this.destroy(new Error('boom')); } })),
+    /^Error: boom$/,
+  ),
+  fault('close()', returning(Object.assign([bytes('begun')], { close: boom })), /^Error: boom$/, {
+    whole: 'begun',
+  }),
+  fault(
+    'an async close()',
+    returning(Object.assign([bytes('begun')], { close: async () => boom() })),
+    /^Error: boom$/,
+    { whole: 'begun' },
+  ),
+  fault(
+    'close(), found by a getter',
+    returning(Object.defineProperty([bytes('begun')], 'close', { get: boom })),
+    /^Error: boom$/,
+    { whole: 'begun' },
+  ),
+  fault(
+    'finally, behind the last chunk',
+    started(() => (function* () { try { yield bytes('begun'); } finally { boom(); } })()),
+    /^Error: boom$/,
+    begun,
+  ),
 ];
 
 const unprintable = new Proxy({}, { get: boom, has: boom, getPrototypeOf: boom, ownKeys: boom });
@@ -116,36 +169,69 @@ const values: Array<[string, unknown, RegExp]> = [
   ['a bigint', 1n, /^Thrown, although it is not an Error: the bigint 1$/],
   ['a function', () => {}, /^Thrown, although it is not an Error: a function$/],
   ['an object', {}, /^Thrown, although it is not an Error: an object$/],
-  ['an object without a prototype', Object.create(null), /^Thrown, although it is not an Error: an object/],
+  [
+    'an object without a prototype', Object.create(null),
+    /^Thrown, although it is not an Error: an object/,
+  ],
   ['an object like an error', { message: 'boom' }, /^Error: boom$/],
   ['a frozen error', Object.freeze(new Error('boom')), /^Error: boom$/],
-  ['an error without a stack', Object.assign(new Error('boom'), { stack: undefined }), /^Error: boom$/],
-  ['an error whose stack is no text', Object.assign(new Error('boom'), { stack: 42 }), /^Error: boom$/],
-  ['an error whose stack throws', Object.defineProperty(new Error('boom'), 'stack', { get: boom }), /^Error: boom$/],
-  ['an error whose cause throws', Object.defineProperty(new Error('boom'), 'cause', { get: boom }), /^Error: boom$/],
+  [
+    'an error without a stack', Object.assign(new Error('boom'), { stack: undefined }),
+    /^Error: boom$/,
+  ],
+  [
+    'an error whose stack is no text', Object.assign(new Error('boom'), { stack: 42 }),
+    /^Error: boom$/,
+  ],
+  [
+    'an error whose stack throws', Object.defineProperty(new Error('boom'), 'stack', { get: boom }),
+    /^Error: boom$/,
+  ],
+  [
+    'an error whose cause throws', Object.defineProperty(new Error('boom'), 'cause', { get: boom }),
+    /^Error: boom$/,
+  ],
   ['what cannot be looked at', unprintable, /^Thrown, although it is not an Error: /],
-  ['a revoked proxy', (() => { const { proxy, revoke } = Proxy.revocable({}, {}); revoke(); return proxy; })(), /^Thrown, although it is not an Error: /],
+  [
+    'a revoked proxy',
+    (() => { const { proxy, revoke } = Proxy.revocable({}, {}); revoke(); return proxy; })(),
+    /^Thrown, although it is not an Error: /,
+  ],
   ['an error that is its own cause', circle, /^Error: circle$/],
-  ['an error that says the client has left', Object.assign(new Error('boom'), { code: 'ECONNRESET' }), /^Error: boom$/],
+  [
+    'an error that says the client has left',
+    Object.assign(new Error('boom'), { code: 'ECONNRESET' }), /^Error: boom$/,
+  ],
 ];
 
 const results: Array<[string, unknown]> = [
-  ['undefined', undefined], ['null', null], ['a number', 42], ['NaN', NaN], ['true', true], ['a bigint', 1n],
-  ['a symbol', Symbol('s')], ['a function', () => []], ['a generator function', function* () {}], ['an object', {}],
-  ['a string', 'text'], ['an empty string', ''], ['a String', Object('text')], ['a Uint8Array', bytes('x')], ['a Buffer', Buffer.from('x')],
-  ['an ArrayBuffer', new ArrayBuffer(1)], ['a DataView', new DataView(new ArrayBuffer(1))], ['a Date', new Date(0)],
-  ['an Error', new Error('returned')], ['a Response', new Response('x')], ['what cannot be looked at', unprintable],
+  ['undefined', undefined], ['null', null], ['a number', 42], ['NaN', NaN], ['true', true],
+  ['a bigint', 1n],
+  ['a symbol', Symbol('s')], ['a function', () => []], ['a generator function', function* () {}],
+  ['an object', {}],
+  ['a string', 'text'], ['an empty string', ''], ['a String', Object('text')],
+  ['a Uint8Array', bytes('x')], ['a Buffer', Buffer.from('x')],
+  ['an ArrayBuffer', new ArrayBuffer(1)], ['a DataView', new DataView(new ArrayBuffer(1))],
+  ['a Date', new Date(0)],
+  ['an Error', new Error('returned')], ['a Response', new Response('x')],
+  ['what cannot be looked at', unprintable],
   ['an object that is no iterable, though it says so', { [Symbol.iterator]: 1 }],
   ['an iterable without an iterator', { [Symbol.iterator]: () => undefined }],
   ['an iterator without next()', { [Symbol.iterator]: () => ({}) }],
   ['an iterator whose step is undefined', { [Symbol.iterator]: () => ({ next: () => undefined }) }],
-  ['an async iterator whose step is undefined', { [Symbol.asyncIterator]: () => ({ next: async () => undefined }) }],
+  [
+    'an async iterator whose step is undefined',
+    { [Symbol.asyncIterator]: () => ({ next: async () => undefined }) },
+  ],
 ];
 
 const chunks: Array<[string, unknown]> = [
-  ['a string', 'text'], ['an empty string', ''], ['null', null], ['undefined', undefined], ['a number', 1], ['an array', [1]],
-  ['an empty array', []], ['a promise', Promise.resolve(bytes('x'))], ['an ArrayBuffer', new ArrayBuffer(1)],
-  ['a DataView', new DataView(new ArrayBuffer(1))], ['a Uint16Array', new Uint16Array(1)], ['an object with a length', { length: 1 }],
+  ['a string', 'text'], ['an empty string', ''], ['null', null], ['undefined', undefined],
+  ['a number', 1], ['an array', [1]],
+  ['an empty array', []], ['a promise', Promise.resolve(bytes('x'))],
+  ['an ArrayBuffer', new ArrayBuffer(1)],
+  ['a DataView', new DataView(new ArrayBuffer(1))], ['a Uint16Array', new Uint16Array(1)],
+  ['an object with a length', { length: 1 }],
 ];
 
 async function afterTheHead(start: StartResponse, then: () => void): Promise<ResponseBody> {
@@ -159,34 +245,114 @@ const loose = (...given: unknown[]): WSGIApplication => (_environ, start) => {
 };
 
 const starts: Fault[] = [
-  fault('is never called', () => [bytes('x')], /^Error: there is no response to send this chunk with/),
-  fault('is never called, and there is no chunk', () => [], /^Error: the application ended without calling startResponse\(\)$/),
-  fault('comes behind the first chunk', function* (_, start) { yield bytes('x'); start('200 OK', []); }, /^Error: there is no response to send/),
-  fault('comes twice', (_, start) => (start('200 OK', []), start('200 OK', []), []), /^Error: startResponse\(\) was called a second time/),
-  fault('comes twice, the first with a fault', (_, start) => { try { start('nonsense' as '1 ', []); } catch { start('200 OK', []); } return []; }, /^Error: startResponse\(\) was called a second time/),
-  fault('comes behind the head, with an error', (_, start) => afterTheHead(start, () => start('500 No', [], new Error('boom'))), /^Error: boom$/, begun),
-  fault('comes behind the head, with no error', (_, start) => afterTheHead(start, () => start('500 No', [])), /^Error: startResponse\(\) was called a second time/, begun),
+  fault(
+    'is never called', () => [bytes('x')], /^Error: there is no response to send this chunk with/,
+  ),
+  fault(
+    'is never called, and there is no chunk',
+    () => [],
+    /^Error: the application ended without calling startResponse\(\)$/,
+  ),
+  fault(
+    'comes behind the first chunk',
+    function* (_, start) { yield bytes('x'); start('200 OK', []); },
+    /^Error: there is no response to send/,
+  ),
+  fault(
+    'comes twice',
+    (_, start) => (start('200 OK', []), start('200 OK', []), []),
+    /^Error: startResponse\(\) was called a second time/,
+  ),
+  fault(
+    'comes twice, the first with a fault',
+    (_, start) => {
+      try { start('nonsense' as '1 ', []); } catch { start('200 OK', []); }
+      return [];
+    },
+    /^Error: startResponse\(\) was called a second time/,
+  ),
+  fault(
+    'comes behind the head, with an error',
+    (_, start) => afterTheHead(start, () => start('500 No', [], new Error('boom'))),
+    /^Error: boom$/,
+    begun,
+  ),
+  fault(
+    'comes behind the head, with no error',
+    (_, start) => afterTheHead(start, () => start('500 No', [])),
+    /^Error: startResponse\(\) was called a second time/,
+    begun,
+  ),
   fault('gets nothing', loose(), /^TypeError: startResponse\(\) takes a status/),
-  fault('gets a number', loose(200, []), /^TypeError: startResponse\(\) takes a status .* not the number 200$/),
-  fault('gets a status without a reason', loose('200', []), /^RangeError: the status "200" is not three digits/),
-  fault('gets an interim status', loose('101 Switching Protocols', []), /^RangeError: the status "101/),
-  fault('gets no headers', loose('200 OK'), /^TypeError: startResponse\(\) takes the headers .* not undefined$/),
-  fault('gets headers in an object', loose('200 OK', { a: 'b' }), /^TypeError: startResponse\(\) takes the headers/),
-  fault('gets the global Headers', loose('200 OK', new Headers()), /^TypeError: startResponse\(\) takes the headers/),
-  fault('gets a header that is text', loose('200 OK', ['a: b']), /^TypeError: each header is a \[name, value\] pair/),
-  fault('gets a header with a number', loose('200 OK', [['a', 1]]), /^TypeError: a header value is a string/),
+  fault(
+    'gets a number',
+    loose(200, []),
+    /^TypeError: startResponse\(\) takes a status .* not the number 200$/,
+  ),
+  fault(
+    'gets a status without a reason',
+    loose('200', []),
+    /^RangeError: the status "200" is not three digits/,
+  ),
+  fault(
+    'gets an interim status', loose('101 Switching Protocols', []), /^RangeError: the status "101/,
+  ),
+  fault(
+    'gets no headers',
+    loose('200 OK'),
+    /^TypeError: startResponse\(\) takes the headers .* not undefined$/,
+  ),
+  fault(
+    'gets headers in an object',
+    loose('200 OK', { a: 'b' }),
+    /^TypeError: startResponse\(\) takes the headers/,
+  ),
+  fault(
+    'gets the global Headers',
+    loose('200 OK', new Headers()),
+    /^TypeError: startResponse\(\) takes the headers/,
+  ),
+  fault(
+    'gets a header that is text',
+    loose('200 OK', ['a: b']),
+    /^TypeError: each header is a \[name, value\] pair/,
+  ),
+  fault(
+    'gets a header with a number',
+    loose('200 OK', [['a', 1]]),
+    /^TypeError: a header value is a string/,
+  ),
   fault('gets null for a header', loose('200 OK', [null]), /^TypeError: each header is/),
-  fault('gets a hop-by-hop header', loose('200 OK', [['Connection', 'close']]), /^RangeError: the application may not send Connection/),
-  fault('gets two lengths', loose('200 OK', [['Content-Length', '1'], ['content-length', '1']]), /^RangeError: Content-Length is in the headers/),
-  fault('gets a length that is none', loose('200 OK', [['Content-Length', '-1']]), /^RangeError: Content-Length is "-1"/),
-  fault('gets an odd name', loose('200 OK', [['a b', '']]), /^RangeError: "a b" is not a header name/),
-  fault('returns write(), which gets text', (_, start) => (Reflect.apply(start('200 OK', []), undefined, ['text']), []), /^TypeError: a chunk of the body is a Uint8Array, not "text"/),
+  fault(
+    'gets a hop-by-hop header',
+    loose('200 OK', [['Connection', 'close']]),
+    /^RangeError: the application may not send Connection/,
+  ),
+  fault(
+    'gets two lengths',
+    loose('200 OK', [['Content-Length', '1'], ['content-length', '1']]),
+    /^RangeError: Content-Length is in the headers/,
+  ),
+  fault(
+    'gets a length that is none',
+    loose('200 OK', [['Content-Length', '-1']]),
+    /^RangeError: Content-Length is "-1"/,
+  ),
+  fault(
+    'gets an odd name', loose('200 OK', [['a b', '']]), /^RangeError: "a b" is not a header name/,
+  ),
+  fault(
+    'returns write(), which gets text',
+    (_, start) => (Reflect.apply(start('200 OK', []), undefined, ['text']), []),
+    /^TypeError: a chunk of the body is a Uint8Array, not "text"/,
+  ),
 ];
 
 function checkAnswer(gets: Fault['gets'], answer: StrictResponse | undefined): void {
   if (gets === 500) {
     assert.equal(`${answer?.status} ${answer?.reason}`, '500 Internal Server Error');
-    const own = answer?.headers.filter(([name]) => !/^(Date|Server|Connection|Keep-Alive)$/.test(name));
+    const own =
+      answer?.headers.filter(([name]) => !/^(Date|Server|Connection|Keep-Alive)$/.test(name));
     assert.deepEqual(own, [['Content-Type', 'text/plain'], ['Content-Length', '59']]);
     assert.equal(answer?.body, ERROR_PAGE);
     return;
@@ -199,12 +365,42 @@ function checkAnswer(gets: Fault['gets'], answer: StrictResponse | undefined): v
 
 const faults: Array<[string, Fault[]]> = [
   ['throws', throws],
-  ['throws, of all things,', values.map(([title, value, trace]) => fault(title, throwing(value), trace))],
-  ['rejects with', values.map(([title, value, trace]) => fault(title, () => Promise.reject(value), trace))],
-  ['returns', results.map(([title, value]) => fault(title, returning(value), /^(TypeError: |Error: boom)/))],
-  ['resolves with', results.map(([title, value]) => fault(title, async (environ, start) => returning(value)(environ, start), /^(TypeError: |Error: boom)/))],
-  ['yields first', chunks.map(([title, value]) => fault(title, yielding(value), /^TypeError: a chunk of the body is a Uint8Array, not /))],
-  ['yields in the middle', chunks.map(([title, value]) => fault(title, yielding(bytes('begun'), value, bytes('x')), /^TypeError: a chunk of the body is a Uint8Array, not /, begun))],
+  [
+    'throws, of all things,',
+    values.map(([title, value, trace]) => fault(title, throwing(value), trace)),
+  ],
+  [
+    'rejects with',
+    values.map(([title, value, trace]) => fault(title, () => Promise.reject(value), trace)),
+  ],
+  [
+    'returns',
+    results.map(([title, value]) => fault(title, returning(value), /^(TypeError: |Error: boom)/)),
+  ],
+  [
+    'resolves with',
+    results.map(([title, value]) =>
+      fault(
+        title,
+        async (environ, start) => returning(value)(environ, start),
+        /^(TypeError: |Error: boom)/,
+      )),
+  ],
+  [
+    'yields first',
+    chunks.map(([title, value]) =>
+      fault(title, yielding(value), /^TypeError: a chunk of the body is a Uint8Array, not /)),
+  ],
+  [
+    'yields in the middle',
+    chunks.map(([title, value]) =>
+      fault(
+        title,
+        yielding(bytes('begun'), value, bytes('x')),
+        /^TypeError: a chunk of the body is a Uint8Array, not /,
+        begun,
+      )),
+  ],
   ['whose startResponse()', starts],
 ];
 
@@ -214,7 +410,8 @@ for (const [group, rows] of faults) {
       test(title, async () => {
         await misbehaving(app, async (wire) => {
           // After a 500 or a complete response the connection stays open.
-          const answers = parseResponses(await exchange(wire.port, get('/') + NEXT), ['GET', 'GET']);
+          const answers =
+            parseResponses(await exchange(wire.port, get('/') + NEXT), ['GET', 'GET']);
           checkAnswer(gets, answers[0]);
           const cut = typeof gets === 'object' && 'cutAfter' in gets;
           assert.deepEqual(answers.slice(1).map(({ body }) => body), cut ? [] : ['next']);
@@ -266,9 +463,13 @@ describe('an application that', () => {
       const never = (): Promise<never> => new Promise(() => {});
       const app: WSGIApplication = (_environ, start) => {
         start('200 OK', [['Content-Length', '5']]);
-        const next = async (): Promise<IteratorResult<Uint8Array>> => ({ done: false, value: bytes('begun') });
+        const next = async (): Promise<IteratorResult<Uint8Array>> => ({
+          done: false, value: bytes('begun'),
+        });
         const iterator = step === 'return()' ? { next, return: never } : { next };
-        return { [Symbol.asyncIterator]: () => iterator, ...(step === 'close()' ? { close: never } : {}) };
+        return {
+          [Symbol.asyncIterator]: () => iterator, ...(step === 'close()' ? { close: never } : {}),
+        };
       };
       await misbehaving(app, async (wire) => {
         const answers = parseResponses(await exchange(wire.port, get('/') + NEXT), ['GET', 'GET']);
@@ -337,11 +538,17 @@ describe('an application that', () => {
 
 describe('what an application does to its environ', () => {
   const changes: Array<[string, (environ: Record<string, unknown>) => void]> = [
-    ['taking everything out', (environ) => { for (const key of Object.keys(environ)) delete environ[key]; }],
+    [
+      'taking everything out',
+      (environ) => { for (const key of Object.keys(environ)) delete environ[key]; },
+    ],
     ['freezing it', (environ) => void Object.freeze(environ)],
     ['making it a HEAD', (environ) => { environ['REQUEST_METHOD'] = 'HEAD'; }],
     ['making it HTTP/0.9', (environ) => { environ['SERVER_PROTOCOL'] = 'HTTP/0.9'; }],
-    ['putting odd values in', (environ) => { for (const key of Object.keys(environ)) environ[key] = unprintable; }],
+    [
+      'putting odd values in',
+      (environ) => { for (const key of Object.keys(environ)) environ[key] = unprintable; },
+    ],
     ['changing its prototype', (environ) => { Object.setPrototypeOf(environ, null); }],
   ];
   for (const [title, change] of changes) {
@@ -354,7 +561,9 @@ describe('what an application does to its environ', () => {
         return [bytes('all')];
       };
       await misbehaving(app, async (wire) => {
-        const answers = parseResponses(await exchange(wire.port, get('/') + get('/') + NEXT), ['GET', 'GET', 'GET']);
+        const answers = parseResponses(await exchange(wire.port, get('/') + get('/') + NEXT), [
+          'GET', 'GET', 'GET',
+        ]);
         assert.deepEqual(answers.map(({ body }) => body), ['all', 'all', 'next']);
         assert.equal(seen[0], seen[1]);
         assert.equal(wire.errors.getValue(), '');
@@ -382,8 +591,14 @@ describe('what an application does to its headers', () => {
     ['adding to it', (headers) => { headers.push(['X-Late', 'v']); }],
     ['changing a length', (headers) => { for (const pair of headers) pair[1] = '99'; }],
     ['breaking a value', (headers) => { for (const pair of headers) pair[1] = '3\r\nX-Evil: 1'; }],
-    ['changing a name', (headers) => { for (const pair of headers) pair[0] = 'Transfer-Encoding'; }],
-    ['freezing the list', (headers) => { for (const pair of headers) Object.freeze(pair); Object.freeze(headers); }],
+    [
+      'changing a name',
+      (headers) => { for (const pair of headers) pair[0] = 'Transfer-Encoding'; },
+    ],
+    [
+      'freezing the list',
+      (headers) => { for (const pair of headers) Object.freeze(pair); Object.freeze(headers); },
+    ],
   ];
   for (const [title, change] of changes) {
     test(`${title} behind startResponse() changes nothing`, async () => {
@@ -405,16 +620,21 @@ describe('what an application does to its headers', () => {
 
   test('a list used for every request stays as it is', async () => {
     const headers: Array<[string, string]> = [['X', 'v']];
-    await misbehaving((_environ, start) => (start('200 OK', headers), [bytes('all')]), async (wire) => {
-      await converse(wire.port, get('/', 'Connection: close'));
-      assert.deepEqual(headers, [['X', 'v']]);
-    });
+    await misbehaving(
+      (_environ, start) => (start('200 OK', headers), [bytes('all')]),
+      async (wire) => {
+        await converse(wire.port, get('/', 'Connection: close'));
+        assert.deepEqual(headers, [['X', 'v']]);
+      },
+    );
   });
 });
 
-test('a rejection that an application does not handle is its own, and the server goes on', async () => {
-  const suffix = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
-  const program = `
+test(
+  'a rejection that an application does not handle is its own, and the server goes on',
+  async () => {
+    const suffix = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
+    const program = `
     import { makeServer } from ${JSON.stringify(new URL(`../lib/index.${suffix}`, import.meta.url))};
     const caught = [];
     process.on('unhandledRejection', (error) => caught.push(error.message));
@@ -429,11 +649,21 @@ test('a rejection that an application does not handle is its own, and the server
     console.log(JSON.stringify({ caught, answers }));
     process.exit();
   `;
-  const child = spawn(process.execPath, ['--no-warnings', ...process.execArgv.filter((flag) => flag.includes('strip')), '--input-type=module', '-e', program], { stdio: ['ignore', 'pipe', 'ignore'] });
-  const [printed] = (await once(child.stdout, 'data')) as [Buffer];
-  await once(child, 'close');
-  assert.deepEqual(JSON.parse(String(printed)), { caught: ['forgotten', 'forgotten'], answers: ['served', 'served'] });
-});
+    const child = spawn(
+      process.execPath,
+      [
+        '--no-warnings', ...process.execArgv.filter((flag) => flag.includes('strip')),
+        '--input-type=module', '-e', program,
+      ],
+      { stdio: ['ignore', 'pipe', 'ignore'] },
+    );
+    const [printed] = (await once(child.stdout, 'data')) as [Buffer];
+    await once(child, 'close');
+    assert.deepEqual(JSON.parse(String(printed)), {
+      caught: ['forgotten', 'forgotten'], answers: ['served', 'served'],
+    });
+  },
+);
 
 interface Leaving {
   title: string;
@@ -466,14 +696,28 @@ const leavings: Leaving[] = [
   {
     title: 'before the first chunk',
     app: (events, reached) => started(() => noted(events, (async function* () {
-      try { reached(); await new Promise((resolve) => setTimeout(resolve, 30)); yield bytes('late'); } finally { events.push('finally'); }
+      try {
+        reached();
+        await new Promise((resolve) => setTimeout(resolve, 30));
+        yield bytes('late');
+      } finally {
+        events.push('finally');
+      }
     })())),
     events: ENDED,
   },
   {
     title: 'between two chunks that come in their own time',
     app: (events, reached) => started(() => noted(events, (async function* () {
-      try { while (true) { yield bytes('more'); reached(); await new Promise((resolve) => setTimeout(resolve, 2)); } } finally { events.push('finally'); }
+      try {
+        while (true) {
+          yield bytes('more');
+          reached();
+          await new Promise((resolve) => setTimeout(resolve, 2));
+        }
+      } finally {
+        events.push('finally');
+      }
     })())),
     events: ENDED,
   },
@@ -499,7 +743,8 @@ const leavings: Leaving[] = [
         try {
           yield bytes('one');
           reached();
-          await new Promise((_resolve, reject) => leave.signal.addEventListener('abort', () => reject(leave.signal.reason)));
+          await new Promise((_resolve, reject) =>
+            leave.signal.addEventListener('abort', () => reject(leave.signal.reason)));
         } finally { events.push('finally'); }
       })();
       return Object.assign(body, { close() { events.push('close'); leave.abort(); } });
@@ -511,7 +756,12 @@ const leavings: Leaving[] = [
     app: (events, reached) => (_environ, start) => {
       start('200 OK', [['Content-Length', '10']]);
       const woken = deferred();
-      const body = (async function* () { yield bytes('one'); reached(); await woken.promise; events.push('finally'); })();
+      const body = (async function* () {
+        yield bytes('one');
+        reached();
+        await woken.promise;
+        events.push('finally');
+      })();
       return Object.assign(body, { close() { events.push('close'); woken.resolve(); } });
     },
     events: ENDED,
@@ -519,7 +769,9 @@ const leavings: Leaving[] = [
   {
     title: 'while a Readable has nothing to give',
     app: (events, reached) => started(() => {
-      const stream = new Readable({ read() {}, destroy(error, done) { events.push('destroyed'); done(error); } });
+      const stream = new Readable({
+        read() {}, destroy(error, done) { events.push('destroyed'); done(error); },
+      });
       stream.push('one');
       setImmediate(reached);
       return stream;
@@ -543,7 +795,14 @@ const leavings: Leaving[] = [
     title: 'while chunks wait that it does not read',
     stalled: true,
     app: (events, reached) => started(() => noted(events, (function* () {
-      try { for (let count = 0; ; count += 1) { if (count === 40) reached(); yield new Uint8Array(65536); } } finally { events.push('finally'); }
+      try {
+        for (let count = 0; ; count += 1) {
+          if (count === 40) reached();
+          yield new Uint8Array(65536);
+        }
+      } finally {
+        events.push('finally');
+      }
     })())),
     events: ENDED,
   },
@@ -553,7 +812,10 @@ const leavings: Leaving[] = [
     app: (events, reached) => async (_environ, start) => {
       const write = start('200 OK', []);
       try {
-        for (let count = 0; ; count += 1) { if (count === 40) reached(); await write(new Uint8Array(65536)); }
+        for (let count = 0; ; count += 1) {
+          if (count === 40) reached();
+          await write(new Uint8Array(65536));
+        }
       } finally { events.push('finally'); }
     },
     events: ['finally'],
@@ -586,7 +848,11 @@ const leavings: Leaving[] = [
     app: (events, reached) => async (environ, start) => {
       start('200 OK', []);
       return noted(events, (async function* () {
-        try { for await (const line of environ['wsgi.input']) { reached(); yield line; } } finally { events.push('finally'); }
+        try {
+          for await (const line of environ['wsgi.input']) { reached(); yield line; }
+        } finally {
+          events.push('finally');
+        }
       })());
     },
     events: ENDED,
@@ -601,7 +867,9 @@ const leavings: Leaving[] = [
         if (count === 1) return never();
         setImmediate(reached);
         start('200 OK', []);
-        return noted(events, (async function* () { try { while (true) yield new Uint8Array(65536); } finally { events.push('finally'); } })());
+        return noted(events, (async function* () {
+          try { while (true) yield new Uint8Array(65536); } finally { events.push('finally'); }
+        })());
       };
     },
     events: ENDED,

@@ -3,7 +3,9 @@
 import assert from 'node:assert/strict';
 import cluster from 'node:cluster';
 import { once } from 'node:events';
-import { type IncomingMessage, type RequestListener, type ServerResponse, createServer } from 'node:http';
+import {
+  type IncomingMessage, type RequestListener, type ServerResponse, createServer,
+} from 'node:http';
 import { type AddressInfo } from 'node:net';
 import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -17,10 +19,16 @@ const mirror: WSGIApplication = async (environ, start) => {
   const body = text(await environ['wsgi.input'].read());
   start('200 OK', [['Content-Type', 'application/json']]);
   const { SCRIPT_NAME, PATH_INFO, REQUEST_URI, SERVER_NAME, SERVER_PORT, REQUEST_METHOD } = environ;
-  return [bytes(JSON.stringify({ SCRIPT_NAME, PATH_INFO, REQUEST_URI, SERVER_NAME, SERVER_PORT, REQUEST_METHOD, body }))];
+  return [
+    bytes(JSON.stringify({
+      SCRIPT_NAME, PATH_INFO, REQUEST_URI, SERVER_NAME, SERVER_PORT, REQUEST_METHOD, body,
+    })),
+  ];
 };
 
-async function serving(listener: RequestListener, use: (url: string, port: number) => Promise<void>): Promise<void> {
+async function serving(
+  listener: RequestListener, use: (url: string, port: number) => Promise<void>,
+): Promise<void> {
   const server = createServer(listener).listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
@@ -55,14 +63,18 @@ else describe('toNodeListener', () => {
     await serving(toNodeListener(mirror), async (url, port) => {
       const response = await fetch(`${url}/a?b`, { method: 'POST', body: 'hello' });
       assert.deepEqual(await response.json(), {
-        SCRIPT_NAME: '', PATH_INFO: '/a', REQUEST_URI: '/a?b', SERVER_NAME: '127.0.0.1', SERVER_PORT: String(port), REQUEST_METHOD: 'POST', body: 'hello',
+        SCRIPT_NAME: '', PATH_INFO: '/a', REQUEST_URI: '/a?b', SERVER_NAME: '127.0.0.1',
+        SERVER_PORT: String(port), REQUEST_METHOD: 'POST', body: 'hello',
       });
     });
   });
 
   test('knows its mount path, as Express gives it', async () => {
     const listener = toNodeListener(mirror);
-    const mounted = (request: IncomingMessage & { baseUrl?: string; originalUrl?: string }, response: ServerResponse): void => {
+    const mounted = (
+      request: IncomingMessage & { baseUrl?: string; originalUrl?: string },
+      response: ServerResponse,
+    ): void => {
       request.originalUrl = request.url ?? '';
       request.baseUrl = '/moun%74';
       request.url = request.originalUrl.slice('/moun%74'.length);
@@ -78,7 +90,9 @@ else describe('toNodeListener', () => {
 
   test('adds its headers and cookies to those of a middleware', async () => {
     const listener = toNodeListener((_, start) => {
-      start('200 OK', [['Set-Cookie', 'b=2'], ['Set-Cookie', 'c=3'], ['Vary', 'Cookie'], ['X-Both', 'application']]);
+      start('200 OK', [
+        ['Set-Cookie', 'b=2'], ['Set-Cookie', 'c=3'], ['Vary', 'Cookie'], ['X-Both', 'application'],
+      ]);
       return [];
     });
     const behind = (request: IncomingMessage, response: ServerResponse): void => {
@@ -103,7 +117,10 @@ else describe('toNodeListener', () => {
       start('200 OK', [['Content-Type', 'text/plain']]);
       return (function* () { yield bytes('one '); yield bytes('two'); })();
     });
-    for (const [name, value] of [['Content-Length', '3'], ['Transfer-Encoding', 'identity'], ['Connection', 'close'], ['Trailer', 'X-After'], ['Keep-Alive', 'timeout=99'], ['X-Other', 'kept']] as const) {
+    for (const [name, value] of [
+      ['Content-Length', '3'], ['Transfer-Encoding', 'identity'], ['Connection', 'close'],
+      ['Trailer', 'X-After'], ['Keep-Alive', 'timeout=99'], ['X-Other', 'kept'],
+    ] as const) {
       const behind = (request: IncomingMessage, response: ServerResponse): void => {
         response.setHeader(name, value);
         listener(request, response);
@@ -114,8 +131,12 @@ else describe('toNodeListener', () => {
         assert.equal(body, 'one two', name);
         // Without a coding, the end of the connection ends the body.
         const framing = name === 'Transfer-Encoding' ? undefined : 'chunked';
-        assert.equal(headers.find(([key]) => key.toLowerCase() === 'transfer-encoding')?.[1], framing, name);
-        assert.equal(headers.some((pair) => pair.join() === `${name},${value}`), name === 'X-Other', name);
+        assert.equal(
+          headers.find(([key]) => key.toLowerCase() === 'transfer-encoding')?.[1], framing, name,
+        );
+        assert.equal(
+          headers.some((pair) => pair.join() === `${name},${value}`), name === 'X-Other', name,
+        );
         client.socket.destroy();
       });
     }
@@ -124,7 +145,8 @@ else describe('toNodeListener', () => {
   for (const [options, lines] of [[undefined, 0], [{ logRequests: true }, 1]] as const) {
     test(`logs ${lines} lines for a request with ${JSON.stringify(options)}`, async (t) => {
       const written = t.mock.method(process.stderr, 'write', () => true);
-      await serving(toNodeListener(mirror, options), async (url) => void (await (await fetch(`${url}/x`)).text()));
+      await serving(toNodeListener(mirror, options), async (url) =>
+        void (await (await fetch(`${url}/x`)).text()));
       const logged = written.mock.calls.map((call) => String(call.arguments[0]));
       assert.equal(logged.filter((line) => /"GET \/x HTTP\/1\.1" 200 /.test(line)).length, lines);
     });
@@ -142,19 +164,24 @@ else describe('toNodeListener', () => {
       setImmediate(passOn);
     }, async (_url, port) => {
       const client = await RawClient.connect(port);
-      const get = (path: string, more = ''): string => `GET ${path} HTTP/1.1\r\nHost: x\r\n${more}\r\n`;
+      const get = (path: string, more = ''): string =>
+        `GET ${path} HTTP/1.1\r\nHost: x\r\n${more}\r\n`;
       client.send(get('/first') + get('/second', 'Connection: close\r\n'));
       assert.match(await client.rest(), /"\/first"[^]*"\/second"/);
     });
   });
 
   test('lets the workers of node:cluster know that they are several', async () => {
-    const { stdout, stderr } = await run([self], { cwd: '.', env: { ...process.env, TSGIREF_TEST_CLUSTER: '1' } });
+    const { stdout, stderr } =
+      await run([self], { cwd: '.', env: { ...process.env, TSGIREF_TEST_CLUSTER: '1' } });
     assert.equal(stdout, 'wsgi.multiprocess: true', stderr);
   });
 
   test('takes nothing but an application', () => {
-    assert.throws(() => toNodeListener(undefined as never), /^TypeError: an application is a function \(environ, startResponse\), not undefined$/);
+    assert.throws(
+      () => toNodeListener(undefined as never),
+      /^TypeError: an application is a function \(environ, startResponse\), not undefined$/,
+    );
   });
 
   test('says so when the body has been read before it', async () => {
@@ -174,7 +201,10 @@ else describe('toNodeListener', () => {
     };
     await serving((request, response) => void parsing(request, response), async (url) => {
       assert.equal((await fetch(url, { method: 'POST', body: 'taken' })).status, 200);
-      assert.match(failure, /^Error: the request body has been read already, by a middleware before this application/);
+      assert.match(
+        failure,
+        /^Error: the request body has been read already, by a middleware before this application/,
+      );
     });
   });
 
@@ -195,7 +225,8 @@ else describe('toNodeListener', () => {
       return true;
     }) as typeof process.stderr.write;
     try {
-      const outcome = await fetch(`http://127.0.0.1:${port}/`).then((response) => response.status, () => 'cut');
+      const outcome =
+        await fetch(`http://127.0.0.1:${port}/`).then((response) => response.status, () => 'cut');
       assert.ok(outcome === 'cut' || outcome === 500, String(outcome));
     } finally {
       process.stderr.write = written;

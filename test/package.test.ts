@@ -13,7 +13,9 @@ import { ROOT, makeFolder } from './support/command.ts';
 import { COMPILER } from './support/readme.ts';
 
 const declarationsOf = (file: string): string =>
-  readFileSync(join(ROOT, 'dist', file.replace(/\.ts$/, '.d.ts')), 'utf8').replace(/\/\*[^]*?\*\/|\/\/.*$/gm, '');
+  readFileSync(join(ROOT, 'dist', file.replace(/\.ts$/, '.d.ts')), 'utf8').replace(
+    /\/\*[^]*?\*\/|\/\/.*$/gm, '',
+  );
 
 // The program of a check runs inside the kit, and its types belong to the kit.
 const INTERNAL = new Set(['Trial']);
@@ -27,9 +29,12 @@ interface Exported {
 /** All that a module exports, from wherever it comes. */
 function exportsOf(file: string): Exported[] {
   const text = declarationsOf(file);
-  const own = text.matchAll(/^export (?:declare |abstract )*(?:class|function|interface|type|const) (\w+)/gm);
+  const own =
+    text.matchAll(/^export (?:declare |abstract )*(?:class|function|interface|type|const) (\w+)/gm);
   const found = [...own].map(([, name = '']) => ({ name, file }));
-  for (const [, names, from = ''] of text.matchAll(/^export (?:type )?(?:\*|\{([^}]*)\}) from '(.*)'/gm)) {
+  for (const [, names, from = ''] of text.matchAll(
+    /^export (?:type )?(?:\*|\{([^}]*)\}) from '(.*)'/gm,
+  )) {
     const wanted = names?.split(',').map((each) => each.replace(/\btype\b| as \w+/g, '').trim());
     const inner = exportsOf(join(dirname(file), from));
     found.push(...inner.filter(({ name }) => wanted?.includes(name) ?? true));
@@ -44,17 +49,21 @@ test('every type in a public signature can be imported', () => {
   const hidden: string[] = [];
   for (const file of new Set(all.map((each) => each.file))) {
     const text = declarationsOf(file);
-    const imported = [...text.matchAll(/^import (?:type )?\{([^}]*)\} from '\./gm)].flatMap(([, names = '']) =>
-      names.split(',').map((name) => name.replace(/\btype\b/, '').trim()),
+    const imported = [...text.matchAll(/^import (?:type )?\{([^}]*)\} from '\./gm)].flatMap(
+      ([, names = '']) =>
+        names.split(',').map((name) => name.replace(/\btype\b/, '').trim()),
     );
     const declarations = text.split(/^(?=(?:export|declare|interface|type|import)\b)/m);
-    const nameOf = (declaration: string): string => /\b(?:class|function|interface|type|const) (\w+)/.exec(declaration)?.[1] ?? '';
+    const nameOf = (declaration: string): string =>
+      /\b(?:class|function|interface|type|const) (\w+)/.exec(declaration)?.[1] ?? '';
     const known = new Set([...imported, ...declarations.map(nameOf)].filter(Boolean));
     for (const declaration of declarations) {
       const name = nameOf(declaration);
       if (!all.some((each) => each.name === name && each.file === file)) continue;
       for (const [used] of declaration.matchAll(/\b[A-Z]\w*\b/g)) {
-        if (known.has(used) && !exported.has(used) && !INTERNAL.has(used)) hidden.push(`${used} of ${name} in ${file}`);
+        if (known.has(used) && !exported.has(used) && !INTERNAL.has(used)) {
+          hidden.push(`${used} of ${name} in ${file}`);
+        }
       }
     }
   }
@@ -110,7 +119,9 @@ test('every module that fills a list when it is loaded is in sideEffects', () =>
 });
 
 test('npm run test:quick names tests that exist', () => {
-  const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { scripts: Record<string, string> };
+  const { scripts } = JSON.parse(
+    readFileSync(join(ROOT, 'package.json'), 'utf8'),
+  ) as { scripts: Record<string, string> };
   const files = scripts['test:quick']?.match(/dist\/test\/[\w-]+\.test\.js/g) ?? [];
   assert.ok(files.length > 5);
   for (const file of files) assert.ok(existsSync(join(ROOT, file)), file);

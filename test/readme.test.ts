@@ -5,14 +5,18 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readFileSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync, mkdirSync, readFileSync, readdirSync, symlinkSync, writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, after, before, describe, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 
 import { OPTIONS } from '../lib/cli/arguments.ts';
 import * as everything from '../lib/index.ts';
-import { COMMAND, ROOT, Serving, findFreePort, makeFolder, run, withoutDelays } from './support/command.ts';
+import {
+  COMMAND, ROOT, Serving, findFreePort, makeFolder, run, withoutDelays,
+} from './support/command.ts';
 import { readmeRows } from './support/readme-rows.ts';
 import {
   type Block, COMPILER, blocks, compilePrograms, fileName, programs, programsAt, readme,
@@ -32,7 +36,9 @@ const stripsTypes = Boolean(Reflect.get(process.features, 'typescript'));
 
 // A Node that does not run TypeScript runs what the compiler has made of it.
 function forThisNode(command: string): string {
-  return stripsTypes ? command : command.replace(/\b(node .*?)([\w-]+(?:\.test)?)\.ts\b/, '$1built/$2.js');
+  return stripsTypes
+    ? command
+    : command.replace(/\b(node .*?)([\w-]+(?:\.test)?)\.ts\b/, '$1built/$2.js');
 }
 
 /** A server that a program of the README is, once it has said that it serves. */
@@ -74,7 +80,8 @@ function readSession({ text, line }: Block): Session {
   const serves = expected.startsWith('Serving ');
   const [name = ''] = /[\w-]+\.ts\b/.exec(command) ?? [];
   const source = programs.find((program) => fileName(program) === name)?.text ?? '';
-  const needs = /\b(curl|mkdir|tsc|dist|public)\b/.test(command) || /public|:[89]000\b/.test(source);
+  const needs =
+    /\b(curl|mkdir|tsc|dist|public)\b/.test(command) || /public|:[89]000\b/.test(source);
   return { line, command, expected, serves, inOrder: serves || needs };
 }
 
@@ -87,7 +94,8 @@ describe('README.md', { concurrency: true }, () => {
   const compilerOutputs: string[] = [];
   const serving = new Map<string, Serving | ProgramServing>();
 
-  const withOurPorts = (text: string): string => text.replace(/\b[89]000\b/g, (port) => ports.get(port) ?? port);
+  const withOurPorts = (text: string): string =>
+    text.replace(/\b[89]000\b/g, (port) => ports.get(port) ?? port);
   const withItsPorts = (text: string): string =>
     [...ports].reduce((replaced, [its, ours]) => replaced.replaceAll(ours, its), text);
 
@@ -105,7 +113,9 @@ describe('README.md', { concurrency: true }, () => {
       writeFileSync(join(folder.path, 'built', name, 'index.html'), '<h1>Hello</h1>\n');
     }
     // Windows lets only administrators make links.
-    if (process.platform !== 'win32') symlinkSync('../../hello.ts', join(folder.path, 'built/public/link.js'));
+    if (process.platform !== 'win32') {
+      symlinkSync('../../hello.ts', join(folder.path, 'built/public/link.js'));
+    }
   });
 
   after(async () => {
@@ -113,16 +123,23 @@ describe('README.md', { concurrency: true }, () => {
     for (const { remove } of [folder, ...editions.values()]) remove();
   });
 
-  test('has programs and sessions, and says of all else that looks like code why it is not run', () => {
-    assert.ok(programs.length >= 20 && sessions.length >= 30, 'blocks were found');
-    for (const program of programs) assert.ok(fileName(program), `line ${program.line} names its file`);
-    const replaced = programs.filter(({ line }) => replacements.includes(line)).map(fileName);
-    assert.deepEqual(replaced, ['gateway.ts', 'respond.ts', 'respond.ts'], 'only these are there more than once');
-    for (const { language, text, above, line } of shown) {
-      const isDrawing = language === 'text' && text.includes('─▶');
-      assert.ok(isDrawing || /^\*(Not run|Run) by this project/.test(above), `line ${line}`);
-    }
-  });
+  test(
+    'has programs and sessions, and says of all else that looks like code why it is not run',
+    () => {
+      assert.ok(programs.length >= 20 && sessions.length >= 30, 'blocks were found');
+      for (const program of programs) {
+        assert.ok(fileName(program), `line ${program.line} names its file`);
+      }
+      const replaced = programs.filter(({ line }) => replacements.includes(line)).map(fileName);
+      assert.deepEqual(
+        replaced, ['gateway.ts', 'respond.ts', 'respond.ts'], 'only these are there more than once',
+      );
+      for (const { language, text, above, line } of shown) {
+        const isDrawing = language === 'text' && text.includes('─▶');
+        assert.ok(isDrawing || /^\*(Not run|Run) by this project/.test(above), `line ${line}`);
+      }
+    },
+  );
 
   test('has programs that type-check', () => {
     assert.deepEqual(compilerOutputs, compilerOutputs.map(() => ''));
@@ -177,13 +194,16 @@ describe('README.md', { concurrency: true }, () => {
   test('the log has a line for each request, and no more', async () => {
     const client = everything.testClient(await load('log'));
     await client.fetch('/a%0Ab');
-    assert.match(client.errors, /^\{"method":"GET","path":"\/a\\nb","status":"200 OK","milliseconds":\d+\}\n$/);
+    assert.match(
+      client.errors, /^\{"method":"GET","path":"\/a\\nb","status":"200 OK","milliseconds":\d+\}\n$/,
+    );
   });
 
   test('notes belong to the one who wrote them', async () => {
     const { app } = await import(pathToFileURL(join(folder.path, 'built/notes.js')).href);
     const ada = everything.testClient(app, { cookies: true });
-    const written = await ada.fetch('/', { method: 'POST', body: new URLSearchParams({ note: '<i>' }) });
+    const written =
+      await ada.fetch('/', { method: 'POST', body: new URLSearchParams({ note: '<i>' }) });
     assert.match(await written.text(), /<ul><li>&#60;i&#62;<\/li><\/ul>/);
     assert.match(await (await everything.testClient(app).fetch('/')).text(), /<ul><\/ul>/);
   });
@@ -195,9 +215,12 @@ describe('README.md', { concurrency: true }, () => {
       writePrograms(edition.path, programsAt(Infinity), withOurPorts);
       const file = join(edition.path, 'make-environ.ts');
       const loop = /^  for .*\{$/m;
-      writeFileSync(file, readFileSync(file, 'utf8').replace(loop, (line) => `${line}\n    ${answer}`));
+      writeFileSync(
+        file, readFileSync(file, 'utf8').replace(loop, (line) => `${line}\n    ${answer}`),
+      );
       const only = 'hygiene-underscore,hygiene-httpoxy,environ-header';
-      const { stdout } = await run([COMMAND, '--check', 'gateway.ts', '--only', only], { cwd: edition.path });
+      const { stdout } =
+        await run([COMMAND, '--check', 'gateway.ts', '--only', only], { cwd: edition.path });
       assert.match(stdout, /^all +3 passed$/m);
     } finally {
       edition.remove();
@@ -274,7 +297,9 @@ describe('README.md', { concurrency: true }, () => {
   }
 
   const ruleRows = (text: string): string[] =>
-    [...text.matchAll(/\| rule \| kind .*\n\|[-|]+\n((?:\|.*\n)+)/g)].flatMap(([, table = '']) => table.trim().split('\n'));
+    [...text.matchAll(/\| rule \| kind .*\n\|[-|]+\n((?:\|.*\n)+)/g)].flatMap(
+      ([, table = '']) => table.trim().split('\n'),
+    );
   const kinds = { error: 'error', warning: 'warning', off: 'option' };
   const everyRule = everything.rules.map(({ id, severity, party, text, reference }) =>
     `| \`${id}\` | ${kinds[severity]} | ${party} | ${text.replaceAll('|', '\\|')} | ${reference} |`,
@@ -305,30 +330,40 @@ describe('README.md', { concurrency: true }, () => {
     for (const option of Object.keys(OPTIONS)) assert.ok(named.has(option), `--${option}`);
   });
 
-  const reference = readme.slice(readme.indexOf('\n### Names\n'), readme.indexOf('\n### Environ\n'));
+  const reference =
+    readme.slice(readme.indexOf('\n### Names\n'), readme.indexOf('\n### Environ\n'));
   const firstCells = (table: string): string[] =>
     [...table.matchAll(/^\| (.*?) \|/gm)].flatMap(([, cell = '']) =>
       [...cell.matchAll(/`([^`]+)`/g)].map((match) => match[1] ?? ''),
     );
 
   test('names what each module exports, and nothing else', async () => {
-    const tables = [...reference.matchAll(/^\| `tsgiref\/([a-z-]+)` \|.*\n\|[-|]+\n([\s\S]*?)\n\n/gm)];
+    const tables = [
+      ...reference.matchAll(/^\| `tsgiref\/([a-z-]+)` \|.*\n\|[-|]+\n([\s\S]*?)\n\n/gm),
+    ];
     assert.equal(tables.length, 7);
     for (const [, module = '', table = ''] of tables) {
       const source = readFileSync(join(ROOT, `lib/${module}.ts`), 'utf8');
-      const types = module === 'types' ? [...source.matchAll(/^export (?:type|interface) (\w+)/gm)] : [];
-      const values = Object.keys(await import(`../lib/${module}.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`));
+      const types =
+        module === 'types' ? [...source.matchAll(/^export (?:type|interface) (\w+)/gm)] : [];
+      const values = Object.keys(
+        await import(`../lib/${module}.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`),
+      );
       const exported = [...types.map((match) => match[1]), ...values];
       assert.deepEqual(firstCells(table).sort(), exported.sort(), module);
     }
-    for (const name of Object.keys(everything)) assert.ok(reference.includes(`\`${name}\``), `${name} is in a table`);
+    for (const name of Object.keys(everything)) {
+      assert.ok(reference.includes(`\`${name}\``), `${name} is in a table`);
+    }
   });
 
   test('names every key of environ that its type has, and no other', () => {
     const table = /\n### Environ\n[\s\S]*?\n\n\|([\s\S]*?)\n\n/.exec(readme)?.[1] ?? '';
     const source = readFileSync(join(ROOT, 'lib/types.ts'), 'utf8');
     const [, members = ''] = /interface WSGIEnvironment \{([\s\S]*?)\n\}/.exec(source) ?? [];
-    const keys = [...members.matchAll(/^  '?([A-Z][A-Z_]+|(?:wsgi|tsgiref)\.\w+)'?\??:/gm)].map((match) => match[1] ?? '');
+    const keys = [...members.matchAll(/^  '?([A-Z][A-Z_]+|(?:wsgi|tsgiref)\.\w+)'?\??:/gm)].map(
+      (match) => match[1] ?? '',
+    );
     assert.ok(keys.length > 20, 'the keys were found');
     assert.deepEqual(firstCells(table).sort(), [...keys, 'HTTP_…'].sort());
   });
@@ -343,7 +378,9 @@ describe('README.md', { concurrency: true }, () => {
   });
 
   test('names files that exist', () => {
-    const files = [...readme.matchAll(/`((?:lib|test)\/[\w./-]+)`|\]\((lib\/[^)]*)\)/g)].map((match) => match[1] ?? match[2] ?? '');
+    const files = [...readme.matchAll(/`((?:lib|test)\/[\w./-]+)`|\]\((lib\/[^)]*)\)/g)].map(
+      (match) => match[1] ?? match[2] ?? '',
+    );
     assert.ok(files.length > 1);
     for (const file of files) assert.ok(existsSync(join(ROOT, file)), file);
   });
@@ -351,7 +388,9 @@ describe('README.md', { concurrency: true }, () => {
 
 test('lib/README.md names files that exist', () => {
   const text = readFileSync(join(ROOT, 'lib/README.md'), 'utf8');
-  const files = [...text.matchAll(/`((?:test\/)?[\w-]+(?:\/[\w-]+)*(?:\/|\.ts))`/g)].map((match) => match[1] ?? '');
+  const files = [...text.matchAll(/`((?:test\/)?[\w-]+(?:\/[\w-]+)*(?:\/|\.ts))`/g)].map(
+    (match) => match[1] ?? '',
+  );
   assert.ok(files.length > 20);
   for (const file of files) {
     if (file === 'dist/') continue;

@@ -93,7 +93,9 @@ for (const [group, rows] of groups) {
           assert.equal(calls.length - first.length, row.kept ? 1 : 0, 'calls for the second');
           assert.equal(errors.getValue(), '');
           // Each response has its line, and so has the call of a client that left.
-          assert.equal(log.length, Math.max(answers.length - (row.interim ? 1 : 0), row.called ? 1 : 0));
+          assert.equal(
+            log.length, Math.max(answers.length - (row.interim ? 1 : 0), row.called ? 1 : 0),
+          );
 
           // Whatever it was, others are served.
           assert.equal((await converse(port, NEXT))[0]?.body, 'served');
@@ -140,7 +142,10 @@ describe('a refusal', () => {
   test('shows what a log or a terminal can bear', async () => {
     await recording(async ({ port }) => {
       const [refusal] = await converse(port, get(`/${'#'.repeat(100)}`));
-      assert.equal(refusal?.body, `The target "/${'#'.repeat(59)}…" contains '#'.\n`.replace('…', '\xe2\x80\xa6'));
+      assert.equal(
+        refusal?.body,
+        `The target "/${'#'.repeat(59)}…" contains '#'.\n`.replace('…', '\xe2\x80\xa6'),
+      );
     });
   });
 });
@@ -257,21 +262,27 @@ describe('advisories of other servers', () => {
   }
 
   test('CVE-2022-29361: an unread body is not the next request', async () => {
-    await withServer((_environ, start) => (start('200 OK', []), [bytes('ignored')]), async ({ port, log }) => {
-      const hidden = get('/smuggled');
-      const sent = post(hidden, `Content-Length: ${hidden.length}`) + NEXT;
-      const answers = await converse(port, sent, ['POST', 'GET']);
-      assert.deepEqual(answers.map(({ status }) => status), ['200', '200']);
-      assert.deepEqual(log.map((each) => each.split(' ')[1]), ['/', '/next']);
-    });
+    await withServer(
+      (_environ, start) => (start('200 OK', []), [bytes('ignored')]),
+      async ({ port, log }) => {
+        const hidden = get('/smuggled');
+        const sent = post(hidden, `Content-Length: ${hidden.length}`) + NEXT;
+        const answers = await converse(port, sent, ['POST', 'GET']);
+        assert.deepEqual(answers.map(({ status }) => status), ['200', '200']);
+        assert.deepEqual(log.map((each) => each.split(' ')[1]), ['/', '/next']);
+      },
+    );
   });
 
-  test('CVE-2025-24010, GHSA-67mh-4wv8-2f99: no other site is let in by a header of ours', async () => {
-    await recording(async ({ port }) => {
-      const [answer] = await converse(port, get('/', 'Origin: http://evil', 'Connection: close'));
-      assert.ok(answer?.headers.every(([name]) => !/^access-control-/i.test(name)));
-    });
-  });
+  test(
+    'CVE-2025-24010, GHSA-67mh-4wv8-2f99: no other site is let in by a header of ours',
+    async () => {
+      await recording(async ({ port }) => {
+        const [answer] = await converse(port, get('/', 'Origin: http://evil', 'Connection: close'));
+        assert.ok(answer?.headers.every(([name]) => !/^access-control-/i.test(name)));
+      });
+    },
+  );
 
   // CVE-2026-0865, CVE-2018-1000164, CVE-2016-5325
   test('CVE-2026-0865: what an application cannot send splits no response', async () => {

@@ -20,7 +20,10 @@ const closing = request('GET / HTTP/1.1', 'Connection: close');
 
 /** An application that answers 200 with this body, made anew for each request. */
 const answering =
-  (body: (environ: WSGIEnvironment) => ResponseBody | Promise<ResponseBody>, headers: Array<[string, string]> = []): WSGIApplication =>
+  (
+    body: (environ: WSGIEnvironment) => ResponseBody | Promise<ResponseBody>,
+    headers: Array<[string, string]> = [],
+  ): WSGIApplication =>
   async (environ, startResponse) => {
     startResponse('200 OK', headers);
     return body(environ);
@@ -34,25 +37,87 @@ function noted<T extends object>(events: string[], body: T): T & { close(): void
 describe('applications of every shape', () => {
   const self = fileURLToPath(import.meta.url);
   const whole = 'HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc';
-  const parts = 'HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n2\r\nbc\r\n0\r\n\r\n';
+  const parts =
+    'HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n2\r\nbc\r\n0\r\n\r\n';
   const shapes: Array<[string, WSGIApplication, string]> = [
     ['a function and an array', (_, start) => (start('200 OK', []), [bytes('abc')]), whole],
     ['an async function', async (_, start) => (start('200 OK', []), [bytes('abc')]), whole],
-    ['an array of several chunks', (_, start) => (start('200 OK', []), [bytes('a'), bytes('bc')]), parts],
+    [
+      'an array of several chunks', (_, start) => (start('200 OK', []), [bytes('a'), bytes('bc')]),
+      parts,
+    ],
     ['a Set', (_, start) => (start('200 OK', []), new Set([bytes('a'), bytes('bc')])), parts],
-    ['a generator', function* (_, start) { start('200 OK', []); yield bytes('a'); yield bytes(''); yield bytes('bc'); }, parts],
-    ['an async generator', async function* (_, start) { start('200 OK', []); yield bytes('a'); await null; yield bytes('bc'); }, parts],
-    ['a Node Readable', (_, start) => (start('200 OK', []), Readable.from([bytes('a'), bytes('bc')])), parts],
-    ['a web ReadableStream', (_, start) => (start('200 OK', []), new ReadableStream<Uint8Array>({ start(controller) { controller.enqueue(bytes('a')); controller.enqueue(bytes('bc')); controller.close(); } })), parts],
-    ['an object with both iterators: the asynchronous one', (_, start) => (start('200 OK', []), { *[Symbol.iterator]() { yield bytes('wrong'); }, async *[Symbol.asyncIterator]() { yield bytes('a'); yield bytes('bc'); } }), parts],
-    ['write() and an iterable', (_, start) => { void start('200 OK', [])(bytes('a')); return [bytes('bc')]; }, parts],
-    ['a FileHandle in a wrapper', async (environ, start) => { start('200 OK', [['Content-Length', '3']]); return environ['wsgi.file_wrapper']?.(await open(self)) ?? []; }, whole.replace('abc', '// ')],
-    ['a file stream', (_, start) => (start('200 OK', [['Content-Length', '3']]), createReadStream(self, { end: 2 })), whole.replace('abc', '// ')],
+    [
+      'a generator',
+      function* (_, start) {
+        start('200 OK', []);
+        yield bytes('a');
+        yield bytes('');
+        yield bytes('bc');
+      },
+      parts,
+    ],
+    [
+      'an async generator',
+      async function* (_, start) {
+        start('200 OK', []);
+        yield bytes('a');
+        await null;
+        yield bytes('bc');
+      },
+      parts,
+    ],
+    [
+      'a Node Readable',
+      (_, start) => (start('200 OK', []), Readable.from([bytes('a'), bytes('bc')])), parts,
+    ],
+    [
+      'a web ReadableStream',
+      (_, start) => (start('200 OK', []), new ReadableStream<Uint8Array>({
+        start(controller) {
+          controller.enqueue(bytes('a'));
+          controller.enqueue(bytes('bc'));
+          controller.close();
+        },
+      })),
+      parts,
+    ],
+    [
+      'an object with both iterators: the asynchronous one',
+      (_, start) => (start('200 OK', []), {
+        *[Symbol.iterator]() { yield bytes('wrong'); },
+        async *[Symbol.asyncIterator]() { yield bytes('a'); yield bytes('bc'); },
+      }),
+      parts,
+    ],
+    [
+      'write() and an iterable',
+      (_, start) => { void start('200 OK', [])(bytes('a')); return [bytes('bc')]; }, parts,
+    ],
+    [
+      'a FileHandle in a wrapper',
+      async (environ, start) => {
+        start('200 OK', [['Content-Length', '3']]);
+        return environ['wsgi.file_wrapper']?.(await open(self)) ?? [];
+      },
+      whole.replace('abc', '// '),
+    ],
+    [
+      'a file stream',
+      (_, start) =>
+        (start('200 OK', [['Content-Length', '3']]), createReadStream(self, { end: 2 })),
+      whole.replace('abc', '// '),
+    ],
   ];
   for (const [title, app, expected] of shapes) {
     test(title, async () => {
       await withServer(app, async ({ port, errors }) => {
-        assert.equal(withoutDate(await exchange(port, closing)).replace(/^(Content-Length: 3\r\n)(Connection: close\r\n)/m, '$1$2'), expected);
+        assert.equal(
+          withoutDate(await exchange(port, closing)).replace(
+            /^(Content-Length: 3\r\n)(Connection: close\r\n)/m, '$1$2',
+          ),
+          expected,
+        );
         if (title !== 'a file stream') assert.equal(errors.getValue(), '');
       });
     });
@@ -99,7 +164,10 @@ describe('the head', () => {
   });
 
   test('keeps the order, the spelling and the repetition of its headers', async () => {
-    const headers: Array<[string, string]> = [['sEt-cOOkie', 'a=1'], ['X', 'é\t'], ['Set-Cookie', 'b=2'], ['Date', 'now'], ['Server', 'mine']];
+    const headers: Array<[string, string]> = [
+      ['sEt-cOOkie', 'a=1'], ['X', 'é\t'], ['Set-Cookie', 'b=2'], ['Date', 'now'],
+      ['Server', 'mine'],
+    ];
     await withServer(answering(() => [], headers), async ({ port }) => {
       assert.equal(
         await exchange(port, closing),
@@ -131,7 +199,8 @@ describe('each chunk reaches the client before the next is asked for', () => {
       const heard = new Int32Array(new SharedArrayBuffer(4));
       const seen: string[] = [];
       const waitFor = (count: number): void => {
-        const result = Atomics.load(heard, 0) >= count ? 'heard' : Atomics.wait(heard, 0, count - 1, 5000);
+        const result =
+          Atomics.load(heard, 0) >= count ? 'heard' : Atomics.wait(heard, 0, count - 1, 5000);
         seen.push(result === 'timed-out' ? 'not heard' : 'heard');
       };
       function* chunks(): Generator<Uint8Array> {
@@ -152,7 +221,8 @@ describe('each chunk reaches the client before the next is asked for', () => {
         return [];
       };
       await withServer(app, async ({ port }) => {
-        const client = new Worker(program, { eval: true, workerData: { port, heard: heard.buffer } });
+        const client =
+          new Worker(program, { eval: true, workerData: { port, heard: heard.buffer } });
         const [all] = (await once(client, 'message')) as [string];
         assert.deepEqual(seen, ['heard', 'heard', 'heard']);
         assert.match(all, /7\r\nchunk 1\r\n7\r\nchunk 2\r\n7\r\nchunk 3\r\n0\r\n\r\n$/);
@@ -164,17 +234,35 @@ describe('each chunk reaches the client before the next is asked for', () => {
 describe('the length of a body', () => {
   const two = (): Uint8Array[] => [bytes('ab'), bytes('cd')];
   const rows: Array<[string, WSGIApplication, string, string]> = [
-    ['of one chunk is known', answering(() => [bytes('abcd')]), request(), 'Content-Length: 4\r\nConnection: keep-alive\r\n\r\nabcd'],
-    ['of several is not: chunked for HTTP/1.1', answering(two), request(), 'Connection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n2\r\ncd\r\n0\r\n\r\n'],
-    ['of several: a closed connection for HTTP/1.0', answering(two), request('GET / HTTP/1.0'), 'Connection: close\r\n\r\nabcd'],
-    ['of one, for HTTP/1.0 that wants to keep it', answering(() => [bytes('abcd')]), request('GET / HTTP/1.0', 'Connection: keep-alive'), 'Content-Length: 4\r\nConnection: keep-alive\r\n\r\nabcd'],
-    ['as given', answering(two, [['Content-Length', '4']]), request(), 'Content-Length: 4\r\nConnection: keep-alive\r\n\r\nabcd'],
+    [
+      'of one chunk is known', answering(() => [bytes('abcd')]), request(),
+      'Content-Length: 4\r\nConnection: keep-alive\r\n\r\nabcd',
+    ],
+    [
+      'of several is not: chunked for HTTP/1.1', answering(two), request(),
+      'Connection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n2\r\ncd\r\n0\r\n\r\n',
+    ],
+    [
+      'of several: a closed connection for HTTP/1.0', answering(two), request('GET / HTTP/1.0'),
+      'Connection: close\r\n\r\nabcd',
+    ],
+    [
+      'of one, for HTTP/1.0 that wants to keep it', answering(() => [bytes('abcd')]),
+      request('GET / HTTP/1.0', 'Connection: keep-alive'),
+      'Content-Length: 4\r\nConnection: keep-alive\r\n\r\nabcd',
+    ],
+    [
+      'as given', answering(two, [['Content-Length', '4']]), request(),
+      'Content-Length: 4\r\nConnection: keep-alive\r\n\r\nabcd',
+    ],
   ];
   for (const [title, app, asked, expected] of rows) {
     test(title, async () => {
       await withServer(app, async ({ port, server }) => {
         const client = (await RawClient.connect(port)).send(asked);
-        await client.until((heard) => heard.endsWith(expected.slice(-4)) && heard.includes('\r\n\r\n'));
+        await client.until(
+          (heard) => heard.endsWith(expected.slice(-4)) && heard.includes('\r\n\r\n'),
+        );
         assert.equal(withoutDate(client.pending), `HTTP/1.1 200 OK\r\n${expected}`);
         await server.shutdown();
       });
@@ -182,19 +270,26 @@ describe('the length of a body', () => {
   }
 
   test('is enforced: no byte past it, and the fault is reported', async () => {
-    await withServer(answering(() => [bytes('abc'), bytes('def')], [['Content-Length', '4']]), async ({ port, errors }) => {
-      const client = (await RawClient.connect(port)).send(request() + request());
-      assert.equal((await client.response()).body, 'abcd');
-      assert.equal((await client.response()).body, 'abcd', 'the connection is fit for the next request');
-      assert.match(errors.getValue(), /the body is longer than its Content-Length of 4 bytes/);
-    });
+    await withServer(
+      answering(() => [bytes('abc'), bytes('def')], [['Content-Length', '4']]),
+      async ({ port, errors }) => {
+        const client = (await RawClient.connect(port)).send(request() + request());
+        assert.equal((await client.response()).body, 'abcd');
+        assert.equal(
+          (await client.response()).body, 'abcd', 'the connection is fit for the next request',
+        );
+        assert.match(errors.getValue(), /the body is longer than its Content-Length of 4 bytes/);
+      },
+    );
   });
 
   test('is enforced for write() after the end of it, too, and the server lives on', async () => {
     const app: WSGIApplication = async (_environ, start) => {
       const write = start('200 OK', [['Content-Length', '3']]);
       await write(bytes('abc'));
-      for (const _ of [1, 2]) await assert.rejects(async () => write(bytes('d')), /longer than its Content-Length of 3/);
+      for (const _ of [1, 2]) {
+        await assert.rejects(async () => write(bytes('d')), /longer than its Content-Length of 3/);
+      }
       return [];
     };
     await withServer(app, async ({ port, errors }) => {
@@ -206,21 +301,36 @@ describe('the length of a body', () => {
   });
 
   for (const body of [['abc'], []]) {
-    test(`is enforced: ${body.length === 0 ? 'no body' : 'a body'} that falls short cuts the connection, and is reported`, async () => {
-      await withServer(answering(() => body.map(bytes), [['Content-Length', '4']]), async ({ port, errors, log }) => {
-        const answer = await exchange(port, request());
-        assert.match(answer, new RegExp(`^HTTP/1\\.1 200 OK\r\n[\\s\\S]*\r\nContent-Length: 4\r\n[\\s\\S]*\r\n\r\n${body.join('')}$`));
-        assert.match(errors.getValue(), /^Error: the body ended after \d bytes; its Content-Length says 4\n/);
-        assert.deepEqual(log, [`"GET / HTTP/1.1" 200 ${body.length === 0 ? '-' : '3'}`]);
-      });
-    });
+    test(
+      `is enforced: ${body.length === 0 ? 'no body' : 'a body'} that falls short cuts the connection, and is reported`,
+      async () => {
+        await withServer(answering(() => body.map(bytes), [['Content-Length', '4']]), async ({
+          port, errors, log,
+        }) => {
+          const answer = await exchange(port, request());
+          assert.match(answer, new RegExp(
+            `^HTTP/1\\.1 200 OK\r\n[\\s\\S]*\r\nContent-Length: 4\r\n[\\s\\S]*\r\n\r\n${body.join('')}$`,
+          ));
+          assert.match(
+            errors.getValue(), /^Error: the body ended after \d bytes; its Content-Length says 4\n/,
+          );
+          assert.deepEqual(log, [`"GET / HTTP/1.1" 200 ${body.length === 0 ? '-' : '3'}`]);
+        });
+      },
+    );
   }
 });
 
 describe('no body is sent', () => {
   const rows: Array<[string, string, `${number} ${string}`, Array<[string, string]>, string]> = [
-    ['to HEAD, which keeps the length', 'HEAD', '200 OK', [['Content-Length', '9']], 'Content-Length: 9\r\n'],
-    ['to HEAD, which gets the length of the one chunk', 'HEAD', '200 OK', [], 'Content-Length: 4\r\n'],
+    [
+      'to HEAD, which keeps the length', 'HEAD', '200 OK', [['Content-Length', '9']],
+      'Content-Length: 9\r\n',
+    ],
+    [
+      'to HEAD, which gets the length of the one chunk', 'HEAD', '200 OK', [],
+      'Content-Length: 4\r\n',
+    ],
     ['with 204', 'GET', '204 No Content', [['Content-Length', '4']], ''],
     ['with 205', 'GET', '205 Reset Content', [], 'Content-Length: 0\r\n'],
     ['with 304', 'GET', '304 Not Modified', [['Content-Length', '4']], 'Content-Length: 4\r\n'],
@@ -229,9 +339,12 @@ describe('no body is sent', () => {
     test(title, async () => {
       const app: WSGIApplication = (_environ, start) => (start(status, headers), [bytes('body')]);
       await withServer(app, async ({ port, errors }) => {
-        const client = (await RawClient.connect(port)).send(request(`${method} / HTTP/1.1`) + request(`${method} / HTTP/1.1`, 'Connection: close'));
+        const client = (await RawClient.connect(port)).send(
+          request(`${method} / HTTP/1.1`) + request(`${method} / HTTP/1.1`, 'Connection: close'),
+        );
         const answer = withoutDate(await client.rest());
-        const head = (connection: string): string => `HTTP/1.1 ${status}\r\n${expected}Connection: ${connection}\r\n\r\n`;
+        const head = (connection: string): string =>
+          `HTTP/1.1 ${status}\r\n${expected}Connection: ${connection}\r\n\r\n`;
         assert.equal(answer, head('keep-alive') + head('close'));
         assert.equal(errors.getValue(), '');
       });
@@ -240,10 +353,16 @@ describe('no body is sent', () => {
 
   test('and an endless one is not read', async () => {
     const events: string[] = [];
-    await withServer(answering(() => noted(events, (function* () { try { while (true) yield bytes('x'); } finally { events.push('finally'); } })())), async ({ port }) => {
-      await exchange(port, request('HEAD / HTTP/1.1', 'Connection: close'));
-      assert.deepEqual(events, ['finally', 'close']);
-    });
+    await withServer(
+      answering(() =>
+        noted(events, (function* () {
+          try { while (true) yield bytes('x'); } finally { events.push('finally'); }
+        })())),
+      async ({ port }) => {
+        await exchange(port, request('HEAD / HTTP/1.1', 'Connection: close'));
+        assert.deepEqual(events, ['finally', 'close']);
+      },
+    );
   });
 });
 
@@ -256,61 +375,96 @@ describe('an application that fails', () => {
     ['asynchronously', async () => failure()],
     ['after startResponse', (_, start) => (start('200 OK', [['X-Secret', 'yes']]), failure())],
     ['in the first step of a generator', function* () { failure(); }],
-    ['after an empty chunk', async function* (_, start) { start('200 OK', []); yield bytes(''); failure(); }],
+    [
+      'after an empty chunk',
+      async function* (_, start) { start('200 OK', []); yield bytes(''); failure(); },
+    ],
   ];
   for (const [title, app] of before) {
     test(`${title} gives a 500 that tells nothing, a trace, and goes on serving`, async () => {
       let fail = true;
-      await withServer((environ, start) => (fail ? app(environ, start) : answering(() => [bytes('fine')])(environ, start)), async ({ port, errors, log }) => {
-        const client = (await RawClient.connect(port)).send(request());
-        const { statusLine, headers, body } = await client.response();
-        assert.equal(statusLine, 'HTTP/1.1 500 Internal Server Error');
-        assert.equal(body, 'A server error occurred.  Please contact the administrator.');
-        assert.doesNotMatch(JSON.stringify(headers), /secret/i);
-        assert.equal(errors.getValue().match(/secret of the application/g)?.length, 1);
-        assert.deepEqual(log, ['"GET / HTTP/1.1" 500 59']);
-        fail = false;
-        client.send(request());
-        assert.equal((await client.response()).body, 'fine');
-      });
+      await withServer(
+        (environ, start) =>
+          (fail ? app(environ, start) : answering(() => [bytes('fine')])(environ, start)),
+        async ({ port, errors, log }) => {
+          const client = (await RawClient.connect(port)).send(request());
+          const { statusLine, headers, body } = await client.response();
+          assert.equal(statusLine, 'HTTP/1.1 500 Internal Server Error');
+          assert.equal(body, 'A server error occurred.  Please contact the administrator.');
+          assert.doesNotMatch(JSON.stringify(headers), /secret/i);
+          assert.equal(errors.getValue().match(/secret of the application/g)?.length, 1);
+          assert.deepEqual(log, ['"GET / HTTP/1.1" 500 59']);
+          fail = false;
+          client.send(request());
+          assert.equal((await client.response()).body, 'fine');
+        },
+      );
     });
   }
 
   test('after the head has its connection cut', async () => {
     const events: string[] = [];
     let fail = true;
-    await withServer(answering(() => noted(events, (function* () { yield bytes('begun'); if (fail) failure(); })())), async ({ port, errors, log }) => {
-      assert.match(await exchange(port, request()), /\r\n\r\n5\r\nbegun\r\n$/);
-      assert.deepEqual(events, ['close']);
-      assert.equal(errors.getValue().match(/secret of the application/g)?.length, 1);
-      assert.deepEqual(log, ['"GET / HTTP/1.1" 200 5']);
-      fail = false;
-      assert.match(await exchange(port, closing), /5\r\nbegun\r\n0\r\n\r\n$/);
-    });
+    await withServer(
+      answering(
+        () => noted(events, (function* () { yield bytes('begun'); if (fail) failure(); })()),
+      ),
+      async ({ port, errors, log }) => {
+        assert.match(await exchange(port, request()), /\r\n\r\n5\r\nbegun\r\n$/);
+        assert.deepEqual(events, ['close']);
+        assert.equal(errors.getValue().match(/secret of the application/g)?.length, 1);
+        assert.deepEqual(log, ['"GET / HTTP/1.1" 200 5']);
+        fail = false;
+        assert.match(await exchange(port, closing), /5\r\nbegun\r\n0\r\n\r\n$/);
+      },
+    );
   });
 });
 
 describe('a client that leaves', () => {
   const phases: Array<[string, (events: string[], reached: () => void) => WSGIApplication]> = [
-    ['while the application waits, before it returned', (events, reached) => async (_environ, start) => {
-      reached();
-      await new Promise<void>((resolve) => setTimeout(resolve, 20));
-      start('200 OK', []);
-      return noted(events, [bytes('late')]);
-    }],
-    ['before the first chunk', (events, reached) => answering(() => noted(events, (async function* () {
-      try { reached(); await new Promise((resolve) => setTimeout(resolve, 20)); yield bytes('late'); } finally { events.push('finally'); }
-    })()))],
+    ['while the application waits, before it returned', (events, reached) =>
+      async (_environ, start) => {
+        reached();
+        await new Promise<void>((resolve) => setTimeout(resolve, 20));
+        start('200 OK', []);
+        return noted(events, [bytes('late')]);
+      }],
+    ['before the first chunk', (events, reached) =>
+      answering(() => noted(events, (async function* () {
+        try {
+          reached();
+          await new Promise((resolve) => setTimeout(resolve, 20));
+          yield bytes('late');
+        } finally {
+          events.push('finally');
+        }
+      })()))],
     ['between two chunks', (events, reached) => answering(() => noted(events, (async function* () {
-      try { yield bytes('one'); reached(); while (true) { await new Promise((resolve) => setTimeout(resolve, 5)); yield bytes('more'); } } finally { events.push('finally'); }
+      try {
+        yield bytes('one');
+        reached();
+        while (true) {
+          await new Promise((resolve) => setTimeout(resolve, 5));
+          yield bytes('more');
+        }
+      } finally {
+        events.push('finally');
+      }
     })()))],
-    ['while a synchronous generator goes on and on', (events, reached) => answering(() => noted(events, (function* () {
-      try { while (true) { reached(); yield bytes('more'); } } finally { events.push('finally'); }
-    })()))],
-    ['and does not read what it is sent', (events, reached) => answering(() => noted(events, (function* () {
-      let count = 0;
-      try { while (true) { count += 1; if (count === 40) reached(); yield new Uint8Array(65536); } } finally { events.push('finally'); }
-    })()))],
+    ['while a synchronous generator goes on and on', (events, reached) =>
+      answering(() => noted(events, (function* () {
+        try { while (true) { reached(); yield bytes('more'); } } finally { events.push('finally'); }
+      })()))],
+    ['and does not read what it is sent', (events, reached) =>
+      answering(() => noted(events, (function* () {
+        let count = 0;
+        try {
+          while (true) { count += 1; if (count === 40) reached(); yield new Uint8Array(65536); }
+        } finally {
+          events.push('finally');
+        }
+      })()))],
     ['in the middle of its body', (events, reached) => async (environ, start) => {
       reached();
       await environ['wsgi.input'].read();
@@ -331,11 +485,17 @@ describe('a client that leaves', () => {
       }, async ({ port, errors, log }) => {
         const client = await RawClient.connect(port);
         if (title.includes('read what')) client.socket.pause();
-        client.send(title.includes('its body') ? request('POST / HTTP/1.1', 'Content-Length: 10') + 'half' : request());
+        client.send(
+          title.includes('its body')
+            ? request('POST / HTTP/1.1', 'Content-Length: 10') + 'half'
+            : request(),
+        );
         await reached.promise;
         client.socket.resetAndDestroy();
         while (log.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
-        const expected = title.includes('its body') ? [] : title.includes('returned') ? ['close'] : ['finally', 'close'];
+        const expected = title.includes('its body')
+          ? []
+          : title.includes('returned') ? ['close'] : ['finally', 'close'];
         assert.deepEqual([...events].sort().reverse(), expected);
         assert.equal(errors.getValue(), '');
         assert.match(await exchange(port, closing), /next$/);
@@ -407,7 +567,10 @@ describe('an unread body', () => {
     };
     await withServer(reading, async ({ port }) => {
       const client = await RawClient.connect(port);
-      client.send(post(300_000)).send('x'.repeat(300_000)).send(request('POST / HTTP/1.1', 'Transfer-Encoding: chunked')).send('3\r\nabc\r\n0\r\n\r\n');
+      client.send(post(300_000))
+        .send('x'.repeat(300_000))
+        .send(request('POST / HTTP/1.1', 'Transfer-Encoding: chunked'))
+        .send('3\r\nabc\r\n0\r\n\r\n');
       assert.equal((await client.response()).body, 'xxxxxxxxxx');
       assert.equal((await client.response()).body, 'abc');
     });
@@ -472,7 +635,9 @@ describe('back pressure', () => {
       while (before !== made || made === 0) {
         before = made;
         for (let turn = 0; turn < 5; turn += 1) {
-          assert.match(await exchange(port, request('GET /small HTTP/1.1', 'Connection: close')), /small$/);
+          assert.match(
+            await exchange(port, request('GET /small HTTP/1.1', 'Connection: close')), /small$/,
+          );
         }
       }
       assert.ok(made < 1000, `${made} chunks were made for a client that takes none`);
@@ -506,42 +671,49 @@ describe('back pressure', () => {
   });
 });
 
-test('write() that is not awaited waits no longer than its client stays, and warns of nothing', async () => {
-  const warnings: string[] = [];
-  const listen = (warning: Error): void => void warnings.push(warning.name);
-  process.on('warning', listen);
-  const stalled = deferred();
-  const settled = deferred<number>();
-  await withServer(async (_environ, start) => {
-    const write = start('200 OK', []);
-    const sent: unknown[] = [];
-    for (let count = 0; count < 200; count += 1) sent.push(write(new Uint8Array(65536)));
-    stalled.resolve();
-    settled.resolve((await Promise.allSettled(sent)).length);
-    return [];
-  }, async ({ port, errors, log }) => {
-    const client = await RawClient.connect(port);
-    client.socket.pause();
-    client.send(request());
-    await stalled.promise;
-    client.socket.resetAndDestroy();
-    assert.equal(await settled.promise, 200);
-    while (log.length === 0) await new Promise(setImmediate);
-    assert.equal(errors.getValue(), '');
-  });
-  process.off('warning', listen);
-  assert.deepEqual(warnings, []);
-});
+test(
+  'write() that is not awaited waits no longer than its client stays, and warns of nothing',
+  async () => {
+    const warnings: string[] = [];
+    const listen = (warning: Error): void => void warnings.push(warning.name);
+    process.on('warning', listen);
+    const stalled = deferred();
+    const settled = deferred<number>();
+    await withServer(async (_environ, start) => {
+      const write = start('200 OK', []);
+      const sent: unknown[] = [];
+      for (let count = 0; count < 200; count += 1) sent.push(write(new Uint8Array(65536)));
+      stalled.resolve();
+      settled.resolve((await Promise.allSettled(sent)).length);
+      return [];
+    }, async ({ port, errors, log }) => {
+      const client = await RawClient.connect(port);
+      client.socket.pause();
+      client.send(request());
+      await stalled.promise;
+      client.socket.resetAndDestroy();
+      assert.equal(await settled.promise, 200);
+      while (log.length === 0) await new Promise(setImmediate);
+      assert.equal(errors.getValue(), '');
+    });
+    process.off('warning', listen);
+    assert.deepEqual(warnings, []);
+  },
+);
 
 test('a generator without an end leaves room for others', async () => {
   await withServer((environ, start) => {
     start('200 OK', []);
-    return environ.PATH_INFO === '/small' ? [bytes('small')] : (function* () { while (true) yield bytes('more'); })();
+    return environ.PATH_INFO === '/small'
+      ? [bytes('small')]
+      : (function* () { while (true) yield bytes('more'); })();
   }, async ({ port }) => {
     const endless = (await RawClient.connect(port)).send(request());
     endless.socket.on('data', () => {});
     await endless.until((heard) => heard.length > 10_000);
-    assert.match(await exchange(port, request('GET /small HTTP/1.1', 'Connection: close')), /small$/);
+    assert.match(
+      await exchange(port, request('GET /small HTTP/1.1', 'Connection: close')), /small$/,
+    );
     endless.socket.destroy();
   });
 });
@@ -556,7 +728,9 @@ for (const kind of ['generator', 'async generator']) {
     }, async ({ port, errors }) => {
       const endless = (await RawClient.connect(port)).send(request());
       for (let turn = 0; turn < 3; turn += 1) {
-        assert.match(await exchange(port, request('GET /small HTTP/1.1', 'Connection: close')), /small$/);
+        assert.match(
+          await exchange(port, request('GET /small HTTP/1.1', 'Connection: close')), /small$/,
+        );
       }
       assert.equal(endless.pending, '');
       endless.socket.destroy();

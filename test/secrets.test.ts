@@ -9,14 +9,19 @@ import { MASK, escapeControls, isSecret, maskQuery, maskText, maskValue } from '
 
 describe('a name is secret', () => {
   const secret = [
-    'Authorization', 'HTTP_AUTHORIZATION', 'Proxy-Authorization', 'HTTP_COOKIE', 'Set-Cookie', 'X-Auth',
-    'token', 'access_token', 'accessToken', 'X-API-Key', 'apikey', 'apiKey', 'key', 'privateKey', 'client_secret',
-    'session', 'PHPSESSID', 'JSESSIONID', 'sid', 'connect.sid', 'jwt', 'HTTP_X_JWT_ASSERTION', 'csrf_token', 'X-CSRF', 'XSRF-TOKEN',
+    'Authorization', 'HTTP_AUTHORIZATION', 'Proxy-Authorization', 'HTTP_COOKIE', 'Set-Cookie',
+    'X-Auth',
+    'token', 'access_token', 'accessToken', 'X-API-Key', 'apikey', 'apiKey', 'key', 'privateKey',
+    'client_secret',
+    'session', 'PHPSESSID', 'JSESSIONID', 'sid', 'connect.sid', 'jwt', 'HTTP_X_JWT_ASSERTION',
+    'csrf_token', 'X-CSRF', 'XSRF-TOKEN',
     'password', 'passwd', 'pwd', 'passphrase', 'HTTP_PROXY', 'X-Amz-Signature', 'otp', 'key_id',
   ];
   const open = [
-    'Host', 'HTTP_USER_AGENT', 'AUTH_TYPE', 'author', 'HTTP_KEEP_ALIVE', 'keyboard', 'monkey', 'keyword', 'REMOTE_USER',
-    'code', 'status', 'path', 'HTTP_PROXY_CONNECTION', 'passenger', 'side', 'HTTP_ACCEPT', 'shipping', 'compass',
+    'Host', 'HTTP_USER_AGENT', 'AUTH_TYPE', 'author', 'HTTP_KEEP_ALIVE', 'keyboard', 'monkey',
+    'keyword', 'REMOTE_USER',
+    'code', 'status', 'path', 'HTTP_PROXY_CONNECTION', 'passenger', 'side', 'HTTP_ACCEPT',
+    'shipping', 'compass',
   ];
   for (const name of secret) test(name, () => assert.equal(isSecret(name), true));
   for (const name of open) test(`and ${name} is not`, () => assert.equal(isSecret(name), false));
@@ -29,7 +34,10 @@ describe('a text is masked', () => {
     ['/cb?code=x&state=1', `/cb?code=${MASK}&state=1`],
     ['/;jsessionid=x?a=1', `/;jsessionid=${MASK}?a=1`],
     ['postgres://ada:lovelace@db/x', `postgres://${MASK}@db/x`],
-    ['see https://a@b.example/?key=1#top and /?pin=2', `see https://${MASK}@b.example/?key=${MASK}#top and /?pin=${MASK}`],
+    [
+      'see https://a@b.example/?key=1#top and /?pin=2',
+      `see https://${MASK}@b.example/?key=${MASK}#top and /?pin=${MASK}`,
+    ],
     ['/?next=http%3A%2F%2Fada%3Alovelace%40db%2F', `/?next=http://${MASK}@db/`],
     ['/?next=%2Fa%3Fb%3D1', '/?next=%2Fa%3Fb%3D1'],
     ['nothing to hide', 'nothing to hide'],
@@ -50,23 +58,33 @@ describe('a text is masked', () => {
 
 describe('a terminal gets no control character', () => {
   test('of a text', () => {
-    assert.equal(escapeControls('a\tb\nc\x1b[2J\x07\r\x9b\u202e'), 'a\tb\nc\\x1b[2J\\x07\\x0d\\x9b\\u202e');
+    assert.equal(
+      escapeControls('a\tb\nc\x1b[2J\x07\r\x9b\u202e'), 'a\tb\nc\\x1b[2J\\x07\\x0d\\x9b\\u202e',
+    );
   });
 
   test('of a stack trace', () => {
-    assert.match(formatException(new Error('sent \x1b]0;title\x07')), /^Error: sent \\x1b\]0;title\\x07\n {4}at /);
+    assert.match(
+      formatException(new Error('sent \x1b]0;title\x07')),
+      /^Error: sent \\x1b\]0;title\\x07\n {4}at /,
+    );
   });
 
   test('nor a secret, of a trace: neither of the request nor of the response', async () => {
     let drawn = '';
     const app = trace(
       (_environ, startResponse) => {
-        startResponse('302 Found', [['Set-Cookie', 'hide-1'], ['Location', '/?token=hide-2\x1b'], ['X-Seen', 'seen']]);
+        startResponse('302 Found', [
+          ['Set-Cookie', 'hide-1'], ['Location', '/?token=hide-2\x1b'], ['X-Seen', 'seen'],
+        ]);
         return [];
       },
       { write: (line) => (drawn += line) },
     );
-    const environ = { HTTP_COOKIE: 'hide-3', HTTP_X_API_KEY: 'hide-4', QUERY_STRING: 'session=hide-5&a=seen', REQUEST_URI: '/\x1b?session=hide-6', 'wsgi.errors': new StringIO() };
+    const environ = {
+      HTTP_COOKIE: 'hide-3', HTTP_X_API_KEY: 'hide-4', QUERY_STRING: 'session=hide-5&a=seen',
+      REQUEST_URI: '/\x1b?session=hide-6', 'wsgi.errors': new StringIO(),
+    };
     setupTestingDefaults(environ);
     await app(environ as never, () => () => {});
     assert.doesNotMatch(drawn, /hide-|[\x00-\x09\x0b-\x1f]/);
@@ -76,7 +94,9 @@ describe('a terminal gets no control character', () => {
 });
 
 describe('a report of the validator shows no secret', () => {
-  const report = async (environ: Record<string, string>, headers: Array<[string, string]>): Promise<string> => {
+  const report = async (
+    environ: Record<string, string>, headers: Array<[string, string]>,
+  ): Promise<string> => {
     const reports: string[] = [];
     const onWarning = (error: Error): void => void reports.push(error.message);
     const app = validator((_environ, startResponse) => {
@@ -91,7 +111,9 @@ describe('a report of the validator shows no secret', () => {
 
   test('of a header of the response', async () => {
     const text = await report({}, [plain, ['Set-Cookie', 'session=abc\n']]);
-    assert.match(text, /passed the header "Set-Cookie" with the value "••••••", which contains U\+000A/);
+    assert.match(
+      text, /passed the header "Set-Cookie" with the value "••••••", which contains U\+000A/,
+    );
     assert.doesNotMatch(text, /abc/);
   });
 

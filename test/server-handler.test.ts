@@ -48,7 +48,8 @@ async function answer(
   class Choosing extends WSGIRequestHandler {
     override async handle(): Promise<void> {
       const { request, response } = this;
-      const handler = new handlerClass(request, response, this.getStdin(), errors, this.getEnviron());
+      const handler =
+        new handlerClass(request, response, this.getStdin(), errors, this.getEnviron());
       handler.requestHandler = this;
       await handler.run(this.server.getApp()).finally(ended.resolve);
     }
@@ -72,7 +73,9 @@ const ERROR_PAGE =
   'A server error occurred.  Please contact the administrator.';
 
 test('a class that overrides nothing', async () => {
-  assert.deepEqual(await answer(class extends ServerHandler {}), { raw: page('hello'), errors: '', log: ['200 5'] });
+  assert.deepEqual(await answer(class extends ServerHandler {}), {
+    raw: page('hello'), errors: '', log: ['200 5'],
+  });
 });
 
 describe('a hook that is overridden', () => {
@@ -131,7 +134,9 @@ describe('a hook that is overridden', () => {
 
   test('startResponse', async () => {
     class Hooked extends ServerHandler {
-      override startResponse(status: Status, headers: ResponseHeaders, error?: unknown): ReturnType<StartResponse> {
+      override startResponse(
+        status: Status, headers: ResponseHeaders, error?: unknown,
+      ): ReturnType<StartResponse> {
         return super.startResponse(status, [...headers, ['X-Hook', 'yes']], error);
       }
     }
@@ -164,8 +169,12 @@ describe('a hook that is overridden', () => {
         super.finishContent();
       }
     }
-    const two: WSGIApplication = (_environ, startResponse) => (startResponse('200 OK', []), [bytes('a'), bytes('b')]);
-    assert.match((await answer(Hooked, two)).raw, /\r\n\r\n1\r\na\r\n1\r\nb\r\n11\r\n, and that is all\r\n0\r\n\r\n$/);
+    const two: WSGIApplication = (_environ, startResponse) =>
+      (startResponse('200 OK', []), [bytes('a'), bytes('b')]);
+    assert.match(
+      (await answer(Hooked, two)).raw,
+      /\r\n\r\n1\r\na\r\n1\r\nb\r\n11\r\n, and that is all\r\n0\r\n\r\n$/,
+    );
   });
 
   test('close', async () => {
@@ -187,7 +196,9 @@ describe('a hook that is overridden', () => {
     class Hooked extends ServerHandler {
       override setContentLength(): void {}
     }
-    assert.match((await answer(Hooked)).raw, /\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n$/);
+    assert.match(
+      (await answer(Hooked)).raw, /\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n$/,
+    );
   });
 
   test('cleanupHeaders', async () => {
@@ -200,16 +211,19 @@ describe('a hook that is overridden', () => {
     assert.equal((await answer(Hooked)).raw, page('hello', 'X-Clean: yes\r\n'));
   });
 
-  test('cleanupHeaders, with a header that cannot be sent: nothing is, and it is reported', async () => {
-    class Hooked extends ServerHandler {
-      override cleanupHeaders(): void {
-        this.headers.set('No Name', 'yes');
+  test(
+    'cleanupHeaders, with a header that cannot be sent: nothing is, and it is reported',
+    async () => {
+      class Hooked extends ServerHandler {
+        override cleanupHeaders(): void {
+          this.headers.set('No Name', 'yes');
+        }
       }
-    }
-    const { raw, errors } = await answer(Hooked);
-    assert.equal(raw, '');
-    assert.match(errors, /Header name must be a valid HTTP token/);
-  });
+      const { raw, errors } = await answer(Hooked);
+      assert.equal(raw, '');
+      assert.match(errors, /Header name must be a valid HTTP token/);
+    },
+  );
 
   test('sendPreamble', async () => {
     class Hooked extends ServerHandler {
@@ -219,7 +233,8 @@ describe('a hook that is overridden', () => {
     class Bare extends WSGIRequestHandler {
       override async handle(): Promise<void> {
         const { request, response } = this;
-        await new Hooked(request, response, this.getStdin(), this.getStderr(), this.getEnviron()).run(hello);
+        await new Hooked(request, response, this.getStdin(), this.getStderr(), this.getEnviron())
+          .run(hello);
       }
     }
     await withServer(hello, async ({ port }) => {
@@ -277,22 +292,30 @@ describe('a hook that is overridden', () => {
   test('handleError', async () => {
     class Hooked extends ServerHandler {
       override async handleError(error: unknown): Promise<void> {
-        this.result = hello(this.environ, (status, headers) => this.startResponse(status, headers, error)) as ResponseBody;
+        this.result = hello(
+          this.environ, (status, headers) => this.startResponse(status, headers, error),
+        ) as ResponseBody;
         await this.finishResponse();
       }
     }
-    assert.deepEqual(await answer(Hooked, failing), { raw: page('hello'), errors: '', log: ['200 5'] });
+    assert.deepEqual(await answer(Hooked, failing), {
+      raw: page('hello'), errors: '', log: ['200 5'],
+    });
   });
 
   test('errorOutput', async () => {
     class Hooked extends ServerHandler {
-      override errorOutput(_environ: WSGIEnvironment, startResponse: StartResponse, error: unknown): ResponseBody {
+      override errorOutput(
+        _environ: WSGIEnvironment, startResponse: StartResponse, error: unknown,
+      ): ResponseBody {
         startResponse('503 Busy', [], error);
         return [bytes('come again')];
       }
     }
     const { raw, errors } = await answer(Hooked, failing);
-    assert.equal(raw, 'HTTP/1.1 503 Busy\r\nContent-Length: 10\r\nConnection: close\r\n\r\ncome again');
+    assert.equal(
+      raw, 'HTTP/1.1 503 Busy\r\nContent-Length: 10\r\nConnection: close\r\n\r\ncome again',
+    );
     assert.match(errors, /^Error: secret\n/);
   });
 
@@ -308,7 +331,8 @@ describe('a hook that is overridden', () => {
         return super._flush();
       }
     }
-    const two: WSGIApplication = (_environ, startResponse) => (startResponse('200 OK', []), [bytes('a'), bytes('b')]);
+    const two: WSGIApplication = (_environ, startResponse) =>
+      (startResponse('200 OK', []), [bytes('a'), bytes('b')]);
     assert.match((await answer(Hooked, two)).raw, /\r\n\r\n1\r\na\r\n1\r\nb\r\n0\r\n\r\n$/);
     assert.deepEqual(events, ['write a', 'flush', 'write b', 'flush']);
   });
@@ -357,7 +381,9 @@ describe('a field that a subclass sets', () => {
       override tracebackLimit = 0;
     }
     const { raw, errors } = await answer(Hooked, failing);
-    assert.equal(raw, 'HTTP/1.1 418 Teapot\r\nX-Tea: yes\r\nContent-Length: 3\r\nConnection: close\r\n\r\ntea');
+    assert.equal(
+      raw, 'HTTP/1.1 418 Teapot\r\nX-Tea: yes\r\nContent-Length: 3\r\nConnection: close\r\n\r\ntea',
+    );
     assert.equal(errors, 'Error: secret\n');
   });
 });

@@ -73,17 +73,21 @@ describe('binding', () => {
     await server.shutdown();
   });
 
-  test('to a port that is taken makes ready and serveForever reject, and names the address', async () => {
-    await withTakenPort(async (port) => {
-      const message = `cannot listen on 127.0.0.1:${port}: another program listens there; stop it, or choose another port (EADDRINUSE)`;
-      const server = makeServer('127.0.0.1', port, hello);
-      await assert.rejects(server.serveForever(), { message, code: 'EADDRINUSE' });
-      await assert.rejects(server.ready, { message });
-      await assert.rejects(server.handleRequest(), { message });
-      await server.shutdown();
-      await server.serverClose();
-    });
-  });
+  test(
+    'to a port that is taken makes ready and serveForever reject, and names the address',
+    async () => {
+      await withTakenPort(async (port) => {
+        const message =
+          `cannot listen on 127.0.0.1:${port}: another program listens there; stop it, or choose another port (EADDRINUSE)`;
+        const server = makeServer('127.0.0.1', port, hello);
+        await assert.rejects(server.serveForever(), { message, code: 'EADDRINUSE' });
+        await assert.rejects(server.ready, { message });
+        await assert.rejects(server.handleRequest(), { message });
+        await server.shutdown();
+        await server.serverClose();
+      });
+    },
+  );
 
   test('to an address of another machine fails with the address, too', async () => {
     // 192.0.2.0/24 is for documentation: nobody has it. (RFC 5737)
@@ -101,22 +105,35 @@ describe('binding', () => {
 
   test('is not silent when it fails and nobody waits for it', async () => {
     const folder = makeFolder({
-      'program.mjs': `import { makeServer, demoApp } from ${JSON.stringify(join(ROOT, 'dist/lib/index.js'))};\nmakeServer('127.0.0.1', Number(process.argv[2]), demoApp);\n`,
+      'program.mjs':
+        `import { makeServer, demoApp } from ${JSON.stringify(join(ROOT, 'dist/lib/index.js'))};\nmakeServer('127.0.0.1', Number(process.argv[2]), demoApp);\n`,
     });
     await withTakenPort(async (port) => {
       const { status, stderr } = await run(['program.mjs', String(port)], { cwd: folder.path });
       assert.equal(status, 1);
-      assert.match(stderr, new RegExp(`cannot listen on 127\\.0\\.0\\.1:${port}: another program listens there`));
+      assert.match(
+        stderr,
+        new RegExp(`cannot listen on 127\\.0\\.0\\.1:${port}: another program listens there`),
+      );
     });
     folder.remove();
   });
 
   const wrong: Array<[unknown[], RegExp]> = [
     [[5, 0, hello], /^TypeError: a host is a string, '' for every interface, not the number 5$/],
-    [['', 70000, hello], /^RangeError: a port is a whole number from 0 to 65535, not the number 70000$/],
+    [
+      ['', 70000, hello],
+      /^RangeError: a port is a whole number from 0 to 65535, not the number 70000$/,
+    ],
     [['', '80', hello], /^RangeError: a port is a whole number from 0 to 65535, not "80"$/],
-    [['', 0, { fetch() {} }], /^TypeError: an application is a function \(environ, startResponse\), not an object$/],
-    [['', 0], /^TypeError: an application is a function \(environ, startResponse\), not undefined$/],
+    [
+      ['', 0, { fetch() {} }],
+      /^TypeError: an application is a function \(environ, startResponse\), not an object$/,
+    ],
+    [
+      ['', 0],
+      /^TypeError: an application is a function \(environ, startResponse\), not undefined$/,
+    ],
   ];
   for (const [args, message] of wrong) {
     test(`refuses ${message.source.slice(1, 50)}…`, () => {
@@ -219,7 +236,8 @@ describe('handleRequest', () => {
     }, { handlerClass: Quiet });
     const first = server.handleRequest();
     await server.ready;
-    const one = (await RawClient.connect(server.serverPort)).send('GET /1 HTTP/1.1\r\nHost: x\r\n\r\n');
+    const one =
+      (await RawClient.connect(server.serverPort)).send('GET /1 HTTP/1.1\r\nHost: x\r\n\r\n');
     await first;
     await one.response();
     const gone = await RawClient.connect(server.serverPort);
@@ -247,7 +265,9 @@ describe('handleRequest', () => {
     const clients = [];
     for (const path of ['/1', '/2']) {
       const arrived = once(server, 'request');
-      clients.push((await RawClient.connect(server.serverPort)).send(`GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`));
+      clients.push((await RawClient.connect(server.serverPort)).send(
+        `GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`,
+      ));
       await arrived;
     }
     await first;
@@ -352,35 +372,43 @@ describe('shutdown', () => {
     });
   });
 
-  test('lets all requests in a row on one connection finish, and closes with the last', async () => {
-    const [called, release] = [deferred(), deferred()];
-    let calls = 0;
-    const waiting: WSGIApplication = async (_environ, startResponse) => {
-      calls += 1;
-      if (calls === 3) called.resolve();
-      await release.promise;
-      startResponse('200 OK', []);
-      return [bytes('done')];
-    };
-    await withServer(waiting, async ({ server, port }) => {
-      const client = await RawClient.connect(port);
-      client.send(GET.repeat(3));
-      await called.promise;
-      const closed = server.shutdown();
-      release.resolve();
-      const responses = (await client.rest()).split(/(?=HTTP\/1\.1 200 OK\r\n)/);
-      assert.deepEqual(
-        responses.map((response) => [/^Connection: (.*)\r$/m.exec(response)?.[1], response.endsWith('\r\n\r\ndone')]),
-        [['keep-alive', true], ['keep-alive', true], ['close', true]],
-      );
-      await closed;
-    });
-  });
+  test(
+    'lets all requests in a row on one connection finish, and closes with the last',
+    async () => {
+      const [called, release] = [deferred(), deferred()];
+      let calls = 0;
+      const waiting: WSGIApplication = async (_environ, startResponse) => {
+        calls += 1;
+        if (calls === 3) called.resolve();
+        await release.promise;
+        startResponse('200 OK', []);
+        return [bytes('done')];
+      };
+      await withServer(waiting, async ({ server, port }) => {
+        const client = await RawClient.connect(port);
+        client.send(GET.repeat(3));
+        await called.promise;
+        const closed = server.shutdown();
+        release.resolve();
+        const responses = (await client.rest()).split(/(?=HTTP\/1\.1 200 OK\r\n)/);
+        assert.deepEqual(
+          responses.map((response) => [
+            /^Connection: (.*)\r$/m.exec(response)?.[1], response.endsWith('\r\n\r\ndone'),
+          ]),
+          [['keep-alive', true], ['keep-alive', true], ['close', true]],
+        );
+        await closed;
+      });
+    },
+  );
 
   const uploads: Array<[title: string, act: (client: RawClient) => unknown, answer: RegExp]> = [
     ['leaves', (client) => client.socket.destroy(), /^$/],
     ['ends its side', (client) => client.socket.end(), /^HTTP\/1\.1 400 Bad Request\r\n/],
-    ['sends what is not its body', (client) => client.send('zz\r\n'), /^HTTP\/1\.1 400 Bad Request\r\n/],
+    [
+      'sends what is not its body', (client) => client.send('zz\r\n'),
+      /^HTTP\/1\.1 400 Bad Request\r\n/,
+    ],
     ['sends nothing more', () => {}, /^HTTP\/1\.1 408 Request Timeout\r\n/],
   ];
   for (const [title, act, answer] of uploads) {
@@ -449,7 +477,9 @@ test('serverClose() breaks requests in flight off, and their bodies are closed',
   const closed = deferred();
   await withServer((_environ, start) => {
     start('200 OK', []);
-    const body = (async function* () { yield bytes('begun'); begun.resolve(); await new Promise(() => {}); })();
+    const body = (
+      async function* () { yield bytes('begun'); begun.resolve(); await new Promise(() => {}); }
+    )();
     return Object.assign(body, { close: () => closed.resolve() });
   }, async ({ server, port }) => {
     const client = (await RawClient.connect(port)).send(GET);
@@ -482,7 +512,8 @@ describe('limits', () => {
     const serving = server.serveForever();
     await server.ready;
     const arrived = once(server, 'request');
-    const slow = (await RawClient.connect(server.serverPort)).send('GET /slow HTTP/1.1\r\nHost: x\r\n\r\n');
+    const slow =
+      (await RawClient.connect(server.serverPort)).send('GET /slow HTTP/1.1\r\nHost: x\r\n\r\n');
     await arrived;
     const quick = (await RawClient.connect(server.serverPort)).send(GET);
     assert.equal((await quick.response()).body, 'hello');
@@ -494,7 +525,8 @@ describe('limits', () => {
 
   test('maxHeaderSize: more gets 431', async () => {
     await withServer(hello, async ({ port }) => {
-      const answer = await exchange(port, `GET / HTTP/1.1\r\nHost: x\r\nX: ${'x'.repeat(2000)}\r\n\r\n`);
+      const answer =
+        await exchange(port, `GET / HTTP/1.1\r\nHost: x\r\nX: ${'x'.repeat(2000)}\r\n\r\n`);
       assert.match(answer, /^HTTP\/1\.1 431 Request Header Fields Too Large\r\n/);
       assert.match(await exchange(port, GET_AND_CLOSE), /hello$/);
     }, { maxHeaderSize: 1024, handlerClass: Quiet });
@@ -513,13 +545,17 @@ describe('limits', () => {
 
   test('headersTimeout and requestTimeout: later gets 408', async () => {
     await withServer(hello, async ({ port }) => {
-      assert.match(await exchange(port, 'GET / HTTP/1.1\r\nHost: x\r\n'), /^HTTP\/1\.1 408 Request Timeout\r\n/);
+      assert.match(
+        await exchange(port, 'GET / HTTP/1.1\r\nHost: x\r\n'),
+        /^HTTP\/1\.1 408 Request Timeout\r\n/,
+      );
     }, { headersTimeout: 50 });
     await withServer(async (environ, start) => {
       await environ['wsgi.input'].read();
       return hello(environ, start);
     }, async ({ port, errors }) => {
-      const answer = await exchange(port, 'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab');
+      const answer =
+        await exchange(port, 'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab');
       assert.match(answer, /^HTTP\/1\.1 408 Request Timeout\r\n/);
       assert.equal(errors.getValue(), '');
     }, { requestTimeout: 50, headersTimeout: 50 });
@@ -547,7 +583,8 @@ describe('limits', () => {
         return (super.listen as (...args: unknown[]) => this)(...args);
       }
     }
-    const server = makeServer('127.0.0.1', 0, hello, { serverClass: Listening, requestQueueSize: 7 });
+    const server =
+      makeServer('127.0.0.1', 0, hello, { serverClass: Listening, requestQueueSize: 7 });
     assert.equal(server.requestQueueSize, 7);
     assert.deepEqual(asked, [7]);
     await server.shutdown();
@@ -555,7 +592,9 @@ describe('limits', () => {
 });
 
 // The system closes the connections for which the process has no descriptor.
-test('a server that ran out of descriptors serves when there are some again', { skip: process.platform === 'win32' }, async () => {
+test('a server that ran out of descriptors serves when there are some again', {
+  skip: process.platform === 'win32',
+}, async () => {
   const command = join(ROOT, 'dist/lib/cli/main.js');
   const app = join(ROOT, 'dist/test/apps/hello.js');
   const script = 'ulimit -n 60 && exec "$0" "$@"';
@@ -586,7 +625,10 @@ test('a server that ran out of descriptors serves when there are some again', { 
 
     // It takes the server a moment to see that they have left.
     let answer = '';
-    while (answer === '') answer = await fetch(`http://127.0.0.1:${port}/`).then((response) => response.text(), () => '');
+    while (answer === '') {
+      answer =
+        await fetch(`http://127.0.0.1:${port}/`).then((response) => response.text(), () => '');
+    }
     assert.equal(answer, 'Hello world!\n');
     child.kill('SIGTERM');
     assert.deepEqual(await ended, [0, null]);
@@ -684,7 +726,8 @@ describe('a subclass', () => {
   test('of the request handler may replace handle()', async () => {
     class Teapot extends Quiet {
       override async handle(): Promise<void> {
-        this.response.writeHead(418, "I'm a teapot", { 'Content-Length': 0, Connection: 'close' }).end();
+        this.response.writeHead(418, "I'm a teapot", { 'Content-Length': 0, Connection: 'close' })
+          .end();
       }
     }
     await withServer(hello, async ({ port }) => {
@@ -756,7 +799,10 @@ describe('the access log', () => {
     } finally {
       process.stderr.write = write;
     }
-    assert.match(printed.join(''), /^127\.0\.0\.1 - - \[\d\d\/\w{3}\/\d{4}:\d\d:\d\d:\d\d \+0000\] \\x1b\[2J\\x0a"GET\n$/);
+    assert.match(
+      printed.join(''),
+      /^127\.0\.0\.1 - - \[\d\d\/\w{3}\/\d{4}:\d\d:\d\d:\d\d \+0000\] \\x1b\[2J\\x0a"GET\n$/,
+    );
   });
 });
 
@@ -764,7 +810,10 @@ describe('the access log', () => {
 test('demoApp greets and shows its environ', async () => {
   await withServer(demoApp, async ({ port }) => {
     const answer = withoutDate(await exchange(port, 'GET /x?y HTTP/1.0\r\nHost: test\r\n\r\n'));
-    assert.match(answer, /^HTTP\/1\.1 200 OK\r\nContent-Type: text\/plain; charset=utf-8\r\nContent-Length: \d+\r\nConnection: close\r\n\r\nHello world!\n\nCONTENT_LENGTH = ''\n/);
+    assert.match(
+      answer,
+      /^HTTP\/1\.1 200 OK\r\nContent-Type: text\/plain; charset=utf-8\r\nContent-Length: \d+\r\nConnection: close\r\n\r\nHello world!\n\nCONTENT_LENGTH = ''\n/,
+    );
     assert.match(answer, /\nPATH_INFO = '\/x'\nQUERY_STRING = 'y'\n/);
     assert.match(answer, /\nwsgi\.version = \[ 1, 0 \]\n$/);
   });
@@ -773,7 +822,9 @@ test('demoApp greets and shows its environ', async () => {
 describe('a server', () => {
   test('without an application says so', async () => {
     const bare = new WSGIServer(['127.0.0.1', 0]);
-    assert.throws(() => bare.getApp(), /^Error: this server has no application yet: call setApp\(app\)$/);
+    assert.throws(
+      () => bare.getApp(), /^Error: this server has no application yet: call setApp\(app\)$/,
+    );
     assert.deepEqual(bare.serverAddress, ['127.0.0.1', 0], 'what was asked for, until it is bound');
     await bare.serverClose();
   });
@@ -783,7 +834,10 @@ describe('a server', () => {
     await new Promise((resolve) => held.once('listening', resolve));
     const { port } = held.address() as AddressInfo;
     try {
-      await assert.rejects(makeServer('', port, () => []).ready, new RegExp(`cannot listen on \\*:${port}: another program`));
+      await assert.rejects(
+        makeServer('', port, () => []).ready,
+        new RegExp(`cannot listen on \\*:${port}: another program`),
+      );
       await assert.rejects(makeServer('::1', port, () => []).ready, (error: Error) =>
         // A machine without IPv6 has no such address.
         new RegExp(`cannot listen on \\[::1\\]:${port}: `).test(error.message));

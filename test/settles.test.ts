@@ -27,11 +27,15 @@ import { bytes, text } from './support/bytes.ts';
 import { RawClient } from './support/wire.ts';
 
 const METHODS = ['GET', 'HEAD', 'POST'];
-const STATUSES = ['200 OK', '204 No Content', '205 Reset Content', '304 Not Modified', '404 Not Found'];
+const STATUSES = [
+  '200 OK', '204 No Content', '205 Reset Content', '304 Not Modified', '404 Not Found',
+];
 // Of a body of six bytes: none, nothing, all, more than there is, less.
 const LENGTHS = [undefined, '0', '6', '10', '4'];
-const SHAPES = ['array', 'generator', 'async generator', 'write()', 'write() and array', 'file'] as const;
-const FAULTS = ['none', 'before the head', 'after a chunk', 'at the end', 'in close()', 'a bad chunk'] as const;
+const SHAPES =
+  ['array', 'generator', 'async generator', 'write()', 'write() and array', 'file'] as const;
+const FAULTS =
+  ['none', 'before the head', 'after a chunk', 'at the end', 'in close()', 'a bad chunk'] as const;
 
 interface Case {
   method: string;
@@ -145,7 +149,9 @@ describe('the test client and the fetch bridge settle', () => {
     for (const each of sample) {
       const closed = { count: 0, due: 0 };
       const client = testClient(makeApp(each, closed), { validate: false });
-      await settled(each, client.fetch('/', { method: each.method }).then((response) => response.text()).catch(() => ''));
+      await settled(each, client.fetch('/', { method: each.method })
+        .then((response) => response.text())
+        .catch(() => ''));
     }
   });
 
@@ -167,7 +173,9 @@ function received(raw: string): { code: string; size: number } {
   const code = /^HTTP\/1\.1 (\d{3}) /.exec(head)?.[1] ?? '-';
   if (!/^transfer-encoding: chunked/im.test(head)) return { code, size: body.length };
   // The chunks are `xyz` and `uvw`, or the one of the error page.
-  const size = [...body.matchAll(/([0-9a-f]+)\r\n/g)].reduce((sum, [, hex]) => sum + parseInt(hex ?? '0', 16), 0);
+  const size = [...body.matchAll(/([0-9a-f]+)\r\n/g)].reduce(
+    (sum, [, hex]) => sum + parseInt(hex ?? '0', 16), 0,
+  );
   return { code, size };
 }
 
@@ -190,7 +198,8 @@ describe('a server settles, and logs what was sent', () => {
         log.push(`${code} ${size}`);
       }
     }
-    const server = makeServer('127.0.0.1', 0, (environ, start) => app(environ, start), { handlerClass: Quiet });
+    const server =
+      makeServer('127.0.0.1', 0, (environ, start) => app(environ, start), { handlerClass: Quiet });
     await server.ready;
     for (const each of sample) {
       const closed = { count: 0, due: 0 };

@@ -16,12 +16,15 @@ const mirror: WSGIApplication = async (environ, start) => {
   return [bytes(JSON.stringify({ ...Object.fromEntries(strings), body }))];
 };
 
-const plain = (status: `${number} ${string}`, body: string, headers: Array<[string, string]> = []): WSGIApplication =>
+const plain = (
+  status: `${number} ${string}`, body: string, headers: Array<[string, string]> = [],
+): WSGIApplication =>
   (_environ, start) => (start(status, [['Content-Type', 'text/plain'], ...headers]), [bytes(body)]);
 
 describe('testClient', () => {
   test('has a fetch that needs nothing else', async () => {
-    const { fetch } = testClient(plain('200 Fine', 'hello', [['Set-Cookie', 'a=1'], ['Set-Cookie', 'b=2']]));
+    const { fetch } =
+      testClient(plain('200 Fine', 'hello', [['Set-Cookie', 'a=1'], ['Set-Cookie', 'b=2']]));
     const response = await fetch('/hello?x=1');
     assert.ok(response instanceof Response);
     assert.equal(response.status, 200);
@@ -34,29 +37,42 @@ describe('testClient', () => {
 
   test('resolves URLs against its base, and takes whole ones, and Requests', async () => {
     const { fetch } = testClient(mirror, { base: 'https://example.com:8443/base/' });
-    const ask = async (input: string | URL | Request): Promise<Record<string, string>> => (await fetch(input)).json() as never;
+    const ask = async (input: string | URL | Request): Promise<Record<string, string>> =>
+      (await fetch(input)).json() as never;
     assert.equal((await ask('x?y'))['PATH_INFO'], '/base/x');
     assert.equal((await ask('/x'))['HTTP_HOST'], 'example.com:8443');
     assert.equal((await ask('/x'))['HTTPS'], 'on');
     assert.equal((await ask(new URL('http://other/z')))['SERVER_NAME'], 'other');
-    assert.equal((await ask(new Request('http://other/z', { method: 'POST', body: 'b', headers: { 'X-A': '1' } })))['HTTP_X_A'], '1');
+    assert.equal(
+      (await ask(
+        new Request('http://other/z', { method: 'POST', body: 'b', headers: { 'X-A': '1' } }),
+      ))['HTTP_X_A'],
+      '1',
+    );
     assert.equal(decodePath((await ask('/é'))['PATH_INFO'] ?? ''), '/é');
   });
 
   const form = new FormData();
   form.append('field', 'value');
-  const bodies: Array<[string, NonNullable<RequestInit['body']>, string, RegExp, string | undefined]> = [
+  const bodies: Array<[
+    string, NonNullable<RequestInit['body']>, string, RegExp, string | undefined,
+  ]> = [
     ['a string', 'héllo', 'héllo', /^text\/plain;charset=UTF-8$/i, '6'],
     ['bytes', bytes('bytes'), 'bytes', /^undefined$/, '5'],
     ['an ArrayBuffer', bytes('buffer').buffer as ArrayBuffer, 'buffer', /^undefined$/, '6'],
-    ['URLSearchParams', new URLSearchParams({ a: 'b c' }), 'a=b+c', /^application\/x-www-form-urlencoded;charset=UTF-8$/i, '5'],
+    [
+      'URLSearchParams', new URLSearchParams({ a: 'b c' }), 'a=b+c',
+      /^application\/x-www-form-urlencoded;charset=UTF-8$/i, '5',
+    ],
     ['a Blob', new Blob(['blob'], { type: 'image/x' }), 'blob', /^image\/x$/, '4'],
     ['FormData', form, 'value', /^multipart\/form-data; boundary=/, undefined],
     ['an empty string', '', '', /^text\/plain/i, '0'],
   ];
   for (const [title, body, expected, type, length] of bodies) {
     test(`sends ${title}, with its type and length`, async () => {
-      const seen = (await (await testClient(mirror).fetch('/', { method: 'POST', body })).json()) as Record<string, string>;
+      const seen = (
+        await (await testClient(mirror).fetch('/', { method: 'POST', body })).json()
+      ) as Record<string, string>;
       assert.ok(seen['body']?.includes(expected));
       assert.match(String(seen['CONTENT_TYPE']), type);
       if (length !== undefined) assert.equal(seen['CONTENT_LENGTH'], length);
@@ -65,8 +81,16 @@ describe('testClient', () => {
   }
 
   test('sends a stream as a stream', async () => {
-    const body = new ReadableStream<Uint8Array>({ start(controller) { controller.enqueue(bytes('a')); controller.enqueue(bytes('b')); controller.close(); } });
-    const seen = (await (await testClient(mirror).fetch('/', { method: 'POST', body })).json()) as Record<string, string>;
+    const body = new ReadableStream<Uint8Array>({
+      start(controller) {
+        controller.enqueue(bytes('a'));
+        controller.enqueue(bytes('b'));
+        controller.close();
+      },
+    });
+    const seen = (
+      await (await testClient(mirror).fetch('/', { method: 'POST', body })).json()
+    ) as Record<string, string>;
     assert.equal(seen['body'], 'ab');
     assert.equal(seen['CONTENT_LENGTH'], '');
     assert.equal(seen['HTTP_TRANSFER_ENCODING'], 'chunked');
@@ -75,7 +99,9 @@ describe('testClient', () => {
   test('rejects with the very error, whose trace points at the application', async () => {
     const error = new Error('mine');
     const fails = (): never => { throw error; };
-    for (const app of [fails, async () => fails(), function* () { fails(); }] as WSGIApplication[]) {
+    for (const app of [
+      fails, async () => fails(), function* () { fails(); },
+    ] as WSGIApplication[]) {
       await assert.rejects(testClient(app).fetch('/'), (caught) => caught === error);
     }
     assert.match(error.stack ?? '', /testing\.test/);
@@ -83,7 +109,11 @@ describe('testClient', () => {
 
   test('fails the body with the very error, once the head is there', async () => {
     const error = new Error('later');
-    const { fetch } = testClient(function* (_, start) { start('200 OK', [['Content-Type', 'text/plain']]); yield bytes('begun'); throw error; });
+    const { fetch } = testClient(function* (_, start) {
+      start('200 OK', [['Content-Type', 'text/plain']]);
+      yield bytes('begun');
+      throw error;
+    });
     const response = await fetch('/');
     await assert.rejects(response.text(), (caught) => caught === error);
   });
@@ -96,7 +126,8 @@ describe('testClient', () => {
   ] as const) {
     test(`rejects with the error in close() ${when}`, async () => {
       const error = new Error('in close');
-      const fail = when.includes('later') ? async () => { await null; throw error; } : () => { throw error; };
+      const fail =
+        when.includes('later') ? async () => { await null; throw error; } : () => { throw error; };
       const app: WSGIApplication = (_environ, start) => {
         start('200 OK', [['Content-Type', 'text/plain']]);
         return Object.assign(make(), { close: fail });
@@ -113,29 +144,48 @@ describe('testClient', () => {
 
   test('rejects with the first error, not with one in close()', async () => {
     const error = new Error('first');
-    const body = Object.assign((function* () { throw error; })(), { close: () => { throw new Error('second'); } });
-    await assert.rejects(testClient((_environ, start) => (start('200 OK', []), body), { validate: false }).fetch('/'), (caught) => caught === error);
+    const body = Object.assign((function* () { throw error; })(), {
+      close: () => { throw new Error('second'); },
+    });
+    await assert.rejects(
+      testClient((_environ, start) => (start('200 OK', []), body), { validate: false }).fetch('/'),
+      (caught) => caught === error,
+    );
   });
 
   test('gives the 500 with catchErrors, and keeps what was reported', async () => {
-    const client = testClient((environ) => { environ['wsgi.errors'].write('before\n'); throw new Error('mine'); }, { catchErrors: true });
+    const client = testClient(
+      (environ) => { environ['wsgi.errors'].write('before\n'); throw new Error('mine'); },
+      { catchErrors: true },
+    );
     const response = await client.fetch('/');
     assert.equal(response.status, 500);
     assert.match(client.errors, /^before\nError: mine\n/);
   });
 
   test('puts the validator in between, unless it is told not to', async () => {
-    const wrong: WSGIApplication = (_, start) => (start('200 OK', [['Content-Type', 'text/plain'], ['Connection', 'close']]), []);
-    await assert.rejects(testClient(wrong).fetch('/'), { name: 'WSGIError', code: 'header-hop-by-hop' });
+    const wrong: WSGIApplication = (_, start) =>
+      (start('200 OK', [['Content-Type', 'text/plain'], ['Connection', 'close']]), []);
+    await assert.rejects(testClient(wrong).fetch('/'), {
+      name: 'WSGIError', code: 'header-hop-by-hop',
+    });
     await assert.rejects(testClient(wrong, { validate: false }).fetch('/'), { name: 'RangeError' });
-    assert.equal((await testClient(plain('200 OK', 'x'), { validate: false }).fetch('/')).status, 200);
+    assert.equal(
+      (await testClient(plain('200 OK', 'x'), { validate: false }).fetch('/')).status, 200,
+    );
   });
 
   test('streams: the second chunk is made when it is read; leaving closes', async () => {
     const events: string[] = [];
     const { fetch } = testClient((_, start) => {
       start('200 OK', [['Content-Type', 'text/plain']]);
-      const body = (async function* () { try { for (const each of ['one', 'two', 'three']) { events.push(each); yield bytes(each); } } finally { events.push('finally'); } })();
+      const body = (async function* () {
+        try {
+          for (const each of ['one', 'two', 'three']) { events.push(each); yield bytes(each); }
+        } finally {
+          events.push('finally');
+        }
+      })();
       return Object.assign(body, { close: () => void events.push('close') });
     });
     const reader = (await fetch('/')).body?.getReader();
@@ -150,7 +200,8 @@ describe('testClient', () => {
 
   test('takes a signal', async () => {
     const controller = new AbortController();
-    const response = testClient(() => new Promise(() => {})).fetch('/', { signal: controller.signal });
+    const response =
+      testClient(() => new Promise(() => {})).fetch('/', { signal: controller.signal });
     controller.abort(new Error('enough'));
     await assert.rejects(response, /enough/);
   });
@@ -173,9 +224,16 @@ describe('testClient', () => {
   });
 
   test('adds to environ', async () => {
-    const ask = async (options: Parameters<typeof testClient>[1]): Promise<Record<string, string>> => (await testClient(mirror, options).fetch('/')).json() as never;
+    const ask = async (options: Parameters<typeof testClient>[1]): Promise<
+      Record<string, string>
+    > => (await testClient(mirror, options).fetch('/')).json() as never;
     assert.equal((await ask({ environ: { REMOTE_ADDR: '10.0.0.1' } }))['REMOTE_ADDR'], '10.0.0.1');
-    assert.equal((await ask({ environ: (environ) => ({ 'my.user': `user of ${environ.PATH_INFO}` }) }))['my.user'], 'user of /');
+    assert.equal(
+      (await ask({
+        environ: (environ) => ({ 'my.user': `user of ${environ.PATH_INFO}` }),
+      }))['my.user'],
+      'user of /',
+    );
   });
 });
 
@@ -191,7 +249,8 @@ describe('redirects', () => {
   const { fetch } = testClient(app);
 
   const rows: Array<[number, string, string, string]> = [
-    [301, 'POST', 'GET', ''], [302, 'POST', 'GET', ''], [303, 'POST', 'GET', ''], [303, 'PUT', 'GET', ''],
+    [301, 'POST', 'GET', ''], [302, 'POST', 'GET', ''], [303, 'POST', 'GET', ''],
+    [303, 'PUT', 'GET', ''],
     [307, 'POST', 'POST', 'body'], [308, 'POST', 'POST', 'body'], [302, 'PUT', 'PUT', 'body'],
   ];
   for (const [status, method, then, body] of rows) {
@@ -210,23 +269,31 @@ describe('redirects', () => {
     const response = await fetch('/302', { redirect: 'manual' });
     assert.equal(response.status, 302);
     assert.equal(response.headers.get('location'), '/end?from=1');
-    await assert.rejects(fetch('/302', { redirect: 'error' }), /^TypeError: fetch failed: redirected to \/end\?from=1$/);
+    await assert.rejects(
+      fetch('/302', { redirect: 'error' }),
+      /^TypeError: fetch failed: redirected to \/end\?from=1$/,
+    );
   });
 
   test('end after twenty, and at another host', async () => {
     await assert.rejects(fetch('/loop'), /more than 20 redirects, last to \/loop/);
-    await assert.rejects(fetch('/away'), /redirected to http:\/\/elsewhere\/, and only the application at testserver is here/);
+    await assert.rejects(
+      fetch('/away'),
+      /redirected to http:\/\/elsewhere\/, and only the application at testserver is here/,
+    );
   });
 });
 
 describe('cookies', () => {
   const app: WSGIApplication = (environ, start) => {
-    const set: Array<[string, string]> = environ.QUERY_STRING === '' ? [] : [['Set-Cookie', decodeURIComponent(environ.QUERY_STRING)]];
+    const set: Array<[string, string]> =
+      environ.QUERY_STRING === '' ? [] : [['Set-Cookie', decodeURIComponent(environ.QUERY_STRING)]];
     start('200 OK', [['Content-Type', 'text/plain'], ...set]);
     return [bytes(environ['HTTP_COOKIE'] ?? 'none')];
   };
-  const visit = (client: ReturnType<typeof testClient>) => async (path: string, cookie = ''): Promise<string> =>
-    (await client.fetch(`${path}?${encodeURIComponent(cookie)}`)).text();
+  const visit = (client: ReturnType<typeof testClient>) =>
+    async (path: string, cookie = ''): Promise<string> =>
+      (await client.fetch(`${path}?${encodeURIComponent(cookie)}`)).text();
 
   test('are kept if asked for', async () => {
     const get = visit(testClient(app, { cookies: true }));
@@ -266,7 +333,9 @@ describe('testClient', () => {
 describe('cookies of a test client', () => {
   test('ignore a header that is not a cookie', async () => {
     const client = testClient((environ, startResponse) => {
-      startResponse('200 OK', [['Content-Type', 'text/plain'], ['Set-Cookie', 'nonsense'], ['Set-Cookie', 'a=b']]);
+      startResponse('200 OK', [
+        ['Content-Type', 'text/plain'], ['Set-Cookie', 'nonsense'], ['Set-Cookie', 'a=b'],
+      ]);
       return [bytes(environ['HTTP_COOKIE'] ?? 'none')];
     }, { cookies: true });
     assert.equal(await (await client.fetch('/')).text(), 'none');

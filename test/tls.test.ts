@@ -7,7 +7,9 @@ import { connect } from 'node:net';
 import { describe, test } from 'node:test';
 import { connect as connectSecurely } from 'node:tls';
 
-import { type WSGIApplication, WSGIRequestHandler, type WSGIServer, makeServer } from '../lib/index.ts';
+import {
+  type WSGIApplication, WSGIRequestHandler, type WSGIServer, makeServer,
+} from '../lib/index.ts';
 import { bytes } from './support/bytes.ts';
 import { cert, key } from './support/certificate.ts';
 
@@ -21,7 +23,8 @@ class Quiet extends WSGIRequestHandler {
 }
 
 async function serving(use: (server: WSGIServer) => Promise<void>, tls = {}): Promise<void> {
-  const server = makeServer('127.0.0.1', 0, app, { handlerClass: Quiet, tls: { cert, key, ...tls } });
+  const server =
+    makeServer('127.0.0.1', 0, app, { handlerClass: Quiet, tls: { cert, key, ...tls } });
   await server.ready;
   try {
     await use(server);
@@ -31,7 +34,8 @@ async function serving(use: (server: WSGIServer) => Promise<void>, tls = {}): Pr
 }
 
 async function get({ serverPort }: WSGIServer): Promise<string> {
-  const socket = connectSecurely({ port: serverPort, host: '127.0.0.1', ca: cert, servername: 'localhost' });
+  const socket =
+    connectSecurely({ port: serverPort, host: '127.0.0.1', ca: cert, servername: 'localhost' });
   socket.write('GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n');
   let heard = '';
   for await (const data of socket) heard += String(data);

@@ -13,27 +13,37 @@ import { bodyOf, using } from './support/applications.ts';
 import { bytes, text } from './support/bytes.ts';
 import { exchange, withServer, withoutDate } from './support/wire.ts';
 
-const get = (path = '/', method = 'GET'): string => `${method} ${path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n`;
+const get = (path = '/', method = 'GET'): string =>
+  `${method} ${path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n`;
 
 /** What is printed while one request is served, without numbers and times. */
-async function traced(app: WSGIApplication, request: string, colour = false): Promise<{ lines: string[]; answer: string; errors: string }> {
+async function traced(
+  app: WSGIApplication, request: string, colour = false,
+): Promise<{ lines: string[]; answer: string; errors: string }> {
   let printed = '';
   let answer = '';
   let reported = '';
-  await withServer(trace(app, { write: (line) => (printed += line), colour }), async ({ port, errors }) => {
-    answer = withoutDate(await exchange(port, request));
-    reported = errors.getValue();
-  });
+  await withServer(
+    trace(app, { write: (line) => (printed += line), colour }),
+    async ({ port, errors }) => {
+      answer = withoutDate(await exchange(port, request));
+      reported = errors.getValue();
+    },
+  );
   const lines = printed.split('\n').slice(0, -1);
   if (!colour) for (const line of lines) assert.match(line, /^#\d+ +(\d+\.\d ms)? {2}\S/);
   return { lines: lines.map((line) => line.slice(15)), answer, errors: reported };
 }
 
-const answering = (body: () => ResponseBody): WSGIApplication => (_environ, start) => (start('200 OK', [['X', 'y']]), body());
+const answering = (body: () => ResponseBody): WSGIApplication =>
+  (_environ, start) => (start('200 OK', [['X', 'y']]), body());
 
 /** The drawn lines as `> what the server says`, `< what the application says` and notes. */
 function said(lines: string[]): string[] {
-  return lines.map((line) => line.replace(/^├─ (.*) ─+▶│$/, '> $1').replace(/^│◀─+ (.*) ─┤$/, '< $1').replace(/^│ +(.*?)(?: +│)?$/, '  $1'));
+  return lines.map((line) =>
+    line.replace(/^├─ (.*) ─+▶│$/, '> $1')
+      .replace(/^│◀─+ (.*) ─┤$/, '< $1')
+      .replace(/^│ +(.*?)(?: +│)?$/, '  $1'));
 }
 
 describe('trace draws', () => {
@@ -53,7 +63,9 @@ describe('trace draws', () => {
       '├─ next chunk? ───────────────────────────────────────────────▶│',
       '│◀───────────────────────────────────────── 6 bytes "hello\\n" ─┤',
     ]);
-    assert.equal(answer, 'HTTP/1.1 200 OK\r\nX: y\r\nContent-Length: 6\r\nConnection: close\r\n\r\nhello\n');
+    assert.equal(
+      answer, 'HTTP/1.1 200 OK\r\nX: y\r\nContent-Length: 6\r\nConnection: close\r\n\r\nhello\n',
+    );
   });
 
   test('a generator that is closed, a read, a write and a report', async () => {
@@ -61,9 +73,12 @@ describe('trace draws', () => {
       const write = start('200 OK', [['X', 'y']]);
       environ['wsgi.errors'].write('report\n');
       await write(await environ['wsgi.input'].read(2));
-      return Object.assign((async function* () { yield bytes('x'.repeat(100)); yield bytes(''); })(), { close() {} });
+      return Object.assign(
+        (async function* () { yield bytes('x'.repeat(100)); yield bytes(''); })(), { close() {} },
+      );
     };
-    const request = 'POST /a?b HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: 4\r\n\r\nbody';
+    const request =
+      'POST /a?b HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: 4\r\n\r\nbody';
     const { lines, errors } = await traced(app, request);
     const drawn = said(lines);
     assert.deepEqual(drawn.slice(drawn.indexOf('> app(environ, startResponse)') + 1), [
@@ -93,7 +108,9 @@ describe('trace draws', () => {
       for await (const line of environ['wsgi.input']) lines.push(line);
       return lines;
     };
-    const { lines, answer } = await traced(app, 'POST / HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: 3\r\n\r\na\nb');
+    const { lines, answer } = await traced(
+      app, 'POST / HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: 3\r\n\r\na\nb',
+    );
     assert.deepEqual(said(lines).filter((line) => /line of|^> [^an]|nothing/.test(line)), [
       '< next line of wsgi.input?', '> 2 bytes "a\\n"',
       '< next line of wsgi.input?', '> 1 byte "b"',
@@ -103,20 +120,26 @@ describe('trace draws', () => {
   });
 
   test('an early stop', async () => {
-    const { lines } = await traced(answering(function* () { while (true) yield bytes('x'); }), get('/', 'HEAD'));
+    const { lines } =
+      await traced(answering(function* () { while (true) yield bytes('x'); }), get('/', 'HEAD'));
     assert.deepEqual(said(lines).slice(-2), ['< 1 byte "x"', '> return(): stop early']);
   });
 
   test('a file, which the server still knows', async () => {
     const self = fileURLToPath(import.meta.url);
-    const app: WSGIApplication = async (environ, start) => (start('200 OK', []), environ['wsgi.file_wrapper']?.(await open(self)) ?? []);
+    const app: WSGIApplication = async (environ, start) =>
+      (start('200 OK', []), environ['wsgi.file_wrapper']?.(await open(self)) ?? []);
     const { lines, answer } = await traced(app, 'GET / HTTP/1.0\r\n\r\n');
-    assert.deepEqual(said(lines).slice(-3), ['< wsgi.file_wrapper(file)', '< the promise gives a file, for the server to send', '> close()']);
+    assert.deepEqual(said(lines).slice(-3), [
+      '< wsgi.file_wrapper(file)', '< the promise gives a file, for the server to send',
+      '> close()',
+    ]);
     assert.ok(answer.endsWith(await readFile(self, 'latin1')));
   });
 
   test('a failure, which passes', async () => {
-    const { lines, answer, errors } = await traced(() => { throw new TypeError('on\nthe way'); }, get());
+    const { lines, answer, errors } =
+      await traced(() => { throw new TypeError('on\nthe way'); }, get());
     assert.equal(said(lines).at(-1), '< throws TypeError: on\\nthe way');
     assert.match(answer, /^HTTP\/1\.1 500 /);
     assert.match(errors, /^TypeError: on\nthe way\n/);
@@ -130,7 +153,10 @@ describe('trace draws', () => {
   });
 
   test('no secret, and nothing that a terminal acts on', async () => {
-    const { lines } = await traced(answering(() => [bytes('\x1b[2J\x07')]), 'GET /%1b HTTP/1.1\r\nHost: x\r\nCookie: session=1\r\nAuthorization: Basic x\r\nConnection: close\r\n\r\n');
+    const { lines } = await traced(
+      answering(() => [bytes('\x1b[2J\x07')]),
+      'GET /%1b HTTP/1.1\r\nHost: x\r\nCookie: session=1\r\nAuthorization: Basic x\r\nConnection: close\r\n\r\n',
+    );
     assert.doesNotMatch(lines.join('\n'), /[\x00-\x09\x0b-\x1f]|session|Basic/);
   });
 
@@ -142,15 +168,19 @@ describe('trace draws', () => {
 
 test('trace gives each request a number of its own', async () => {
   let printed = '';
-  await withServer(trace(answering(() => [bytes('x')]), { write: (line) => (printed += line), colour: false }), async ({ port }) => {
-    await Promise.all([exchange(port, get('/1')), exchange(port, get('/2'))]);
-  });
+  await withServer(
+    trace(answering(() => [bytes('x')]), { write: (line) => (printed += line), colour: false }),
+    async ({ port }) => {
+      await Promise.all([exchange(port, get('/1')), exchange(port, get('/2'))]);
+    },
+  );
   const numbers = new Set([...printed.matchAll(/^#(\d+)/gm)].map((match) => match[1]));
   assert.equal(numbers.size, 2);
 });
 
 describe('trace leaves as it was', () => {
-  const call = (app: WSGIApplication): unknown => trace(app, { write() {} })({} as WSGIEnvironment, () => () => {});
+  const call = (app: WSGIApplication): unknown =>
+    trace(app, { write() {} })({} as WSGIEnvironment, () => () => {});
 
   test('the kind of a body, and all that a server may ask of it', () => {
     const chunks = [bytes('a'), bytes('b')];
@@ -171,17 +201,22 @@ describe('trace leaves as it was', () => {
     assert.equal(call(() => file), file);
     const own = { *[Symbol.iterator]() { yield bytes('x'); } };
     const environ = { 'wsgi.file_wrapper': () => own } as unknown as WSGIEnvironment;
-    const app: WSGIApplication = (given) => given['wsgi.file_wrapper']?.({ read: () => bytes('') }) ?? [];
+    const app: WSGIApplication = (given) =>
+      given['wsgi.file_wrapper']?.({ read: () => bytes('') }) ?? [];
     assert.equal(trace(app, { write() {} })(environ, () => () => {}), own);
   });
 
   test('what is no body, for the server to name', () => {
-    for (const wrong of ['text', undefined, null, 5, bytes('bare'), {}]) assert.equal(call(() => wrong as unknown as ResponseBody), wrong);
+    for (const wrong of ['text', undefined, null, 5, bytes('bare'), {}]) {
+      assert.equal(call(() => wrong as unknown as ResponseBody), wrong);
+    }
   });
 
   test('a body that cannot be changed', () => {
     const closed: string[] = [];
-    const body = Object.freeze({ *[Symbol.iterator]() { yield bytes('x'); }, close: () => void closed.push('close') });
+    const body = Object.freeze({
+      *[Symbol.iterator]() { yield bytes('x'); }, close: () => void closed.push('close'),
+    });
     const traced = call(() => body) as typeof body;
     assert.deepEqual([...traced], [bytes('x')]);
     traced.close();
@@ -191,9 +226,13 @@ describe('trace leaves as it was', () => {
   test('when things happen, and the way they fail', async () => {
     const error = new Error('mine');
     assert.throws(() => call(() => { throw error; }), (caught) => caught === error);
-    await assert.rejects(call(async () => { throw error; }) as Promise<unknown>, (caught) => caught === error);
+    await assert.rejects(
+      call(async () => { throw error; }) as Promise<unknown>, (caught) => caught === error,
+    );
     const seen: string[] = [];
-    const body = call(() => (function* () { seen.push('first'); yield bytes('1'); seen.push('second'); throw error; })()) as Iterable<Uint8Array>;
+    const body = call(() => (
+      function* () { seen.push('first'); yield bytes('1'); seen.push('second'); throw error; }
+    )()) as Iterable<Uint8Array>;
     const iterator = body[Symbol.iterator]();
     assert.deepEqual(seen, []);
     assert.deepEqual(iterator.next(), { done: false, value: bytes('1') });
@@ -203,9 +242,13 @@ describe('trace leaves as it was', () => {
 });
 
 describe('trace', () => {
-  async function traced(app: WSGIApplication, body = ''): Promise<{ drawn: string; answer: string; errors: string }> {
+  async function traced(
+    app: WSGIApplication, body = '',
+  ): Promise<{ drawn: string; answer: string; errors: string }> {
     let drawn = '';
-    const client = testClient(trace(app, { write: (line) => (drawn += line), colour: false }), { validate: false });
+    const client = testClient(trace(app, { write: (line) => (drawn += line), colour: false }), {
+      validate: false,
+    });
     const response = await client.fetch('/', { method: 'POST', body });
     return { drawn, answer: await response.text(), errors: client.errors };
   }
@@ -224,7 +267,10 @@ describe('trace', () => {
       'one\ntwo\nthree\n',
     );
     assert.equal(answer, '["on","e\\n",2]');
-    assert.match(drawn, /wsgi\.input\.readline\(2\)[^]*2 bytes "on"[^]*next line of wsgi\.input\?[^]*2 bytes "e\\n"/);
+    assert.match(
+      drawn,
+      /wsgi\.input\.readline\(2\)[^]*2 bytes "on"[^]*next line of wsgi\.input\?[^]*2 bytes "e\\n"/,
+    );
     assert.match(drawn, /wsgi\.input\.readlines\(\)[^]*2 lines/);
   });
 
@@ -239,17 +285,24 @@ describe('trace', () => {
     assert.equal(errors, 'one\ntwo\n');
   });
 
-  test('draws an asynchronous body that is stopped early, and an error as third argument', async () => {
-    const app: WSGIApplication = async function* (_environ, startResponse) {
-      startResponse('200 OK', [['Content-Type', 'text/plain']]);
-      startResponse('503 Busy', [['Content-Length', '3'], 'odd' as never].slice(0, 1) as never, new Error('x'));
-      yield bytes('abc');
-      yield bytes('never asked for');
-    };
-    const { drawn, answer } = await traced(app);
-    assert.equal(answer, 'abc');
-    assert.match(drawn, /startResponse\('503 Busy', headers, error\)[^]*return\(\): stop early/);
-  });
+  test(
+    'draws an asynchronous body that is stopped early, and an error as third argument',
+    async () => {
+      const app: WSGIApplication = async function* (_environ, startResponse) {
+        startResponse('200 OK', [['Content-Type', 'text/plain']]);
+        startResponse(
+          '503 Busy',
+          [['Content-Length', '3'], 'odd' as never].slice(0, 1) as never,
+          new Error('x'),
+        );
+        yield bytes('abc');
+        yield bytes('never asked for');
+      };
+      const { drawn, answer } = await traced(app);
+      assert.equal(answer, 'abc');
+      assert.match(drawn, /startResponse\('503 Busy', headers, error\)[^]*return\(\): stop early/);
+    },
+  );
 
   test('draws headers and chunks that are not valid, which the server reports', async () => {
     const odd: WSGIApplication = (_environ, startResponse) => {

@@ -10,10 +10,15 @@ import { COMMAND, ROOT } from './support/command.ts';
 
 // A module may import those above it, and its own parts.
 const ORDER = [
-  'describe', 'latin1', 'secrets', 'types', 'request', 'headers', 'io', 'util', 'handlers', 'simple-server',
-  'validate', 'fetch', 'node', 'gateway', 'testing', 'stand-in', 'trace', 'error-page', 'check', 'index', 'cli',
+  'describe', 'latin1', 'secrets', 'types', 'request', 'headers', 'io', 'util', 'handlers',
+  'simple-server',
+  'validate', 'fetch', 'node', 'gateway', 'testing', 'stand-in', 'trace', 'error-page', 'check',
+  'index', 'cli',
 ];
-const WITHOUT_NODE = ['describe', 'latin1', 'secrets', 'types', 'request', 'headers', 'util', 'io', 'handlers', 'validate', 'fetch'];
+const WITHOUT_NODE = [
+  'describe', 'latin1', 'secrets', 'types', 'request', 'headers', 'util', 'io', 'handlers',
+  'validate', 'fetch',
+];
 
 const LIB = join(ROOT, 'lib');
 const files = readdirSync(LIB, { recursive: true, encoding: 'utf8' })
@@ -23,7 +28,11 @@ const moduleOf = (file: string): string => file.split('/')[0]?.replace(/\.ts$/, 
 
 function imports(file: string): string[] {
   const source = readFileSync(join(LIB, file), 'utf8');
-  return [...source.matchAll(/^(?:import|export)\s+(?:[^'";]*?\sfrom\s+)?'([^']+)'|\bimport\(\s*'([^']+)'/gm)].map(
+  return [
+    ...source.matchAll(
+      /^(?:import|export)\s+(?:[^'";]*?\sfrom\s+)?'([^']+)'|\bimport\(\s*'([^']+)'/gm,
+    ),
+  ].map(
     (match) => match[1] ?? match[2] ?? '',
   );
 }
@@ -44,9 +53,14 @@ describe('lib', () => {
           continue;
         }
         assert.match(specifier, /^\.{1,2}\/.*\.ts$/);
-        const other = moduleOf(relative(LIB, join(LIB, dirname(file), specifier)).replaceAll('\\', '/'));
+        const other =
+          moduleOf(relative(LIB, join(LIB, dirname(file), specifier)).replaceAll('\\', '/'));
         assert.ok(ORDER.indexOf(other) <= ORDER.indexOf(own), `${other} comes after ${own}`);
-        if (other === own) assert.ok(file.includes('/') || specifier.startsWith(`./${own}/`), 'a part, or the door to it');
+        if (other === own) {
+          assert.ok(
+            file.includes('/') || specifier.startsWith(`./${own}/`), 'a part, or the door to it',
+          );
+        }
       }
     });
 
@@ -63,7 +77,9 @@ describe('the package', () => {
   const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
 
   test('depends on nothing, and is developed with two packages', () => {
-    for (const kind of ['dependencies', 'optionalDependencies', 'peerDependencies']) assert.equal(manifest[kind], undefined);
+    for (const kind of ['dependencies', 'optionalDependencies', 'peerDependencies']) {
+      assert.equal(manifest[kind], undefined);
+    }
     assert.deepEqual(Object.keys(manifest.devDependencies).sort(), ['@types/node', 'typescript']);
   });
 
@@ -77,16 +93,25 @@ describe('the package', () => {
 
   test('carries what it needs, and nothing of the tests', () => {
     const npm = ['pack', '--dry-run', '--json', '--ignore-scripts'];
-    const printed = execFileSync('npm', npm, { cwd: ROOT, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'], shell: process.platform === 'win32' });
-    const [packed] = Object.values(JSON.parse(printed)) as Array<{ files: Array<{ path: string }> }>;
+    const printed = execFileSync('npm', npm, {
+      cwd: ROOT, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'],
+      shell: process.platform === 'win32',
+    });
+    const [packed] =
+      Object.values(JSON.parse(printed)) as Array<{ files: Array<{ path: string }> }>;
     const paths = (packed?.files ?? []).map(({ path }) => path);
-    for (const wanted of ['package.json', 'README.md', 'dist/lib/index.js', 'dist/lib/index.d.ts', 'dist/lib/cli/main.js']) {
+    for (const wanted of [
+      'package.json', 'README.md', 'dist/lib/index.js', 'dist/lib/index.d.ts',
+      'dist/lib/cli/main.js',
+    ]) {
       assert.ok(paths.includes(wanted), wanted);
     }
     assert.deepEqual(paths.filter((path) => /(^|\/)(test|\.ci)\//.test(path)), []);
   });
 
   test('has a lock file that names no registry', () => {
-    assert.doesNotMatch(readFileSync(join(ROOT, 'package-lock.json'), 'utf8'), /"resolved"|https?:\/\/[^"]*registry/);
+    assert.doesNotMatch(
+      readFileSync(join(ROOT, 'package-lock.json'), 'utf8'), /"resolved"|https?:\/\/[^"]*registry/,
+    );
   });
 });

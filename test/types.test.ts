@@ -20,7 +20,9 @@ import { Headers } from '../lib/index.ts';
 import { bytes } from './support/bytes.ts';
 
 // Everything in here is compiled and never called.
-function refused(environ: WSGIEnvironment, startResponse: StartResponse, wrap: FileWrapperFunction): unknown[] {
+function refused(
+  environ: WSGIEnvironment, startResponse: StartResponse, wrap: FileWrapperFunction,
+): unknown[] {
   // @ts-expect-error a status is a string
   startResponse(200, []);
   // @ts-expect-error the headers are not left out
@@ -51,7 +53,9 @@ function refused(environ: WSGIEnvironment, startResponse: StartResponse, wrap: F
   // @ts-expect-error a body is returned
   const nothing: WSGIApplication = () => undefined;
   // @ts-expect-error an application takes two arguments
-  const three: WSGIApplication = (_environ: WSGIEnvironment, _start: StartResponse, _more: string) => [];
+  const three: WSGIApplication = (
+    _environ: WSGIEnvironment, _start: StartResponse, _more: string,
+  ) => [];
   // @ts-expect-error an object with fetch is not an application
   const worker: WSGIApplication = { fetch: () => new Response() };
   // @ts-expect-error write takes bytes
@@ -71,15 +75,27 @@ function refused(environ: WSGIEnvironment, startResponse: StartResponse, wrap: F
   const body: Uint8Array = environ['wsgi.input'].read();
   // @ts-expect-error a wrapper takes a file
   wrap({});
-  return [numberValue, triple, stringBody, stringsBody, bytesBody, bufferBody, promisesBody, nothing, three, worker, misspelt, host, type, extension, body];
+  return [
+    numberValue, triple, stringBody, stringsBody, bytesBody, bufferBody, promisesBody, nothing,
+    three, worker, misspelt, host, type, extension, body,
+  ];
 }
 
 // Everything in here must compile.
-async function accepted(environ: WSGIEnvironment, startResponse: StartResponse, wrap: FileWrapperFunction): Promise<unknown[]> {
+async function accepted(
+  environ: WSGIEnvironment, startResponse: StartResponse, wrap: FileWrapperFunction,
+): Promise<unknown[]> {
   const plain: WSGIApplication = (_environ, start) => (start('200 OK', [['a', 'b']]), [bytes('x')]);
-  const asynchronous: WSGIApplication = async (_environ, start) => (start('200 OK', []), [bytes('x')]);
-  const generator: WSGIApplication = function* (_environ, start) { start('200 OK', []); yield bytes('x'); };
-  const asyncGenerator: WSGIApplication = async function* (_environ, start) { start('200 OK', []); yield bytes('x'); };
+  const asynchronous: WSGIApplication = async (_environ, start) =>
+    (start('200 OK', []), [bytes('x')]);
+  const generator: WSGIApplication = function* (_environ, start) {
+    start('200 OK', []);
+    yield bytes('x');
+  };
+  const asyncGenerator: WSGIApplication = async function* (_environ, start) {
+    start('200 OK', []);
+    yield bytes('x');
+  };
   const bodies: ResponseBody[] = [
     [],
     [Buffer.from('x')],
@@ -97,7 +113,8 @@ async function accepted(environ: WSGIEnvironment, startResponse: StartResponse, 
   startResponse(status, hoisted);
   startResponse(status satisfies Status, [...list, ['Allow', 'GET']]);
   // The arguments of a middleware's startResponse have types without being named.
-  const outer: StartResponse = (given, headers, error) => startResponse(given, [...headers, ['A', 'b']], error);
+  const outer: StartResponse = (given, headers, error) =>
+    startResponse(given, [...headers, ['A', 'b']], error);
   const input = environ['wsgi.input'];
   const responses = [new Response(await input.read(1000)), new Response(await input.readline())];
   for await (const line of input) responses.push(new Response(line));
@@ -112,7 +129,10 @@ async function accepted(environ: WSGIEnvironment, startResponse: StartResponse, 
     wrap(createReadStream('/dev/null')),
     wrap({ read: () => bytes('') }),
   ];
-  return [outer, responses, blob, plain, asynchronous, generator, asyncGenerator, bodies, pathInfo, host, wrapped];
+  return [
+    outer, responses, blob, plain, asynchronous, generator, asyncGenerator, bodies, pathInfo, host,
+    wrapped,
+  ];
 }
 
 test('the types refuse what they can, which the build has checked', () => {

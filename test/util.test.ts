@@ -29,7 +29,9 @@ function environ(given: Partial<WSGIEnvironment> = {}): WSGIEnvironment {
 }
 
 describe('shiftPathInfo', () => {
-  const rows: Array<[script: string, path: string, shifted: string | null, scriptAfter: string, pathAfter: string]> = [
+  const rows: Array<[
+    script: string, path: string, shifted: string | null, scriptAfter: string, pathAfter: string,
+  ]> = [
     // CPython: testSimpleShifts
     ['', '/', '', '/', ''],
     ['', '/x', 'x', '/x', ''],
@@ -65,7 +67,10 @@ describe('shiftPathInfo', () => {
   });
 
   test('refuses a path that is none', () => {
-    assert.throws(() => shiftPathInfo({ SCRIPT_NAME: '', PATH_INFO: 'x' }), /^RangeError: PATH_INFO is "x"; it is empty or begins with '\/'$/);
+    assert.throws(
+      () => shiftPathInfo({ SCRIPT_NAME: '', PATH_INFO: 'x' }),
+      /^RangeError: PATH_INFO is "x"; it is empty or begins with '\/'$/,
+    );
   });
 });
 
@@ -143,10 +148,22 @@ describe('the URI', () => {
     ['http://127.0.0.1/spammity/spam', { SCRIPT_NAME: '/spammity', PATH_INFO: '/spam' }],
     ['http://127.0.0.1/spammity/sp%E4m', { SCRIPT_NAME: '/spammity', PATH_INFO: '/sp\xe4m' }],
     ['http://127.0.0.1/spammity/spam;ham', { SCRIPT_NAME: '/spammity', PATH_INFO: '/spam;ham' }],
-    ['http://127.0.0.1/spammity/spam;cookie=1234,5678', { SCRIPT_NAME: '/spammity', PATH_INFO: '/spam;cookie=1234,5678' }],
-    ['http://127.0.0.1/spammity/spam?say=ni', { SCRIPT_NAME: '/spammity', PATH_INFO: '/spam', QUERY_STRING: 'say=ni' }],
-    ['http://127.0.0.1/spammity/spam?s%E4y=ni', { SCRIPT_NAME: '/spammity', PATH_INFO: '/spam', QUERY_STRING: 's%E4y=ni' }],
-    ['http://127.0.0.1/spammity/spam', { SCRIPT_NAME: '/spammity', PATH_INFO: '/spam', QUERY_STRING: 'say=ni' }, false],
+    [
+      'http://127.0.0.1/spammity/spam;cookie=1234,5678',
+      { SCRIPT_NAME: '/spammity', PATH_INFO: '/spam;cookie=1234,5678' },
+    ],
+    [
+      'http://127.0.0.1/spammity/spam?say=ni',
+      { SCRIPT_NAME: '/spammity', PATH_INFO: '/spam', QUERY_STRING: 'say=ni' },
+    ],
+    [
+      'http://127.0.0.1/spammity/spam?s%E4y=ni',
+      { SCRIPT_NAME: '/spammity', PATH_INFO: '/spam', QUERY_STRING: 's%E4y=ni' },
+    ],
+    [
+      'http://127.0.0.1/spammity/spam',
+      { SCRIPT_NAME: '/spammity', PATH_INFO: '/spam', QUERY_STRING: 'say=ni' }, false,
+    ],
     ['http://127.0.0.1/a%3Fb%25c%20d', { PATH_INFO: '/a?b%c d', SCRIPT_NAME: '' }],
   ];
   for (const [expected, given, query] of requests) {
@@ -158,11 +175,18 @@ describe('the URI', () => {
 
 // CPython: testHopByHop
 test('isHopByHop knows its names in any case', () => {
-  const names = ['Connection', 'Keep-Alive', 'Proxy-Authenticate', 'Proxy-Authorization', 'TE', 'Trailers', 'Transfer-Encoding', 'Upgrade', 'Trailer'];
+  const names = [
+    'Connection', 'Keep-Alive', 'Proxy-Authenticate', 'Proxy-Authorization', 'TE', 'Trailers',
+    'Transfer-Encoding', 'Upgrade', 'Trailer',
+  ];
   for (const name of names) {
-    for (const spelling of [name, name.toLowerCase(), name.toUpperCase()]) assert.ok(isHopByHop(spelling), spelling);
+    for (const spelling of [name, name.toLowerCase(), name.toUpperCase()]) {
+      assert.ok(isHopByHop(spelling), spelling);
+    }
   }
-  for (const name of ['Via', 'Cache-Control', 'Date', 'Pragma', 'Warning', 'Content-Type', 'connection2']) {
+  for (const name of [
+    'Via', 'Cache-Control', 'Date', 'Pragma', 'Warning', 'Content-Type', 'connection2',
+  ]) {
     assert.equal(isHopByHop(name), false, name);
   }
 });
@@ -176,7 +200,8 @@ test('decodePath reads UTF-8, and Latin-1 where it is none', () => {
 
 describe('FileWrapper', () => {
   const file = fileURLToPath(import.meta.url);
-  const joined = async (wrapper: FileWrapper): Promise<string> => Buffer.concat(await collect(wrapper)).toString();
+  const joined = async (wrapper: FileWrapper): Promise<string> =>
+    Buffer.concat(await collect(wrapper)).toString();
 
   // CPython: testFileWrapper
   test('cuts a file into blocks, and is its own iterator', async () => {
@@ -184,7 +209,12 @@ describe('FileWrapper', () => {
     assert.equal(wrapper[Symbol.asyncIterator](), wrapper);
     assert.deepEqual((await collect(wrapper)).map((block) => block.length), [120, 30]);
     assert.equal('close' in wrapper, false, 'what has no close() gets none');
-    assert.deepEqual((await collect(new FileWrapper(new BytesIO(new Uint8Array(10_000))))).map((block) => block.length), [8192, 1808]);
+    assert.deepEqual(
+      (await collect(new FileWrapper(new BytesIO(new Uint8Array(10_000))))).map(
+        (block) => block.length,
+      ),
+      [8192, 1808],
+    );
   });
 
   test("passes close() on, and does not call it in iterating", async () => {
@@ -231,26 +261,41 @@ describe('FileWrapper', () => {
       yield bytes('b');
     }
     assert.equal(await joined(new FileWrapper(source())), 'ab');
-    assert.equal(await joined(new FileWrapper(new Blob(['blob']).stream() as unknown as AsyncIterable<Uint8Array>)), 'blob');
+    assert.equal(
+      await joined(
+        new FileWrapper(new Blob(['blob']).stream() as unknown as AsyncIterable<Uint8Array>),
+      ),
+      'blob',
+    );
   });
 
-  test('explains why a path, or a read() that returns something else than bytes, is wrong', async () => {
-    for (const [wrong, shown] of [['/etc/motd', '"/etc/motd"'], [null, 'null'], [5, 'the number 5']]) {
-      assert.throws(
-        () => new FileWrapper(wrong as never),
-        (error: Error) => error instanceof TypeError && error.message.endsWith(`not ${shown}`),
-      );
-    }
-    for (const wrong of [null, undefined, 'text']) {
-      await assert.rejects(
-        collect(new FileWrapper({ read: () => wrong as never })),
-        /^TypeError: the file's read\(size\) returns bytes, and no bytes at its end, not (null|undefined|"text")$/,
-      );
-    }
-  });
+  test(
+    'explains why a path, or a read() that returns something else than bytes, is wrong',
+    async () => {
+      for (const [wrong, shown] of [
+        ['/etc/motd', '"/etc/motd"'], [null, 'null'], [5, 'the number 5'],
+      ]) {
+        assert.throws(
+          () => new FileWrapper(wrong as never),
+          (error: Error) => error instanceof TypeError && error.message.endsWith(`not ${shown}`),
+        );
+      }
+      for (const wrong of [null, undefined, 'text']) {
+        await assert.rejects(
+          collect(new FileWrapper({ read: () => wrong as never })),
+          /^TypeError: the file's read\(size\) returns bytes, and no bytes at its end, not (null|undefined|"text")$/,
+        );
+      }
+    },
+  );
 
   test('refuses anything else, and an odd block size', () => {
-    assert.throws(() => new FileWrapper({} as never), /^TypeError: wsgi\.file_wrapper takes an object with read\(size\), a FileHandle or a Readable, not an object$/);
-    for (const size of [0, -1, 1.5, NaN]) assert.throws(() => new FileWrapper(new BytesIO(), size), RangeError);
+    assert.throws(
+      () => new FileWrapper({} as never),
+      /^TypeError: wsgi\.file_wrapper takes an object with read\(size\), a FileHandle or a Readable, not an object$/,
+    );
+    for (const size of [0, -1, 1.5, NaN]) {
+      assert.throws(() => new FileWrapper(new BytesIO(), size), RangeError);
+    }
   });
 });

@@ -109,7 +109,9 @@ const RIGHT: Record<string, Exchange> = {
       start('200 OK', [TYPE]);
       return environ['wsgi.input'];
     }),
-    environ: { REQUEST_METHOD: 'POST', CONTENT_LENGTH: '4', 'wsgi.input': new BytesIO(bytes('a\nb\n')) },
+    environ: {
+      REQUEST_METHOD: 'POST', CONTENT_LENGTH: '4', 'wsgi.input': new BytesIO(bytes('a\nb\n')),
+    },
   },
   'a generator that returns what nobody wants': {
     app: app(async function* (_environ, start) {
@@ -194,45 +196,53 @@ const SHAPES: Record<string, NonNullable<Exchange['middleware']>> = {
     const out = Readable.toWeb(Readable.from(body)) as ReadableStream;
     return Object.assign(out, { close: () => body.close() });
   },
-  'a generator whose chunks a Node stream reads ahead': (inner) => async (environ: unknown, start: unknown) =>
-    Readable.from(passing(await inner(environ, start))).pipe(new PassThrough()),
-  'a generator whose chunks a pipeline reads ahead': (inner) => async (environ: unknown, start: unknown) =>
-    pipeline(passing(await inner(environ, start)), new PassThrough(), () => {}),
-  'a generator whose chunks a web stream reads ahead': (inner) => async (environ: unknown, start: unknown) =>
-    webStreamFrom(passing(await inner(environ, start))).pipeThrough(new TransformStream({}, { highWaterMark: 3 }, { highWaterMark: 3 })),
+  'a generator whose chunks a Node stream reads ahead': (inner) =>
+    async (environ: unknown, start: unknown) =>
+      Readable.from(passing(await inner(environ, start))).pipe(new PassThrough()),
+  'a generator whose chunks a pipeline reads ahead': (inner) =>
+    async (environ: unknown, start: unknown) =>
+      pipeline(passing(await inner(environ, start)), new PassThrough(), () => {}),
+  'a generator whose chunks a web stream reads ahead': (inner) =>
+    async (environ: unknown, start: unknown) =>
+      webStreamFrom(passing(await inner(environ, start))).pipeThrough(
+        new TransformStream({}, { highWaterMark: 3 }, { highWaterMark: 3 }),
+      ),
   'a generator around a stream around a generator': (inner) =>
     async function* generator(environ: unknown, start: unknown) {
       yield* Readable.from(passing(await inner(environ, start))).pipe(new PassThrough());
     },
-  'one that puts a close() of its own into the body': (inner) => async (environ: unknown, start: unknown) => {
-    const body = await inner(environ, start);
-    const { close } = body;
-    body.close = () => close.call(body);
-    return body;
-  },
+  'one that puts a close() of its own into the body': (inner) =>
+    async (environ: unknown, start: unknown) => {
+      const body = await inner(environ, start);
+      const { close } = body;
+      body.close = () => close.call(body);
+      return body;
+    },
   'one that defines a close() of its own': (inner) => async (environ: unknown, start: unknown) => {
     const body = await inner(environ, start);
     const { close } = body;
     return Object.defineProperty(body, 'close', { value: () => close.call(body) });
   },
-  'one that closes a first body after a second was made': (inner) => (environ: object, start: unknown) => {
-    const first = inner(environ, () => () => {});
-    try {
-      return inner(environ, start);
-    } finally {
-      first.close();
-    }
-  },
-  'one that reports an error of its application, as a server does': () => async (environ: Loose, start: Loose) => {
-    const broken: Loose = validator(app((_environ, startResponse) => startResponse(200, [])));
-    try {
-      return await broken(environ, start);
-    } catch (error) {
-      environ['wsgi.errors'].write(`${(error as Error).stack}\n`);
-      start('500 Oops', [TYPE], error);
-      return [bytes('Oops')];
-    }
-  },
+  'one that closes a first body after a second was made': (inner) =>
+    (environ: object, start: unknown) => {
+      const first = inner(environ, () => () => {});
+      try {
+        return inner(environ, start);
+      } finally {
+        first.close();
+      }
+    },
+  'one that reports an error of its application, as a server does': () =>
+    async (environ: Loose, start: Loose) => {
+      const broken: Loose = validator(app((_environ, startResponse) => startResponse(200, [])));
+      try {
+        return await broken(environ, start);
+      } catch (error) {
+        environ['wsgi.errors'].write(`${(error as Error).stack}\n`);
+        start('500 Oops', [TYPE], error);
+        return [bytes('Oops')];
+      }
+    },
   'one that answers by itself': () => answer(),
   'one that throws the answer away': (inner) => (environ: unknown, start: unknown) => {
     inner(environ, () => () => {}).close();
@@ -284,7 +294,9 @@ it('a body whose iterator was replaced is iterated by the new one', async () => 
       };
       return body;
     };
-    assert.deepEqual((await play({ app: answer('200 OK', [TYPE], made), middleware })).map(String), []);
+    assert.deepEqual(
+      (await play({ app: answer('200 OK', [TYPE], made), middleware })).map(String), [],
+    );
   }
   assert.equal(sent.length, 6);
 });

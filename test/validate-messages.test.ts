@@ -60,7 +60,10 @@ describe('a message', () => {
 
   const places: Array<[code: string, filename: string, place: string]> = [
     ["(_environ, start) => { start('200OK', []); }", '/my (app)/main.js', '/my (app)/main.js:1:25'],
-    ["function named(_environ, start) { start('200OK', []); }", '/my (app)/main.js', '/my (app)/main.js:1:36'],
+    [
+      "function named(_environ, start) { start('200OK', []); }", '/my (app)/main.js',
+      '/my (app)/main.js:1:36',
+    ],
     ["eval(`(_environ, start) => { start('200OK', []); }`)", '/evil.js', '/evil.js:1:2'],
   ];
   for (const [code, filename, place] of places) {
@@ -136,7 +139,10 @@ describe('the place of a report', () => {
     return `validate-messages.test.${import.meta.url.slice(-2)}:${number + offset}:`;
   };
   const messageOf = async (application: WSGIApplication): Promise<Loose> => {
-    return testClient(application).fetch('/').then((response) => response.text()).catch((error) => error);
+    return testClient(application)
+      .fetch('/')
+      .then((response) => response.text())
+      .catch((error) => error);
   };
 
   it('is the call of startResponse for what is found later', async () => {
@@ -162,7 +168,9 @@ describe('the place of a report', () => {
       start('200 OK', []);
       yield bytes('a');
     });
-    const { fetch } = testClient(validator(untyped, { onWarning: (warning) => warnings.push(warning) }), { validate: false });
+    const { fetch } = testClient(
+      validator(untyped, { onWarning: (warning) => warnings.push(warning) }), { validate: false },
+    );
     await (await fetch('/')).text();
     assert.equal(warnings[0]?.code, 'content-type-required');
     assert.ok(warnings[0]?.message.includes(place), warnings[0]?.message);
@@ -173,8 +181,14 @@ describe('the place of a report', () => {
       (_environ: Loose, start: Loose) => start('200OK', []),
       async (environ: Loose) => environ['wsgi.input'].read('5'),
       async (environ: Loose) => void environ['wsgi.errors'].write(5),
-      function* (_environ: Loose, start: Loose): Generator<unknown> { start('200 OK', [TYPE]); yield 'text'; },
-      async function* (_environ: Loose, start: Loose): AsyncGenerator<unknown> { await null; start('200 OK', 5); },
+      function* (_environ: Loose, start: Loose): Generator<unknown> {
+        start('200 OK', [TYPE]);
+        yield 'text';
+      },
+      async function* (_environ: Loose, start: Loose): AsyncGenerator<unknown> {
+        await null;
+        start('200 OK', 5);
+      },
     ];
     for (const mistake of mistakes) {
       const { stack, message } = await messageOf(app(mistake));
@@ -189,8 +203,12 @@ describe('the place of a report', () => {
     const error = thrown(answer());
     assert.equal(error, undefined);
     const place = line(1);
-    const call = (): unknown => validator(answer())({ ...(makeEnviron() as Loose), SERVER_PORT: 80 }, new Server().startResponse);
-    assert.throws(call, (report: Loose) => report.message.includes(`The call is at`) && report.message.includes(place));
+    const call = (): unknown =>
+      validator(answer())(
+        { ...(makeEnviron() as Loose), SERVER_PORT: 80 }, new Server().startResponse,
+      );
+    assert.throws(call, (report: Loose) =>
+      report.message.includes(`The call is at`) && report.message.includes(place));
   });
 });
 
@@ -210,33 +228,45 @@ describe('the place of a report about another party', () => {
         },
       });
       assert.equal(report?.code, 'chunk-bytes');
-      assert.match(report?.message ?? '', /\nstartResponse was called at \S*validate-exchange\.[jt]s:/);
+      assert.match(
+        report?.message ?? '', /\nstartResponse was called at \S*validate-exchange\.[jt]s:/,
+      );
     }
   });
 
   const shown: Array<[id: string, exchange: Exchange]> = [
     ['sr-returns-write', { serve: (call, environ) => call(environ, () => undefined) }],
     ['sr-is-sync', { serve: (call, environ) => call(environ, async () => () => {}) }],
-    ['read-returns-bytes', { environ: { 'wsgi.input': Object.assign(new BytesIO(), { read: async () => 'text' }) } }],
+    [
+      'read-returns-bytes',
+      { environ: { 'wsgi.input': Object.assign(new BytesIO(), { read: async () => 'text' }) } },
+    ],
   ];
   for (const [id, exchange] of shown) {
-    it(`is that of a call of the application where a mistake of the server shows: ${id}`, async () => {
-      const [report] = await play({
-        app: app(async (environ, start) => {
-          start('204 No Content', []);
-          await environ['wsgi.input'].read();
-          return [];
-        }),
-        ...exchange,
-      });
-      assert.equal(report?.code, id);
-      assert.match(report?.message ?? '', /^The server .*\n.*\n.*\nIt showed in the call at \S+$/);
-    });
+    it(
+      `is that of a call of the application where a mistake of the server shows: ${id}`,
+      async () => {
+        const [report] = await play({
+          app: app(async (environ, start) => {
+            start('204 No Content', []);
+            await environ['wsgi.input'].read();
+            return [];
+          }),
+          ...exchange,
+        });
+        assert.equal(report?.code, id);
+        assert.match(
+          report?.message ?? '', /^The server .*\n.*\n.*\nIt showed in the call at \S+$/,
+        );
+      },
+    );
   }
 });
 
 describe('middleware that passes wrong arguments', () => {
-  const wrong: Array<[what: string, pass: (inner: Loose, environ: Loose, start: Loose) => unknown]> = [
+  const wrong: Array<[
+    what: string, pass: (inner: Loose, environ: Loose, start: Loose) => unknown,
+  ]> = [
     ['no startResponse', (inner, environ) => inner(environ)],
     ['no environ', (inner, _environ, start) => inner(undefined, start)],
     ['a Map', (inner, environ, start) => inner(new Map(Object.entries(environ)), start)],
@@ -261,7 +291,9 @@ describe('a hint fits the value', () => {
   const headers = (list: unknown): Exchange => ({ app: answer('200 OK', list) });
   const body = (made: unknown): Exchange => ({ app: answer('200 OK', [TYPE], made) });
   const chunk = (made: unknown): Exchange => body([made]);
-  const reading = (size: unknown): Exchange => ({ app: app((environ) => environ['wsgi.input'].read(size)) });
+  const reading = (size: unknown): Exchange => ({
+    app: app((environ) => environ['wsgi.input'].read(size)),
+  });
   const withLength = (length: string, chunks: unknown[], ...more: unknown[]): Exchange => ({
     app: answer('200 OK', [TYPE, ['Content-Length', length], ...more], chunks),
   });
@@ -272,20 +304,36 @@ describe('a hint fits the value', () => {
     ['an undefined value', header(undefined), /^Leave the header out/],
     ['a date', header(new Date()), /toUTCString/],
     ['a number', header(5), /^Use String\(value\)\.$/],
-    ['headers as an object', headers({ 'Content-Type': 'text/plain' }), /Object\.entries\(headers\)/],
+    [
+      'headers as an object', headers({ 'Content-Type': 'text/plain' }),
+      /Object\.entries\(headers\)/,
+    ],
     ['headers as a promise', headers(Promise.resolve([])), /^Await/],
     ['headers as a Map', headers(new Map()), /\[\.\.\.headers\]/],
     ['no headers', headers(null), /\[\]\.$/],
     ['one flat header', headers(['Content-Type', 'text/plain']), /array of its own/],
     ['a header in one string', headers(['X: y']), /\['X', 'y'\]/],
-    ['write() as a body', { app: app((_environ, start) => start('200 OK', [TYPE])) }, /return the body: \[bytes\]/],
+    [
+      'write() as a body', { app: app((_environ, start) => start('200 OK', [TYPE])) },
+      /return the body: \[bytes\]/,
+    ],
     ['read(NaN)', reading(NaN), /CONTENT_LENGTH may be missing/],
     ['read(Infinity)', reading(Infinity), /without a size/],
     ['read("5")', reading('5'), /parseInt/],
     ['read(1.5)', reading(1.5), /floor/],
-    ['an undefined variable', { environ: { HTTP_X: undefined }, environFrom: (e) => ({ ...e, HTTP_X: undefined }) }, /delete environ\.HTTP_X/],
-    ['an undefined variable that must be there', { environFrom: (e) => ({ ...e, SERVER_PORT: undefined }) }, /^Set it to the port/],
-    ['a repeated request header', { environFrom: (e) => ({ ...e, HTTP_COOKIE: ['a', 'b'] }) }, /join\('; '\)/],
+    [
+      'an undefined variable',
+      { environ: { HTTP_X: undefined }, environFrom: (e) => ({ ...e, HTTP_X: undefined }) },
+      /delete environ\.HTTP_X/,
+    ],
+    [
+      'an undefined variable that must be there',
+      { environFrom: (e) => ({ ...e, SERVER_PORT: undefined }) }, /^Set it to the port/,
+    ],
+    [
+      'a repeated request header', { environFrom: (e) => ({ ...e, HTTP_COOKIE: ['a', 'b'] }) },
+      /join\('; '\)/,
+    ],
     ['an addition without a dot', {
       app: app((environ, start) => { environ.session = {}; start('200 OK', [TYPE]); return []; }),
     }, /environ\['myapp\.session'\]/],
@@ -307,7 +355,10 @@ describe('a hint fits the value', () => {
     ['a Blob as a body', body(new Blob(['a'])), /blob\.stream\(\)/],
     ['a { fetch }', { app: { fetch() {} } as Loose }, /fromFetch/],
     ['a buffered upload', {
-      environ: { CONTENT_LENGTH: '1', HTTP_TRANSFER_ENCODING: 'chunked', 'wsgi.input': new BytesIO(bytes('a')) },
+      environ: {
+        CONTENT_LENGTH: '1', HTTP_TRANSFER_ENCODING: 'chunked',
+        'wsgi.input': new BytesIO(bytes('a')),
+      },
     }, /delete environ\.HTTP_TRANSFER_ENCODING/],
     ['a startResponse of an earlier request', {
       app: app((environ, start) => {
@@ -323,10 +374,15 @@ describe('a hint fits the value', () => {
     }, /^Use the startResponse of this very request/],
     ['a class', { app: class {} as Loose }, /function that makes an instance/],
     ['a body of nothing', withLength('5', []), /^Nothing came/],
-    ['a compressed body', withLength('5', [bytes('a')], ['Content-Encoding', 'gzip']), /after compression/],
+    [
+      'a compressed body', withLength('5', [bytes('a')], ['Content-Encoding', 'gzip']),
+      /after compression/,
+    ],
     ['a mistake in close()', {
       app: answer('200 OK', [TYPE], Object.assign([], { close: () => (undefined as Loose).x })),
-      serve: async (call, environ, start) => { try { call(environ, start).close(); } catch { /* As it should. */ } },
+      serve: async (call, environ, start) => {
+        try { call(environ, start).close(); } catch { /* As it should. */ }
+      },
     }, /^Fix the error/],
   ];
   for (const [what, exchange, hint] of hints) {
@@ -353,7 +409,9 @@ describe('a warning', () => {
     const warned = validator(tabbed, { onWarning: (warning) => told.push(warning) });
     for (let request = 1; request <= 120; request += 1) call(warned);
     assert.deepEqual(told.map(({ count }) => count), [1, 10, 100]);
-    assert.match(told[1]?.message ?? '', /: header-value-c0, 10 times so far\.\nThe call is at \S+$/);
+    assert.match(
+      told[1]?.message ?? '', /: header-value-c0, 10 times so far\.\nThe call is at \S+$/,
+    );
   });
 
   const tabbed = answer('200 OK', [

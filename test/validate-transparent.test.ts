@@ -165,7 +165,9 @@ describe('a body through the validator', () => {
     assert.deepEqual(reports.splice(0), []);
   });
 
-  for (const [how, codes] of [['passes close() on', []], ['forgets it', ['close-propagated']]] as const) {
+  for (const [how, codes] of [
+    ['passes close() on', []], ['forgets it', ['close-propagated']],
+  ] as const) {
     it(`may be left while it waits, by middleware that ${how}`, async () => {
       let go = (): void => {};
       const inner: Loose = validator(
@@ -201,7 +203,8 @@ describe('a body through the validator', () => {
 
   it('of a web stream is free when it has been read', async () => {
     const stream = new Blob(['a']).stream();
-    const body = call(answer('200 OK', [TYPE], Object.assign(stream, { close: () => stream.cancel() })));
+    const body =
+      call(answer('200 OK', [TYPE], Object.assign(stream, { close: () => stream.cancel() })));
     const chunks = body[Symbol.asyncIterator]();
     while (!(await chunks.next()).done);
     assert.deepEqual(await chunks.next(), { done: true, value: undefined });
@@ -261,7 +264,8 @@ describe('a body through the validator', () => {
 
   it('has ended when a report comes, so that the report is the only one', async () => {
     const log: string[] = [];
-    const inner = validator(app((_environ, start) => (start('200 OK', [TYPE]), [bytes('a')])), { onWarning });
+    const inner =
+      validator(app((_environ, start) => (start('200 OK', [TYPE]), [bytes('a')])), { onWarning });
     const middleware = app(async function* (environ, start) {
       const body = await (inner as Loose)(environ, start);
       try {
@@ -317,7 +321,9 @@ describe('a body through the validator', () => {
     }
   }
 
-  for (const [kind, make] of bodies.filter(([each]) => each !== 'an array' && each !== 'a generator')) {
+  for (const [kind, make] of bodies.filter(
+    ([each]) => each !== 'an array' && each !== 'a generator',
+  )) {
     it(`of ${kind} is a body of a Response`, async () => {
       const body = call(answer('200 OK', [TYPE], make()));
       assert.equal(await new Response(body).text(), 'abcd');
@@ -392,7 +398,9 @@ describe('what the application is given', () => {
   it('is the list of headers that middleware has changed, even for the next request', () => {
     const constant = [['Content-Type', 'text/plain']];
     const inner = app((_environ, start) => (start('204 No Content', constant), []));
-    const told = [inner, validator(inner, { onWarning, severity: { 'content-type-on-204-304': 'off' } })].map((each) => {
+    const told = [
+      inner, validator(inner, { onWarning, severity: { 'content-type-on-204-304': 'off' } }),
+    ].map((each) => {
       constant.splice(1);
       for (let request = 0; request < 2; request += 1) {
         const body = each(makeEnviron() as Loose, (_status, headers) => {
@@ -421,7 +429,8 @@ describe('what the application is given', () => {
   });
 
   it('is an input that another application had, whose body has been closed since', async () => {
-    const environ = makeEnviron({ environ: { 'wsgi.input': new BytesIO(bytes('a\nb\n')) } }) as Loose;
+    const environ =
+      makeEnviron({ environ: { 'wsgi.input': new BytesIO(bytes('a\nb\n')) } }) as Loose;
     const first: Loose = validator(answer(), { onWarning })(environ, new Server().startResponse);
     const second = validator(app(async function* (given, start) {
       start('200 OK', [TYPE]);

@@ -19,31 +19,39 @@ describe('validator', () => {
     return { environ, startResponse: () => () => {} };
   };
 
-  test("passes on a server's throw(), and reports close() of an iterator as a mistake", async () => {
-    const ends: string[] = [];
-    async function* body(): AsyncGenerator<Uint8Array> {
-      try {
-        yield bytes('a');
-      } catch (error) {
-        ends.push(String(error));
+  test(
+    "passes on a server's throw(), and reports close() of an iterator as a mistake",
+    async () => {
+      const ends: string[] = [];
+      async function* body(): AsyncGenerator<Uint8Array> {
+        try {
+          yield bytes('a');
+        } catch (error) {
+          ends.push(String(error));
+        }
       }
-    }
-    const { environ, startResponse } = server();
-    const returned = (await validator(bodyOf(body))(environ, startResponse)) as AsyncIterable<Uint8Array> & { close(): void };
-    const chunks = returned[Symbol.asyncIterator]() as AsyncGenerator<Uint8Array> & { close?(): void };
-    assert.equal(chunks[Symbol.asyncIterator](), chunks);
-    await chunks.next();
-    await chunks.throw(new Error('stop'));
-    assert.deepEqual(ends, ['Error: stop']);
-    assert.throws(() => chunks.close?.(), /close\(\) of the iterator/);
-    await returned.close();
-  });
+      const { environ, startResponse } = server();
+      const returned = (
+        await validator(bodyOf(body))(environ, startResponse)
+      ) as AsyncIterable<Uint8Array> & { close(): void };
+      const chunks =
+        returned[Symbol.asyncIterator]() as AsyncGenerator<Uint8Array> & { close?(): void };
+      assert.equal(chunks[Symbol.asyncIterator](), chunks);
+      await chunks.next();
+      await chunks.throw(new Error('stop'));
+      assert.deepEqual(ends, ['Error: stop']);
+      assert.throws(() => chunks.close?.(), /close\(\) of the iterator/);
+      await returned.close();
+    },
+  );
 
   test('rethrows the error for an iterator without throw()', async () => {
     const { environ, startResponse } = server();
     const chunks = { next: async () => ({ done: false, value: bytes('a') }) };
     const body = { [Symbol.asyncIterator]: () => chunks } as unknown as ResponseBody;
-    const returned = (await validator(bodyOf(() => body))(environ, startResponse)) as AsyncIterable<Uint8Array> & { close(): void };
+    const returned = (
+      await validator(bodyOf(() => body))(environ, startResponse)
+    ) as AsyncIterable<Uint8Array> & { close(): void };
     const iterator = returned[Symbol.asyncIterator]() as AsyncGenerator<Uint8Array>;
     await iterator.next();
     await assert.rejects(iterator.throw(new Error('mine')), /^Error: mine$/);
@@ -58,7 +66,8 @@ describe('validator', () => {
         throw new Error('in close');
       },
     })), { onWarning: ({ code }) => warnings.push(code) });
-    const returned = (await app(environ, startResponse)) as Iterable<Uint8Array> & { close(): void };
+    const returned =
+      (await app(environ, startResponse)) as Iterable<Uint8Array> & { close(): void };
     for (const chunk of returned) assert.fail(String(chunk));
     assert.throws(() => returned.close(), /^Error: in close$/);
     assert.deepEqual(warnings, ['close-throws']);
@@ -81,11 +90,17 @@ describe('validator', () => {
     (environ['wsgi.errors'] as ErrorStream & { extra?: string }).extra = 'of the errors';
     let seen: unknown;
     const app = validator((inner, start) => {
-      seen = [inner['wsgi.input'], inner['wsgi.errors']].map((stream) => Reflect.get(stream, 'extra') as unknown);
+      seen = [inner['wsgi.input'], inner['wsgi.errors']].map(
+        (stream) => Reflect.get(stream, 'extra') as unknown,
+      );
       start('200 OK', [['Content-Type', 'text/plain']]);
       return [];
-    }, { onWarning: () => {}, severity: { 'input-no-other-attr': 'warning', 'errors-no-other-attr': 'warning' } });
-    const returned = (await app(environ, startResponse)) as Iterable<Uint8Array> & { close(): void };
+    }, {
+      onWarning: () => {},
+      severity: { 'input-no-other-attr': 'warning', 'errors-no-other-attr': 'warning' },
+    });
+    const returned =
+      (await app(environ, startResponse)) as Iterable<Uint8Array> & { close(): void };
     for (const chunk of returned) assert.fail(String(chunk));
     returned.close();
     assert.deepEqual(seen, ['of the input', 'of the errors']);
@@ -94,7 +109,8 @@ describe('validator', () => {
   /** What is reported of an application under the test client, warnings included. */
   async function reported(app: WSGIApplication, request: RequestInit = {}): Promise<string> {
     const warnings: string[] = [];
-    const validated = validator(app, { onWarning: (warning) => warnings.push(String(warning)), strict: true });
+    const validated =
+      validator(app, { onWarning: (warning) => warnings.push(String(warning)), strict: true });
     const client = testClient(validated, { validate: false });
     const failure = await client.fetch('/', request).then(
       (response) => response.text().catch((error: unknown) => String(error)),
@@ -104,10 +120,16 @@ describe('validator', () => {
   }
 
   for (const [what, body, hint] of [
-    ['a Response', new Response('x'), 'Return its own body, or [new Uint8Array(await response.arrayBuffer())].'],
+    [
+      'a Response', new Response('x'),
+      'Return its own body, or [new Uint8Array(await response.arrayBuffer())].',
+    ],
     ['an ArrayBuffer', [new ArrayBuffer(1)], 'Wrap it: new Uint8Array(buffer).'],
     ['a function', () => [], 'Call it. If it is middleware, apply it: wrap(app).'],
-    ['an open file', { createReadStream() {} }, 'Return environ[\'wsgi.file_wrapper\'](handle), or'],
+    [
+      'an open file', { createReadStream() {} },
+      'Return environ[\'wsgi.file_wrapper\'](handle), or',
+    ],
   ] as const) {
     test(`knows what was meant by ${what}`, async () => {
       assert.ok((await reported(bodyOf(() => body as never))).includes(hint));
@@ -131,7 +153,9 @@ describe('validator', () => {
 
   test('finds nothing wrong with a Date as it should be', async () => {
     const told = await reported((_environ, startResponse) => {
-      startResponse('200 OK', [['Content-Type', 'text/plain'], ['Date', 'Sun, 06 Nov 1994 08:49:37 GMT']]);
+      startResponse('200 OK', [
+        ['Content-Type', 'text/plain'], ['Date', 'Sun, 06 Nov 1994 08:49:37 GMT'],
+      ]);
       return [bytes('fine')];
     });
     assert.equal(told, 'fine');
@@ -165,7 +189,8 @@ describe('validator', () => {
       const chunks = isAsync
         ? (async function* () { yield bytes('a'); })()
         : (function* () { yield bytes('a'); })();
-      const returned = (await validator(bodyOf(() => chunks))(environ, startResponse)) as ResponseBody;
+      const returned =
+        (await validator(bodyOf(() => chunks))(environ, startResponse)) as ResponseBody;
       const iterator = (isAsync
         ? (returned as AsyncIterable<Uint8Array>)[Symbol.asyncIterator]()
         : (returned as Iterable<Uint8Array>)[Symbol.iterator]()) as AsyncGenerator<Uint8Array>;
@@ -178,7 +203,9 @@ describe('validator', () => {
   });
 
   test('reports a chunk that is not bytes even if the application then fails to stop', async () => {
-    for (const stop of [() => { throw new Error('stop'); }, () => Promise.reject(new Error('stop'))]) {
+    for (const stop of [
+      () => { throw new Error('stop'); }, () => Promise.reject(new Error('stop')),
+    ]) {
       const chunks = { next: () => ({ done: false, value: 'text' }), return: stop };
       const told = await reported(bodyOf(() => ({ [Symbol.iterator]: () => chunks }) as never));
       assert.match(told, /yielded "text"/);
@@ -190,13 +217,16 @@ describe('validator', () => {
       for await (const line of input) return text(line);
       return '';
     }));
-    assert.equal(await (await fetch('/', { method: 'POST', body: 'one\ntwo\n' })).text(), '"one\\n"');
+    assert.equal(
+      await (await fetch('/', { method: 'POST', body: 'one\ntwo\n' })).text(), '"one\\n"',
+    );
   });
 
   test('takes an object of another realm for plain, and one made without a prototype', async () => {
     for (const foreign of [runInNewContext('({})') as object, Object.create(null) as object]) {
       const { environ, startResponse } = server();
-      const returned = await validator(bodyOf(() => [bytes('a')]))(Object.assign(foreign, environ), startResponse);
+      const returned =
+        await validator(bodyOf(() => [bytes('a')]))(Object.assign(foreign, environ), startResponse);
       for (const chunk of returned as Iterable<Uint8Array>) assert.equal(text(chunk), 'a');
       await returned.close?.();
     }

@@ -47,7 +47,8 @@ async function withBoth<T>(
   request: string,
   use: (ours: ServerChild, bare: ServerChild) => Promise<T>,
 ): Promise<T> {
-  const [ours, bare] = await Promise.all([ServerChild.start('tsgiref', name), ServerChild.start('bare', name)]);
+  const [ours, bare] =
+    await Promise.all([ServerChild.start('tsgiref', name), ServerChild.start('bare', name)]);
   try {
     const [one, other] = await Promise.all([ours, bare].map((server) => answerOf(server, request)));
     if (one === undefined || other === undefined || !one.equals(other)) {
@@ -64,10 +65,13 @@ async function answerOf(server: ServerChild, request: string): Promise<Buffer> {
   await exchange(server.port, request, (data) => pieces.push(data));
   const all = Buffer.concat(pieces);
   const date = all.indexOf('Date: ');
-  return Buffer.concat([all.subarray(0, date), all.subarray(date + 'Date: Sun, 06 Nov 1994 08:49:37 GMT'.length)]);
+  return Buffer.concat([
+    all.subarray(0, date), all.subarray(date + 'Date: Sun, 06 Nov 1994 08:49:37 GMT'.length),
+  ]);
 }
 
-const show = (answer: Buffer | undefined): string => JSON.stringify(answer?.toString('latin1', 0, 300));
+const show = (answer: Buffer | undefined): string =>
+  JSON.stringify(answer?.toString('latin1', 0, 300));
 
 function load(name: string, headers: 3 | 15, ratio: number): Case['run'] {
   return async ({ rounds, seconds, withWrk }) =>
@@ -77,7 +81,9 @@ function load(name: string, headers: 3 | 15, ratio: number): Case['run'] {
       await compare(1, measure(ours, 1), measure(bare, 1));
       const comparison = await compare(rounds, measure(ours), measure(bare));
       const { ours: one, bare: other } = comparison;
-      return { ours: perSecond(one), bare: perSecond(other), comparison, goal: { is: 'at least', ratio } };
+      return {
+        ours: perSecond(one), bare: perSecond(other), comparison, goal: { is: 'at least', ratio },
+      };
     });
 }
 
@@ -124,19 +130,23 @@ function transfer(name: string, ratio: number, body: Uint8Array[] = []): Case['r
       const before = await Promise.all(servers.map((server) => server.memory()));
       const comparison = await compare(rounds, measure(ours), measure(bare));
       const after = await Promise.all(servers.map((server) => server.memory()));
-      const [grown, grownBare] = after.map(({ peak }, index) => (peak - (before[index]?.peak ?? 0)) / MIB);
+      const [grown, grownBare] =
+        after.map(({ peak }, index) => (peak - (before[index]?.peak ?? 0)) / MIB);
       return {
         ours: mibPerSecond(comparison.ours),
         bare: mibPerSecond(comparison.bare),
         comparison,
         goal: { is: 'at least', ratio },
-        remark: `peak memory grew by ${grown?.toFixed(0)} MiB in ${TRANSFERS * rounds} transfers, bare by ${grownBare?.toFixed(0)}`,
+        remark:
+          `peak memory grew by ${grown?.toFixed(0)} MiB in ${TRANSFERS * rounds} transfers, bare by ${grownBare?.toFixed(0)}`,
       };
     });
 }
 
 async function validator({ rounds, seconds, withWrk }: Settings): Promise<Row> {
-  const servers = [await ServerChild.start('tsgiref', 'validated'), await ServerChild.start('tsgiref', 'hello')];
+  const servers = [
+    await ServerChild.start('tsgiref', 'validated'), await ServerChild.start('tsgiref', 'hello'),
+  ];
   const measure = (server: ServerChild | undefined) => async (): Promise<number> =>
     requestRate({ port: server?.port ?? 0, connections: 32, seconds, headers: 3 }, withWrk);
   const comparison = await compare(rounds, measure(servers[0]), measure(servers[1]));
@@ -231,7 +241,8 @@ async function idle({ rounds, seconds, withWrk, idle: wanted }: Settings): Promi
 }
 
 function descriptorLimit(): number {
-  const report = process.report?.getReport() as { userLimits?: { open_files?: { soft: number | string } } };
+  const report =
+    process.report?.getReport() as { userLimits?: { open_files?: { soft: number | string } } };
   const limit = Number(report.userLimits?.open_files?.soft);
   return Number.isNaN(limit) ? Infinity : limit;
 }

@@ -31,12 +31,15 @@ async function wrkRate({ port, connections, seconds, headers }: Load): Promise<n
   child.stdout.setEncoding('utf8').on('data', (text: string) => (output += text));
   await once(child, 'close');
   const rate = /^Requests\/sec:\s+([\d.]+)/m.exec(output)?.[1];
-  if (rate === undefined || /Non-2xx|Socket errors/.test(output)) throw new Error(`wrk said:\n${output}`);
+  if (rate === undefined || /Non-2xx|Socket errors/.test(output)) {
+    throw new Error(`wrk said:\n${output}`);
+  }
   return Number(rate);
 }
 
 async function ownRate({ port, connections, seconds, headers }: Load): Promise<number> {
-  const child = fork(fileURLToPath(import.meta.url), [port, connections, seconds, headers].map(String));
+  const child =
+    fork(fileURLToPath(import.meta.url), [port, connections, seconds, headers].map(String));
   const [rate] = (await once(child, 'message')) as [number];
   child.disconnect();
   await once(child, 'exit');
@@ -48,7 +51,8 @@ async function ownRate({ port, connections, seconds, headers }: Load): Promise<n
 async function generate({ port, connections, seconds, headers }: Load): Promise<number> {
   const request = Buffer.from(requestText(headers), 'latin1');
   const sockets = await Promise.all(Array.from({ length: connections }, () => open(port)));
-  const [first] = await Promise.all(sockets.map((socket) => ask(socket, request.toString('latin1'))));
+  const [first] =
+    await Promise.all(sockets.map((socket) => ask(socket, request.toString('latin1'))));
   const length = first?.length ?? 0;
   let answered = 0;
   for (const socket of sockets) {

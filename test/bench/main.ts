@@ -43,7 +43,9 @@ const settings: Settings = {
   idle: Number(values.idle),
 };
 
-function line(name: string, ours: string, bare: string, ratio: string, spread: string, goal: string): string {
+function line(
+  name: string, ours: string, bare: string, ratio: string, spread: string, goal: string,
+): string {
   const cells = [name.padEnd(34), ours.padStart(12), bare.padStart(21), ratio.padStart(7)];
   return [...cells, spread.padStart(11), ` ${goal}`].join('  ').trimEnd();
 }
@@ -57,7 +59,8 @@ function describe(name: string, { ours, bare, comparison, goal, remark }: Row): 
     spread = `${comparison.lowest.toFixed(2)}–${comparison.highest.toFixed(2)}`;
   }
   if (comparison !== undefined && goal !== undefined) {
-    const isReached = goal.is === 'at least' ? comparison.ratio >= goal.ratio : comparison.ratio <= goal.ratio;
+    const isReached =
+      goal.is === 'at least' ? comparison.ratio >= goal.ratio : comparison.ratio <= goal.ratio;
     verdict = `${goal.is} ${goal.ratio}: ${isReached ? 'reached' : 'missed'}`;
   }
   const row = line(name, ours, bare, ratio, spread, verdict);
@@ -70,13 +73,17 @@ writeFileSync(join(folder, 'file'), Buffer.alloc(LARGE, '0123456789abcdef'));
 
 try {
   const load = settings.withWrk ? 'wrk' : 'the own load generator';
-  console.log(`Node ${process.versions.node}, ${settings.rounds} rounds, ${load}, ${availableParallelism()} processors\n`);
+  console.log(
+    `Node ${process.versions.node}, ${settings.rounds} rounds, ${load}, ${availableParallelism()} processors\n`,
+  );
   console.log(line('', 'tsgiref', 'bare node:http', 'median', 'spread', 'goal'));
   for (const { name, run } of CASES) {
     if (name.includes(values.only)) console.log(describe(name, await run(settings)));
   }
   if ('scaling'.includes(values.only)) {
-    console.log(`\n${'nanoseconds for'.padEnd(36)}${SIZES.map((size) => String(size).padStart(9)).join('')}`);
+    console.log(
+      `\n${'nanoseconds for'.padEnd(36)}${SIZES.map((size) => String(size).padStart(9)).join('')}`,
+    );
     for (const [name, ...times] of await measureScaling()) {
       console.log(`${name.padEnd(36)}${times.map((time) => time.toFixed(1).padStart(9)).join('')}`);
     }

@@ -1,6 +1,8 @@
 // Whether cost stays linear: the time for one of ten, of a hundred, of ten thousand.
 
-import { SimpleHandler, StreamInput, StringIO, BytesIO, setupTestingDefaults } from '../../lib/index.ts';
+import {
+  SimpleHandler, StreamInput, StringIO, BytesIO, setupTestingDefaults,
+} from '../../lib/index.ts';
 import { makeEnviron } from '../../lib/request.ts';
 import { median } from './measure.ts';
 
@@ -17,7 +19,9 @@ const BASE = {
 
 function environ(headers: number): void {
   const rawHeaders = Array.from({ length: headers }, (_, index) => [`X-${index}`, 'value']).flat();
-  const head = { url: '/', method: 'GET', httpVersion: '1.1', rawHeaders: ['Host', 'x', ...rawHeaders] };
+  const head = {
+    url: '/', method: 'GET', httpVersion: '1.1', rawHeaders: ['Host', 'x', ...rawHeaders],
+  };
   makeEnviron(head, BASE, { remoteAddress: '127.0.0.1', secure: false }, 'bench');
 }
 
@@ -26,10 +30,12 @@ async function chunks(count: number): Promise<void> {
   const vars = {};
   setupTestingDefaults(vars);
   const sink = { write() {} };
-  await new SimpleHandler(new BytesIO(), sink, new StringIO(), vars).run(function* (_, startResponse) {
-    startResponse('200 OK', []);
-    for (let sent = 0; sent < count; sent += 1) yield chunk;
-  });
+  await new SimpleHandler(new BytesIO(), sink, new StringIO(), vars).run(
+    function* (_, startResponse) {
+      startResponse('200 OK', []);
+      for (let sent = 0; sent < count; sent += 1) yield chunk;
+    },
+  );
 }
 
 const TEXT = 10_000_000;

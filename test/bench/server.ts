@@ -26,7 +26,8 @@ async function listen(kind: string, name: string): Promise<number> {
   const pair = PAIRS[name];
   if (pair === undefined) throw new Error(`no case is named ${name}`);
   if (kind === 'tsgiref') {
-    const server = makeServer('127.0.0.1', 0, pair.app, { handlerClass: Quiet, keepAliveTimeout: IDLE });
+    const server =
+      makeServer('127.0.0.1', 0, pair.app, { handlerClass: Quiet, keepAliveTimeout: IDLE });
     await server.ready;
     return server.serverPort;
   }

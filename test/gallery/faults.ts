@@ -39,7 +39,8 @@ function environFault(
 
 /** A server whose wsgi.input has another method. */
 function inputFault(
-  finds: string, name: string, change: (input: InputStream, request: Request) => Partial<InputStream>,
+  finds: string, name: string,
+  change: (input: InputStream, request: Request) => Partial<InputStream>,
 ): void {
   fault(finds, name, class extends GalleryServer {
     override makeInput(request: Request): InputStream {
@@ -75,12 +76,15 @@ const latin1 = (text: string): Buffer => Buffer.from(text, 'latin1');
 
 // ---- connection
 
-fault('connection-calls-once', 'calls the application twice, once for the headers', class extends GalleryServer {
-  override callApp(exchange: Exchange) {
-    void Promise.resolve(this.app({ ...exchange.environ }, () => async () => {})).catch(() => {});
-    return super.callApp(exchange);
-  }
-});
+fault(
+  'connection-calls-once', 'calls the application twice, once for the headers',
+  class extends GalleryServer {
+    override callApp(exchange: Exchange) {
+      void Promise.resolve(this.app({ ...exchange.environ }, () => async () => {})).catch(() => {});
+      return super.callApp(exchange);
+    }
+  },
+);
 fault('connection-twice', 'serves one request only', class extends GalleryServer {
   private count = 0;
   override accept(socket: Socket): void {
@@ -96,15 +100,21 @@ fault('connection-many', 'keeps the status and headers in the server', class ext
     return this.app(this.environ, this.startResponseFor(exchange));
   }
 });
-fault('connection-head-in-pieces', 'takes the first packet for the whole head', class extends GalleryServer {
-  override async readHead(source: Source): Promise<string | undefined> {
-    const text = (await source.some()).toString('latin1');
-    return text === '' ? undefined : text;
-  }
-});
-fault('connection-client-resets', 'has no listener for the error of a socket', class extends GalleryServer {
-  override onSocketError(): void {}
-});
+fault(
+  'connection-head-in-pieces', 'takes the first packet for the whole head',
+  class extends GalleryServer {
+    override async readHead(source: Source): Promise<string | undefined> {
+      const text = (await source.some()).toString('latin1');
+      return text === '' ? undefined : text;
+    }
+  },
+);
+fault(
+  'connection-client-resets', 'has no listener for the error of a socket',
+  class extends GalleryServer {
+    override onSocketError(): void {}
+  },
+);
 fault('connection-closes', 'has a close() that never ends', class extends GalleryServer {
   override async stop(): Promise<void> {
     await super.stop();
@@ -129,9 +139,11 @@ environFault('environ-plain', 'lets environ inherit from a common base', (enviro
 environFault('environ-mutable', 'passes a frozen environ', (environ) => Object.freeze(environ));
 {
   let last: Environ = {};
-  environFault('environ-fresh', 'makes environ of the one before', (environ) => (last = { ...last, ...environ }));
+  environFault('environ-fresh', 'makes environ of the one before', (environ) =>
+    (last = { ...last, ...environ }));
   const shared: Environ = {};
-  environFault('environ-fresh', 'uses one environ for all requests', (environ) => Object.assign(shared, environ));
+  environFault('environ-fresh', 'uses one environ for all requests', (environ) =>
+    Object.assign(shared, environ));
 }
 environFault('environ-method', 'writes the method in lower case', (environ) => {
   environ['REQUEST_METHOD'] = String(environ['REQUEST_METHOD']).toLowerCase();
@@ -146,7 +158,10 @@ environFault('environ-path', 'has the whole path in SCRIPT_NAME, too', (environ)
 for (const [finds, name, decode] of [
   ['environ-path-decoded', 'does not decode the path', (path) => path],
   ['environ-path-decoded-once', 'decodes the path twice', (path, right) => right(right(path))],
-  ['environ-path-utf8', 'decodes the path with decodeURIComponent', (path) => decodeURIComponent(path)],
+  [
+    'environ-path-utf8', 'decodes the path with decodeURIComponent',
+    (path) => decodeURIComponent(path),
+  ],
   ['environ-path-byte', 'falls back to the raw path where it is not UTF-8', (path, right) => {
     try {
       decodeURIComponent(path);
@@ -159,13 +174,22 @@ for (const [finds, name, decode] of [
     if (/%(?![0-9a-f]{2})/i.test(path)) throw new URIError('URI malformed');
     return right(path);
   }],
-  ['environ-path-plus', 'decodes "+" as a space', (path, right) => right(path.replaceAll('+', ' '))],
+  [
+    'environ-path-plus', 'decodes "+" as a space',
+    (path, right) => right(path.replaceAll('+', ' ')),
+  ],
   ['environ-path-untouched', 'resolves dots', (path, right) =>
     right(path.startsWith('//') ? path : new URL(path, 'http://host').pathname)],
   ['environ-path-two-slashes', 'parses the target with new URL()', (path, right) =>
     right(path.startsWith('//') ? new URL(path, 'http://host').pathname : path)],
-  ['environ-path-untouched', 'removes double slashes', (path, right) => right(path.replace(/\/+/g, '/'))],
-  ['environ-path-colon', 'cuts the path at a semicolon', (path, right) => right(path.split(';')[0] ?? '')],
+  [
+    'environ-path-untouched', 'removes double slashes',
+    (path, right) => right(path.replace(/\/+/g, '/')),
+  ],
+  [
+    'environ-path-colon', 'cuts the path at a semicolon',
+    (path, right) => right(path.split(';')[0] ?? ''),
+  ],
 ] as Array<[string, string, (path: string, right: (path: string) => string) => string]>) {
   fault(finds, name, class extends GalleryServer {
     override decodePath(path: string): string {
@@ -173,12 +197,15 @@ for (const [finds, name, decode] of [
     }
   });
 }
-fault('environ-absolute-target', 'takes an absolute target for a path', class extends GalleryServer {
-  override splitTarget(target: string): [string, string] {
-    const [path = '', query = ''] = target.split(/\?(.*)/s);
-    return [path, query];
-  }
-});
+fault(
+  'environ-absolute-target', 'takes an absolute target for a path',
+  class extends GalleryServer {
+    override splitTarget(target: string): [string, string] {
+      const [path = '', query = ''] = target.split(/\?(.*)/s);
+      return [path, query];
+    }
+  },
+);
 fault('environ-query-question-mark', 'splits the target at every "?"', class extends GalleryServer {
   override splitTarget(target: string): [string, string] {
     const [path, query] = super.splitTarget(target);
@@ -231,13 +258,18 @@ environFault('environ-header-host', 'cuts the port off HTTP_HOST', (environ) => 
   environ['HTTP_HOST'] = String(environ['HTTP_HOST']).split(':')[0];
 });
 environFault('environ-header-empty', 'leaves empty headers out', (environ) => {
-  for (const key of Object.keys(environ)) if (key.startsWith('HTTP_') && environ[key] === '') delete environ[key];
-});
-fault('environ-header-trimmed', 'removes one space before a value, and no more', class extends GalleryServer {
-  override trim(value: string): string {
-    return value.replace(/^ /, '');
+  for (const key of Object.keys(environ)) {
+    if (key.startsWith('HTTP_') && environ[key] === '') delete environ[key];
   }
 });
+fault(
+  'environ-header-trimmed', 'removes one space before a value, and no more',
+  class extends GalleryServer {
+    override trim(value: string): string {
+      return value.replace(/^ /, '');
+    }
+  },
+);
 fault('environ-header-colon', 'splits a header at every colon', class extends GalleryServer {
   override trim(value: string): string {
     return super.trim(value).split('://')[0] ?? '';
@@ -284,9 +316,12 @@ for (const [key, wrong] of [
   ['wsgi.version', '1.0'], ['wsgi.version', [1, 1]], ['wsgi.url_scheme', 'http:'],
   ['wsgi.multithread', undefined], ['wsgi.multiprocess', 0], ['wsgi.run_once', 'false'],
 ] as const) {
-  environFault(`environ-${key.replace(/[._]/g, '-')}`, `has ${String(wrong)} as ${key}`, (environ) => {
-    environ[key] = wrong;
-  });
+  environFault(
+    `environ-${key.replace(/[._]/g, '-')}`, `has ${String(wrong)} as ${key}`,
+    (environ) => {
+      environ[key] = wrong;
+    },
+  );
 }
 inputFault('environ-wsgi-input', 'has a wsgi.input without readlines',
   () => ({ readlines: undefined }) as unknown as Partial<InputStream>);
@@ -299,12 +334,15 @@ fault('environ-wsgi-errors', 'has a wsgi.errors without flush', class extends Ga
 // ---- input
 
 inputFault('input-bytes', 'reads strings', (input) => ({
-  read: async (size) => Buffer.from(await input.read(size)).toString() as unknown as Uint8Array<ArrayBuffer>,
+  read: async (size) =>
+    Buffer.from(await input.read(size)).toString() as unknown as Uint8Array<ArrayBuffer>,
 }));
 inputFault('input-binary', 'decodes the body as UTF-8', (input) => ({
   read: async (size) => new TextEncoder().encode(new TextDecoder().decode(await input.read(size))),
 }));
-inputFault('input-read-size', 'reads everything, whatever the size', (input) => ({ read: () => input.read() }));
+inputFault('input-read-size', 'reads everything, whatever the size', (input) => ({
+  read: () => input.read(),
+}));
 inputFault('input-read-zero', 'reads everything for a size of 0', (input) => ({
   read: (size) => (size ? input.read(size) : input.read()),
 }));
@@ -334,7 +372,9 @@ inputFault('input-readlines', 'gives one line for readlines', (input) => ({
 }));
 inputFault('input-iterate', 'iterates over blocks, not lines', (input) => ({
   async *[Symbol.asyncIterator]() {
-    for (let block = await input.read(8); block.length > 0; block = await input.read(8)) yield block;
+    for (let block = await input.read(8); block.length > 0; block = await input.read(8)) {
+      yield block;
+    }
   },
 }));
 fault('input-read-in-pieces', 'reads no more than one packet', class extends GalleryServer {
@@ -366,16 +406,19 @@ fault('input-unread', 'takes an unread body for the next request', class extends
     return true;
   }
 });
-fault('input-unread-large', 'resets the connection of a client that still sends', class extends GalleryServer {
-  override async run(exchange: Exchange): Promise<void> {
-    const length = Number(this.find(exchange.request, 'content-length') ?? 0);
-    if (length > 100_000) {
-      exchange.socket.resetAndDestroy();
-      return;
+fault(
+  'input-unread-large', 'resets the connection of a client that still sends',
+  class extends GalleryServer {
+    override async run(exchange: Exchange): Promise<void> {
+      const length = Number(this.find(exchange.request, 'content-length') ?? 0);
+      if (length > 100_000) {
+        exchange.socket.resetAndDestroy();
+        return;
+      }
+      await super.run(exchange);
     }
-    await super.run(exchange);
-  }
-});
+  },
+);
 fault('input-chunked', 'passes a chunked body on undecoded', class extends GalleryServer {
   override async *chunksOf(source: Source): AsyncGenerator<Uint8Array> {
     yield latin1((await source.until('0\r\n\r\n')) ?? '');
@@ -398,9 +441,15 @@ fault('input-continue', 'knows nothing of 100 Continue', class extends GallerySe
 for (const [finds, name, change] of [
   ['errors-write', 'has a write that throws', { write() { throw new Error('closed'); } }],
   ['errors-writelines', 'wants an array of lines', {
-    writelines(lines) { (lines as string[]).forEach(() => {}); if (!Array.isArray(lines)) throw new TypeError('no array'); },
+    writelines(lines) {
+      (lines as string[]).forEach(() => {});
+      if (!Array.isArray(lines)) throw new TypeError('no array');
+    },
   }],
-  ['errors-flush', 'has a flush that is not ready', { flush() { throw new Error('not implemented'); } }],
+  [
+    'errors-flush', 'has a flush that is not ready',
+    { flush() { throw new Error('not implemented'); } },
+  ],
   ['errors-unicode', 'takes Latin-1 alone', {
     write(text) { if (/[^\0-\xff]/.test(text)) throw new RangeError('not Latin-1'); },
   }],
@@ -422,43 +471,66 @@ fault('errors-apart', 'sends wsgi.errors to the client', class extends GallerySe
 // ---- startResponse
 
 startResponseFault('start-response-returns-write', 'returns nothing from startResponse', (right) =>
-  ((status: string, headers: HeaderList, error: unknown) => void right(status, headers, error)) as never);
-startResponseFault('start-response-lazy', 'sends the head in startResponse', (right, exchange, server) =>
-  (status, headers, error) => {
-    const write = right(status, headers, error);
-    void server.send(exchange, latin1(server.makeHead(exchange)));
-    return write;
-  });
-fault('start-response-lazy-empty-chunk', 'sends the head with an empty chunk', class extends GalleryServer {
-  override write(exchange: Exchange, chunk: Uint8Array): Promise<void> {
-    if (chunk.length > 0 || exchange.headSent) return super.write(exchange, chunk);
-    return this.send(exchange, latin1(this.makeHead(exchange)));
-  }
-});
-startResponseFault('start-response-second-call', 'accepts a second startResponse', (right, exchange) =>
-  (status, headers, error) => {
-    if (!exchange.headSent) exchange.head = undefined;
-    return right(status, headers, error);
-  });
-startResponseFault('start-response-replaces', 'ignores a second head with an error', (right, exchange, server) =>
-  (status, headers, error) => {
-    if (error instanceof Error && exchange.head !== undefined && !exchange.headSent) {
-      return (chunk) => server.write(exchange, chunk);
+  ((status: string, headers: HeaderList, error: unknown) =>
+    void right(status, headers, error)) as never);
+startResponseFault(
+  'start-response-lazy', 'sends the head in startResponse',
+  (right, exchange, server) =>
+    (status, headers, error) => {
+      const write = right(status, headers, error);
+      void server.send(exchange, latin1(server.makeHead(exchange)));
+      return write;
+    },
+);
+fault(
+  'start-response-lazy-empty-chunk', 'sends the head with an empty chunk',
+  class extends GalleryServer {
+    override write(exchange: Exchange, chunk: Uint8Array): Promise<void> {
+      if (chunk.length > 0 || exchange.headSent) return super.write(exchange, chunk);
+      return this.send(exchange, latin1(this.makeHead(exchange)));
     }
-    return right(status, headers, error);
-  });
-startResponseFault('start-response-replaces', 'adds the headers of a second head to the first', (right, exchange) =>
-  (status, headers, error) => right(status, [...(exchange.head?.headers ?? []), ...headers], error));
-startResponseFault('start-response-throws-error', 'ignores an error after the head', (right, exchange, server) =>
-  (status, headers, error) =>
-    error instanceof Error && exchange.headSent
-      ? (chunk) => server.write(exchange, chunk)
-      : right(status, headers, error));
-startResponseFault('start-response-throws-error', 'throws an error of its own after the head', (right, exchange) =>
-  (status, headers, error) => {
-    if (error instanceof Error && exchange.headSent) throw new Error('headers already sent');
-    return right(status, headers, error);
-  });
+  },
+);
+startResponseFault(
+  'start-response-second-call', 'accepts a second startResponse',
+  (right, exchange) =>
+    (status, headers, error) => {
+      if (!exchange.headSent) exchange.head = undefined;
+      return right(status, headers, error);
+    },
+);
+startResponseFault(
+  'start-response-replaces', 'ignores a second head with an error',
+  (right, exchange, server) =>
+    (status, headers, error) => {
+      if (error instanceof Error && exchange.head !== undefined && !exchange.headSent) {
+        return (chunk) => server.write(exchange, chunk);
+      }
+      return right(status, headers, error);
+    },
+);
+startResponseFault(
+  'start-response-replaces', 'adds the headers of a second head to the first',
+  (right, exchange) =>
+    (status, headers, error) =>
+      right(status, [...(exchange.head?.headers ?? []), ...headers], error),
+);
+startResponseFault(
+  'start-response-throws-error', 'ignores an error after the head',
+  (right, exchange, server) =>
+    (status, headers, error) =>
+      error instanceof Error && exchange.headSent
+        ? (chunk) => server.write(exchange, chunk)
+        : right(status, headers, error),
+);
+startResponseFault(
+  'start-response-throws-error', 'throws an error of its own after the head',
+  (right, exchange) =>
+    (status, headers, error) => {
+      if (error instanceof Error && exchange.headSent) throw new Error('headers already sent');
+      return right(status, headers, error);
+    },
+);
 fault('start-response-no-error', 'takes null for an error', class extends GalleryServer {
   override startResponseFor(exchange: Exchange): StartResponse {
     const right = super.startResponseFor(exchange);
@@ -481,7 +553,9 @@ fault('start-response-header-twice', 'keeps headers in an object', class extends
 fault('start-response-header-twice', 'joins headers of one name', class extends GalleryServer {
   override formatHead(status: string, headers: HeaderList): string {
     const joined: Record<string, string> = {};
-    for (const [name, value] of headers) joined[name] = name in joined ? `${joined[name]}, ${value}` : value;
+    for (const [name, value] of headers) {
+      joined[name] = name in joined ? `${joined[name]}, ${value}` : value;
+    }
     return super.formatHead(status, Object.entries(joined));
   }
 });
@@ -500,11 +574,14 @@ fault('start-response-date', 'sends no Date', class extends GalleryServer {
     return [];
   }
 });
-fault('start-response-own-date', 'adds a Date beside the application\'s', class extends GalleryServer {
-  override ownHeaders(): HeaderList {
-    return [['Date', new Date().toUTCString()]];
-  }
-});
+fault(
+  'start-response-own-date', 'adds a Date beside the application\'s',
+  class extends GalleryServer {
+    override ownHeaders(): HeaderList {
+      return [['Date', new Date().toUTCString()]];
+    }
+  },
+);
 fault('start-response-date', 'writes the Date as ISO 8601', class extends GalleryServer {
   override ownHeaders(_exchange: Exchange, has: (name: string) => boolean): HeaderList {
     return has('date') ? [] : [['Date', new Date().toISOString()]];
@@ -519,29 +596,33 @@ fault('start-response-never', 'answers 200 without startResponse', class extends
 
 // ---- write
 
-fault('write-at-once', 'collects what is written until the application returns', class extends GalleryServer {
-  override startResponseFor(exchange: Exchange): StartResponse {
-    const right = super.startResponseFor(exchange);
-    return (status, headers, error) => {
-      right(status, headers, error);
-      return async (chunk) => void this.written(exchange).push(chunk);
-    };
-  }
-  private readonly chunks: WeakMap<Exchange, Uint8Array[]> = new WeakMap();
-  private written(exchange: Exchange): Uint8Array[] {
-    const chunks = this.chunks.get(exchange) ?? [];
-    this.chunks.set(exchange, chunks);
-    return chunks;
-  }
-  override async sendBody(exchange: Exchange, body: ResponseBody): Promise<void> {
-    for (const chunk of this.written(exchange)) await this.write(exchange, chunk);
-    await super.sendBody(exchange, body);
-  }
-});
-startResponseFault('write-then-body', 'drops what is written', (right) => (status, headers, error) => {
-  right(status, headers, error);
-  return async () => {};
-});
+fault(
+  'write-at-once', 'collects what is written until the application returns',
+  class extends GalleryServer {
+    override startResponseFor(exchange: Exchange): StartResponse {
+      const right = super.startResponseFor(exchange);
+      return (status, headers, error) => {
+        right(status, headers, error);
+        return async (chunk) => void this.written(exchange).push(chunk);
+      };
+    }
+    private readonly chunks: WeakMap<Exchange, Uint8Array[]> = new WeakMap();
+    private written(exchange: Exchange): Uint8Array[] {
+      const chunks = this.chunks.get(exchange) ?? [];
+      this.chunks.set(exchange, chunks);
+      return chunks;
+    }
+    override async sendBody(exchange: Exchange, body: ResponseBody): Promise<void> {
+      for (const chunk of this.written(exchange)) await this.write(exchange, chunk);
+      await super.sendBody(exchange, body);
+    }
+  },
+);
+startResponseFault('write-then-body', 'drops what is written', (right) =>
+  (status, headers, error) => {
+    right(status, headers, error);
+    return async () => {};
+  });
 
 // ---- body
 
@@ -574,7 +655,10 @@ fault('body-promise', 'does not await the application', class extends GallerySer
 });
 fault('body-bare-iterator', 'calls return() without looking', class extends GalleryServer {
   override async sendBody(exchange: Exchange, body: ResponseBody): Promise<void> {
-    if (Symbol.iterator in body && typeof body[Symbol.iterator]().return !== 'function' && !Array.isArray(body) && !(body instanceof Set)) {
+    if (
+      Symbol.iterator in body && typeof body[Symbol.iterator]().return !== 'function' &&
+      !Array.isArray(body) && !(body instanceof Set)
+    ) {
       throw new TypeError('iterator.return is not a function');
     }
     await super.sendBody(exchange, body);
@@ -609,29 +693,37 @@ fault('body-chunk-at-once', 'collects the body before it sends it', class extend
     await super.sendBody(exchange, chunks);
   }
 });
-fault('body-chunk-with-length-at-once', 'collects a body whose length it knows', class extends GalleryServer {
-  override async sendBody(exchange: Exchange, body: ResponseBody): Promise<void> {
-    const hasLength = exchange.head?.headers.some(([name]) => /^content-length$/i.test(name));
-    const chunks = [];
-    if (hasLength === true) for await (const chunk of body) chunks.push(chunk);
-    await super.sendBody(exchange, hasLength === true ? chunks : body);
-  }
-});
+fault(
+  'body-chunk-with-length-at-once', 'collects a body whose length it knows',
+  class extends GalleryServer {
+    override async sendBody(exchange: Exchange, body: ResponseBody): Promise<void> {
+      const hasLength = exchange.head?.headers.some(([name]) => /^content-length$/i.test(name));
+      const chunks = [];
+      if (hasLength === true) for await (const chunk of body) chunks.push(chunk);
+      await super.sendBody(exchange, hasLength === true ? chunks : body);
+    }
+  },
+);
 fault('body-back-pressure', 'does not wait for the client', class extends GalleryServer {
   override async send({ socket }: Exchange, data: Uint8Array): Promise<void> {
     socket.write(data);
   }
 });
-fault('body-chunk-before-next', 'holds a chunk back until the next turn', class extends GalleryServer {
-  override async send(exchange: Exchange, data: Uint8Array): Promise<void> {
-    exchange.socket.cork();
-    process.nextTick(() => exchange.socket.uncork());
-    if (exchange.socket.writableNeedDrain) await super.send(exchange, data);
-    else exchange.socket.write(data);
-  }
-});
+fault(
+  'body-chunk-before-next', 'holds a chunk back until the next turn',
+  class extends GalleryServer {
+    override async send(exchange: Exchange, data: Uint8Array): Promise<void> {
+      exchange.socket.cork();
+      process.nextTick(() => exchange.socket.uncork());
+      if (exchange.socket.writableNeedDrain) await super.send(exchange, data);
+      else exchange.socket.write(data);
+    }
+  },
+);
 fault('body-iterated-once', 'asks for one chunk more after the end', class extends GalleryServer {
-  override async next(exchange: Exchange, iterator: Iterator<Uint8Array> | AsyncIterator<Uint8Array>) {
+  override async next(
+    exchange: Exchange, iterator: Iterator<Uint8Array> | AsyncIterator<Uint8Array>,
+  ) {
     const result = await super.next(exchange, iterator);
     if (result.done === true) await iterator.next();
     return result;
@@ -688,7 +780,9 @@ fault('close-failed-later', 'calls close() only after success', class extends Ga
 fault('close-inherited', 'loses "this" of close()', class extends GalleryServer {
   override async close(exchange: Exchange, body: ResponseBody | undefined): Promise<void> {
     const close = body?.close;
-    await super.close(exchange, close === undefined ? undefined : Object.assign([], { close: () => close() }));
+    await super.close(
+      exchange, close === undefined ? undefined : Object.assign([], { close: () => close() }),
+    );
   }
 });
 fault('close-array', 'does not look for close() on an array', class extends GalleryServer {
@@ -738,7 +832,8 @@ fault('close-returns-early', 'leaves generators where they are', class extends G
 fault('framing-length', 'sends every body chunked', class extends GalleryServer {
   override formatHead(status: string, headers: HeaderList): string {
     const isChunked = headers.some(([name]) => name === 'Transfer-Encoding');
-    const extra: HeaderList = isChunked || !status.startsWith('2') ? [] : [['Transfer-Encoding', 'chunked']];
+    const extra: HeaderList =
+      isChunked || !status.startsWith('2') ? [] : [['Transfer-Encoding', 'chunked']];
     return super.formatHead(status, [...headers, ...extra]);
   }
 });
@@ -770,11 +865,14 @@ fault('framing-zero-length', 'takes a length of 0 for none', class extends Galle
     return length ? chunk.subarray(0, length - sent) : chunk;
   }
 });
-fault('framing-short-body', 'leaves the connection open after a short body', class extends GalleryServer {
-  override isShort(): boolean {
-    return false;
-  }
-});
+fault(
+  'framing-short-body', 'leaves the connection open after a short body',
+  class extends GalleryServer {
+    override isShort(): boolean {
+      return false;
+    }
+  },
+);
 for (const [finds, name, status] of [
   ['framing-head', 'sends a body for HEAD', 'HEAD'],
   ['framing-no-content', 'sends a body for 204', '204'],
@@ -786,12 +884,15 @@ for (const [finds, name, status] of [
     }
   });
 }
-fault('framing-head-then-next', 'ends a HEAD with the end of a chunked body', class extends GalleryServer {
-  override async finish(exchange: Exchange): Promise<void> {
-    await super.finish(exchange);
-    if (exchange.request.method === 'HEAD') await this.send(exchange, latin1('0\r\n\r\n'));
-  }
-});
+fault(
+  'framing-head-then-next', 'ends a HEAD with the end of a chunked body',
+  class extends GalleryServer {
+    override async finish(exchange: Exchange): Promise<void> {
+      await super.finish(exchange);
+      if (exchange.request.method === 'HEAD') await this.send(exchange, latin1('0\r\n\r\n'));
+    }
+  },
+);
 fault('framing-head-made-up-length', 'gives a HEAD the length 0', class extends GalleryServer {
   override makeHead(exchange: Exchange): string {
     const { head, request } = exchange;
@@ -803,7 +904,9 @@ fault('framing-head-made-up-length', 'gives a HEAD the length 0', class extends 
 fault('framing-head-length', 'drops the length of a HEAD', class extends GalleryServer {
   override makeHead(exchange: Exchange): string {
     const { head, request } = exchange;
-    if (request.method === 'HEAD' && head) head.headers = head.headers.filter(([name]) => !/length/i.test(name));
+    if (request.method === 'HEAD' && head) {
+      head.headers = head.headers.filter(([name]) => !/length/i.test(name));
+    }
     return super.makeHead(exchange);
   }
 });
@@ -813,11 +916,14 @@ fault('framing-no-content-length', 'gives a 204 a length', class extends Gallery
     return super.formatHead(status, [...headers, ...extra]);
   }
 });
-fault('framing-1-0-closes', 'keeps the connection of an HTTP/1.0 client', class extends GalleryServer {
-  override keepsAlive(request: Request): boolean {
-    return request.version === 'HTTP/1.0' || super.keepsAlive(request);
-  }
-});
+fault(
+  'framing-1-0-closes', 'keeps the connection of an HTTP/1.0 client',
+  class extends GalleryServer {
+    override keepsAlive(request: Request): boolean {
+      return request.version === 'HTTP/1.0' || super.keepsAlive(request);
+    }
+  },
+);
 fault('framing-1-0-no-host', 'demands Host of HTTP/1.0 clients', class extends GalleryServer {
   override refuse(request: Request): string | undefined {
     return this.find(request, 'host') === undefined ? '400 Bad Request' : super.refuse(request);
@@ -828,11 +934,14 @@ fault('framing-connection-close', 'ignores "Connection: close"', class extends G
     return request.version === 'HTTP/1.1';
   }
 });
-fault('framing-close-announced', 'closes every connection without a word', class extends GalleryServer {
-  override async drain(): Promise<boolean> {
-    return false;
-  }
-});
+fault(
+  'framing-close-announced', 'closes every connection without a word',
+  class extends GalleryServer {
+    override async drain(): Promise<boolean> {
+      return false;
+    }
+  },
+);
 fault('connection-answers', 'does not end a chunked body', class extends GalleryServer {
   override async finish(exchange: Exchange): Promise<void> {
     if (exchange.framing !== 'chunked') await super.finish(exchange);
@@ -858,24 +967,30 @@ fault('failure-rejects', 'answers 200 when the application fails', class extends
     await this.write(exchange, latin1('Sorry\n'));
   }
 });
-fault('failure-first-chunk', 'closes the connection when the application fails', class extends GalleryServer {
-  override async answerError({ socket }: Exchange): Promise<void> {
-    socket.destroy();
-  }
-});
+fault(
+  'failure-first-chunk', 'closes the connection when the application fails',
+  class extends GalleryServer {
+    override async answerError({ socket }: Exchange): Promise<void> {
+      socket.destroy();
+    }
+  },
+);
 fault('failure-not-an-error', 'reads the message of what was thrown', class extends GalleryServer {
   override async answerError(exchange: Exchange, error: unknown): Promise<void> {
     exchange.environ['wsgi.errors'].write((error as Error).message);
     await super.answerError(exchange, error);
   }
 });
-fault('failure-headers-dropped', 'keeps the headers of the failed response', class extends GalleryServer {
-  override async answerError(exchange: Exchange): Promise<void> {
-    const headers = exchange.head?.headers.filter(([name]) => !/length/i.test(name)) ?? [];
-    exchange.head = { status: '500 Oops', headers: [...headers, ['Content-Length', '6']] };
-    await this.write(exchange, latin1('Sorry\n'));
-  }
-});
+fault(
+  'failure-headers-dropped', 'keeps the headers of the failed response',
+  class extends GalleryServer {
+    override async answerError(exchange: Exchange): Promise<void> {
+      const headers = exchange.head?.headers.filter(([name]) => !/length/i.test(name)) ?? [];
+      exchange.head = { status: '500 Oops', headers: [...headers, ['Content-Length', '6']] };
+      await this.write(exchange, latin1('Sorry\n'));
+    }
+  },
+);
 fault('failure-hides-trace', 'sends the trace to the client', class extends GalleryServer {
   override async answerError(exchange: Exchange, error: unknown): Promise<void> {
     exchange.head = { status: '500 Oops', headers: [] };
@@ -891,21 +1006,27 @@ fault('failure-cuts', 'ends a failed response as if it were complete', class ext
     void this.finish(exchange).catch(() => exchange.socket.destroy());
   }
 });
-fault('failure-cuts-length', 'leaves the connection of a failed response open', class extends GalleryServer {
-  override abort(): void {}
-});
+fault(
+  'failure-cuts-length', 'leaves the connection of a failed response open',
+  class extends GalleryServer {
+    override abort(): void {}
+  },
+);
 fault('failure-then-next', 'stops listening after an error', class extends GalleryServer {
   override report(exchange: Exchange, error: unknown): void {
     super.report(exchange, error);
     this.server.close();
   }
 });
-fault('failure-beside-others', 'closes all connections after an error', class extends GalleryServer {
-  override report(exchange: Exchange, error: unknown): void {
-    super.report(exchange, error);
-    for (const socket of this.sockets) if (socket !== exchange.socket) socket.destroy();
-  }
-});
+fault(
+  'failure-beside-others', 'closes all connections after an error',
+  class extends GalleryServer {
+    override report(exchange: Exchange, error: unknown): void {
+      super.report(exchange, error);
+      for (const socket of this.sockets) if (socket !== exchange.socket) socket.destroy();
+    }
+  },
+);
 fault('failure-bad-chunk', 'makes text of whatever a chunk is', class extends GalleryServer {
   override write(exchange: Exchange, chunk: Uint8Array): Promise<void> {
     return super.write(exchange, chunk instanceof Uint8Array ? chunk : latin1(String(chunk)));
@@ -914,37 +1035,49 @@ fault('failure-bad-chunk', 'makes text of whatever a chunk is', class extends Ga
 
 // ---- client leaves
 
-fault('client-leaves-closes', 'does not notice that the client has left', class extends GalleryServer {
-  override async send({ socket }: Exchange, data: Uint8Array): Promise<void> {
-    if (!socket.destroyed) await new Promise((resolve) => socket.write(data, resolve));
-  }
-  override async next(_exchange: Exchange, iterator: AsyncIterator<Uint8Array>) {
-    return iterator.next();
-  }
-});
+fault(
+  'client-leaves-closes', 'does not notice that the client has left',
+  class extends GalleryServer {
+    override async send({ socket }: Exchange, data: Uint8Array): Promise<void> {
+      if (!socket.destroyed) await new Promise((resolve) => socket.write(data, resolve));
+    }
+    override async next(_exchange: Exchange, iterator: AsyncIterator<Uint8Array>) {
+      return iterator.next();
+    }
+  },
+);
 fault('client-leaves-stalled', 'waits for "drain" alone', class extends GalleryServer {
   override async send({ socket }: Exchange, data: Uint8Array): Promise<void> {
     if (!socket.write(data)) await new Promise((resolve) => socket.once('drain', resolve));
   }
 });
-fault('client-leaves-generator', 'does not end the iteration when the client leaves', class extends GalleryServer {
-  override async endIteration(): Promise<void> {}
-});
-fault('client-leaves-upload', 'leaves a read waiting when the client leaves', class extends GalleryServer {
-  override async *bodyOf(request: Request): AsyncGenerator<Uint8Array> {
-    try {
-      yield* super.bodyOf(request);
-    } catch {
-      await forever();
+fault(
+  'client-leaves-generator', 'does not end the iteration when the client leaves',
+  class extends GalleryServer {
+    override async endIteration(): Promise<void> {}
+  },
+);
+fault(
+  'client-leaves-upload', 'leaves a read waiting when the client leaves',
+  class extends GalleryServer {
+    override async *bodyOf(request: Request): AsyncGenerator<Uint8Array> {
+      try {
+        yield* super.bodyOf(request);
+      } catch {
+        await forever();
+      }
     }
-  }
-});
-fault('client-leaves-closes', 'closes a body twice when the client leaves', class extends GalleryServer {
-  override async close(exchange: Exchange, body: ResponseBody | undefined): Promise<void> {
-    await super.close(exchange, body);
-    if (exchange.request.source.left !== undefined) await super.close(exchange, body);
-  }
-});
+  },
+);
+fault(
+  'client-leaves-closes', 'closes a body twice when the client leaves',
+  class extends GalleryServer {
+    override async close(exchange: Exchange, body: ResponseBody | undefined): Promise<void> {
+      await super.close(exchange, body);
+      if (exchange.request.source.left !== undefined) await super.close(exchange, body);
+    }
+  },
+);
 
 // ---- hygiene
 
@@ -962,11 +1095,14 @@ fault('hygiene-value-line-feed', 'looks for CRLF alone', class extends GallerySe
     super.checkHeader(name, value.replaceAll('\n', ' '));
   }
 });
-fault('hygiene-value-above-ff', 'sends the low byte of every character', class extends GalleryServer {
-  override checkHeader(name: string, value: string): void {
-    super.checkHeader(name, value.replace(/[^\0-\xff]/g, '?'));
-  }
-});
+fault(
+  'hygiene-value-above-ff', 'sends the low byte of every character',
+  class extends GalleryServer {
+    override checkHeader(name: string, value: string): void {
+      super.checkHeader(name, value.replace(/[^\0-\xff]/g, '?'));
+    }
+  },
+);
 fault('hygiene-name-space', 'checks no header name', class extends GalleryServer {
   override checkHeader(name: string, value: string): void {
     super.checkHeader(/[\r\n]/.test(name) ? name : name.replace(/[^\w-]/g, '') || 'X', value);
@@ -988,8 +1124,14 @@ for (const [finds, name, keeps] of [
   });
 }
 for (const [finds, name, isAllowed] of [
-  ['hygiene-no-host', 'needs no Host', (request, server) => server.find(request, 'host') === undefined],
-  ['hygiene-two-hosts', 'takes the first of two Hosts', (request, server) => server.findAll(request, 'host').length > 1],
+  [
+    'hygiene-no-host', 'needs no Host',
+    (request, server) => server.find(request, 'host') === undefined,
+  ],
+  [
+    'hygiene-two-hosts', 'takes the first of two Hosts',
+    (request, server) => server.findAll(request, 'host').length > 1,
+  ],
   ['hygiene-two-lengths', 'takes the first of two lengths', (request, server) =>
     server.findAll(request, 'content-length').length > 1],
   ['hygiene-other-coding', 'ignores codings that it does not know', (request, server) =>
@@ -1001,22 +1143,29 @@ for (const [finds, name, isAllowed] of [
     }
   });
 }
-fault('hygiene-length-and-chunked', 'believes Content-Length where there are chunks, too', class extends GalleryServer {
-  override refuse(request: Request): string | undefined {
-    return this.find(request, 'transfer-encoding') === 'chunked' ? undefined : super.refuse(request);
-  }
-  override bodyOf(request: Request): AsyncIterable<Uint8Array> {
-    const length = this.find(request, 'content-length');
-    return length === undefined ? super.bodyOf(request) : request.source.bytes(Number(length));
-  }
-});
+fault(
+  'hygiene-length-and-chunked', 'believes Content-Length where there are chunks, too',
+  class extends GalleryServer {
+    override refuse(request: Request): string | undefined {
+      return this.find(request, 'transfer-encoding') === 'chunked'
+        ? undefined
+        : super.refuse(request);
+    }
+    override bodyOf(request: Request): AsyncIterable<Uint8Array> {
+      const length = this.find(request, 'content-length');
+      return length === undefined ? super.bodyOf(request) : request.source.bytes(Number(length));
+    }
+  },
+);
 fault('hygiene-length-words', 'reads lengths with parseInt()', class extends GalleryServer {
   override isLength(text: string): boolean {
     return !Number.isNaN(parseInt(text, 10));
   }
   override bodyOf(request: Request): AsyncIterable<Uint8Array> {
     const length = this.find(request, 'content-length');
-    return length === undefined ? super.bodyOf(request) : request.source.bytes(parseInt(length, 10));
+    return length === undefined
+      ? super.bodyOf(request)
+      : request.source.bytes(parseInt(length, 10));
   }
 });
 fault('hygiene-length-hexadecimal', 'reads lengths with Number()', class extends GalleryServer {
@@ -1039,21 +1188,28 @@ fault('hygiene-header-space', 'trims header names', class extends GalleryServer 
     return super.parseHeader(line.replace(/\s+:/, ':'));
   }
 });
-fault('hygiene-request-line-spaces', 'splits the request line at every space', class extends GalleryServer {
-  override parse(text: string, source: Source): Request | undefined {
-    return super.parse(text.replace(/^(\S+ \S+) .*?(HTTP\/1.1)\r\n/, '$1 $2\r\n'), source);
-  }
-});
-fault('hygiene-request-line-bad-method', 'takes any word for a method', class extends GalleryServer {
-  override parse(text: string, source: Source): Request | undefined {
-    return super.parse(text.replace(/^\S+@\S+/, 'GET'), source);
-  }
-});
+fault(
+  'hygiene-request-line-spaces', 'splits the request line at every space',
+  class extends GalleryServer {
+    override parse(text: string, source: Source): Request | undefined {
+      return super.parse(text.replace(/^(\S+ \S+) .*?(HTTP\/1.1)\r\n/, '$1 $2\r\n'), source);
+    }
+  },
+);
+fault(
+  'hygiene-request-line-bad-method', 'takes any word for a method',
+  class extends GalleryServer {
+    override parse(text: string, source: Source): Request | undefined {
+      return super.parse(text.replace(/^\S+@\S+/, 'GET'), source);
+    }
+  },
+);
 fault('input-readline-in-pieces', 'gives what has arrived of a line', class extends GalleryServer {
   override makeInput(request: Request): InputStream {
     const input = new StreamInput(this.bodyOf(request));
     const packets = this.bodyOf(request)[Symbol.asyncIterator]();
-    input.readline = async () => (((await packets.next()).value as Uint8Array | undefined) ?? new Uint8Array()).slice();
+    input.readline = async () =>
+      (((await packets.next()).value as Uint8Array | undefined) ?? new Uint8Array()).slice();
     return input;
   }
   override async drain(): Promise<boolean> {

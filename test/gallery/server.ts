@@ -144,7 +144,9 @@ export class GalleryServer {
     const coding = this.find(request, 'transfer-encoding');
     const lengths = this.findAll(request, 'content-length');
     if (coding !== undefined && coding.toLowerCase() !== 'chunked') return '501 Not Implemented';
-    if (lengths.length > 1 || (lengths.length > 0 && coding !== undefined)) return '400 Bad Request';
+    if (lengths.length > 1 || (lengths.length > 0 && coding !== undefined)) {
+      return '400 Bad Request';
+    }
     return lengths.every((length) => this.isLength(length)) ? undefined : '400 Bad Request';
   }
 
@@ -172,7 +174,8 @@ export class GalleryServer {
   }
 
   keepsAlive(request: Request): boolean {
-    return request.version === 'HTTP/1.1' && !/\bclose\b/i.test(this.find(request, 'connection') ?? '');
+    return request.version === 'HTTP/1.1' &&
+      !/\bclose\b/i.test(this.find(request, 'connection') ?? '');
   }
 
   makeEnviron(request: Request, input: InputStream): WSGIEnvironment {
@@ -204,7 +207,9 @@ export class GalleryServer {
   }
 
   decodePath(path: string): string {
-    return path.replace(/%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)));
+    return path.replace(
+      /%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)),
+    );
   }
 
   addHeaders(environ: Record<string, unknown>, request: Request): void {
@@ -311,8 +316,12 @@ export class GalleryServer {
   }
 
   checkHeader(name: string, value: string): void {
-    if (!TOKEN.test(name) || HOP_BY_HOP.test(name)) throw new Error(`${name} is not for an application`);
-    if (!/^[\t\x20-\x7e\x80-\xff]*$/.test(value)) throw new Error(`the value of ${name} is not Latin-1`);
+    if (!TOKEN.test(name) || HOP_BY_HOP.test(name)) {
+      throw new Error(`${name} is not for an application`);
+    }
+    if (!/^[\t\x20-\x7e\x80-\xff]*$/.test(value)) {
+      throw new Error(`the value of ${name} is not Latin-1`);
+    }
   }
 
   // ---- The body of the response
@@ -366,7 +375,9 @@ export class GalleryServer {
     const head = exchange.headSent ? '' : this.makeHead(exchange);
     const fitting = this.cut(exchange, chunk);
     exchange.sent += fitting.length;
-    return this.send(exchange, Buffer.concat([Buffer.from(head, 'latin1'), this.frame(exchange, fitting)]));
+    return this.send(
+      exchange, Buffer.concat([Buffer.from(head, 'latin1'), this.frame(exchange, fitting)]),
+    );
   }
 
   cut({ length = Infinity, sent }: Exchange, chunk: Uint8Array): Uint8Array {
@@ -376,7 +387,9 @@ export class GalleryServer {
   frame({ framing }: Exchange, chunk: Uint8Array): Uint8Array {
     if (framing === 'none') return new Uint8Array();
     if (framing !== 'chunked') return chunk;
-    return Buffer.concat([Buffer.from(`${chunk.length.toString(16)}\r\n`), chunk, Buffer.from('\r\n')]);
+    return Buffer.concat([
+      Buffer.from(`${chunk.length.toString(16)}\r\n`), chunk, Buffer.from('\r\n'),
+    ]);
   }
 
   /** Resolves when the bytes have left the process. */
@@ -436,7 +449,9 @@ export class GalleryServer {
   // ---- The end
 
   async finish(exchange: Exchange): Promise<void> {
-    if (!exchange.headSent) await this.send(exchange, Buffer.from(this.makeHead(exchange), 'latin1'));
+    if (!exchange.headSent) {
+      await this.send(exchange, Buffer.from(this.makeHead(exchange), 'latin1'));
+    }
     if (exchange.framing === 'chunked') await this.send(exchange, Buffer.from('0\r\n\r\n'));
     if (this.isShort(exchange)) throw new Error('the body is shorter than its Content-Length');
   }

@@ -58,7 +58,9 @@ export const variants: Record<string, typeof GalleryServer> = {
         const collected: InputStream = new BytesIO(await input.read());
         environ['wsgi.input'] = collected;
       } catch {
-        exchange.socket.end('HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n');
+        exchange.socket.end(
+          'HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n',
+        );
         exchange.keepAlive = false;
         return;
       }
@@ -174,7 +176,9 @@ export const variants: Record<string, typeof GalleryServer> = {
 
   'lets write() throw beyond Content-Length': class extends GalleryServer {
     override cut({ length = Infinity, sent, head }: Exchange, chunk: Uint8Array): Uint8Array {
-      if (sent === length && head !== undefined && length > 0) throw new Error('beyond Content-Length');
+      if (sent === length && head !== undefined && length > 0) {
+        throw new Error('beyond Content-Length');
+      }
       return super.cut({ length, sent } as Exchange, chunk);
     }
   },
@@ -197,7 +201,8 @@ export const variants: Record<string, typeof GalleryServer> = {
     override startResponseFor(exchange: Exchange): StartResponse {
       const startResponse = super.startResponseFor(exchange);
       return (status, headers, error) => {
-        const kept = headers.filter(([name]) => !/^(connection|upgrade|transfer-encoding)$/i.test(name));
+        const kept =
+          headers.filter(([name]) => !/^(connection|upgrade|transfer-encoding)$/i.test(name));
         return startResponse(status, kept, error);
       };
     }

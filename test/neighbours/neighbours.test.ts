@@ -151,7 +151,8 @@ ${code}
     const source = blockWith("from 'vitest'").replace(/^import .* from 'vitest';\n/m, '');
     workspace.write('dist/hello.test.js', source.replace("'./hello.ts'", "'./hello.js'"));
     workspace.write('dist/hello.js', HELLO);
-    const { output, status } = await workspace.run('NODE_OPTIONS=--experimental-vm-modules npx jest dist');
+    const { output, status } =
+      await workspace.run('NODE_OPTIONS=--experimental-vm-modules npx jest dist');
     assert.equal(status, 0, output);
     assert.match(output, /1 passed/);
   });
@@ -188,11 +189,17 @@ ${code}
   }
 
   test('nginx passes requests on by HTTP, SCGI and uwsgi', async (context) => {
-    if (!hasProgram(context, 'nginx', ['/usr/sbin/nginx', '/usr/bin/nginx', '/usr/local/bin/nginx'])) return;
+    if (
+      !hasProgram(context, 'nginx', ['/usr/sbin/nginx', '/usr/bin/nginx', '/usr/local/bin/nginx'])
+    ) {
+      return;
+    }
     const ports = new Map<string, number>();
     const withPorts = (text: string): string =>
       [...ports].reduce((changed, [its, ours]) => changed.replaceAll(its, String(ours)), text);
-    for (const port of ['8000', '8080', '8081', '8082', '4000', '3031']) ports.set(port, await findFreePort());
+    for (const port of ['8000', '8080', '8081', '8082', '4000', '3031']) {
+      ports.set(port, await findFreePort());
+    }
     const gateways = withPorts(blockWith('// gateways.ts')).replace('./hello.ts', './hello.mjs');
     workspace.write('gateways.mjs', gateways);
     workspace.write('hello.mjs', HELLO);
@@ -243,7 +250,8 @@ ${code}
       `ScriptSock ${workspace.path}/cgid.sock`,
     ].join('\n'));
     const address = `http://127.0.0.1:${port}`;
-    const server = await workspace.serve(`apache2 -X -f ${workspace.path}/apache.conf`, {}, address);
+    const server =
+      await workspace.serve(`apache2 -X -f ${workspace.path}/apache.conf`, {}, address);
     try {
       const response = await fetch(`${address}/hello/apache`, { headers: { Connection: 'close' } });
       const { output } = await workspace.run('cat apache.log');

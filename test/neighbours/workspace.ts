@@ -3,7 +3,9 @@
 
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, readFileSync, readdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync, mkdtempSync, readFileSync, readdirSync, realpathSync, rmSync, writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -130,7 +132,9 @@ export class Workspace {
     const quiet = ['--no-audit', '--no-fund', '--loglevel=error', '--prefer-offline'];
     const began = performance.now();
     try {
-      await execute('npm', [...args, ...quiet], { cwd: this.path, timeout: Math.ceil(this.timeLeft) });
+      await execute('npm', [...args, ...quiet], {
+        cwd: this.path, timeout: Math.ceil(this.timeLeft),
+      });
     } finally {
       this.timeLeft -= performance.now() - began;
     }

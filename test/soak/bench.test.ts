@@ -8,7 +8,8 @@ import { ROOT, run } from '../support/command.ts';
 
 async function bench(...args: string[]): Promise<string> {
   const main = join(ROOT, 'dist/test/bench/main.js');
-  const { stdout, stderr, status } = await run([main, '--rounds', '2', '--seconds', '0.2', ...args], { cwd: ROOT });
+  const { stdout, stderr, status } =
+    await run([main, '--rounds', '2', '--seconds', '0.2', ...args], { cwd: ROOT });
   assert.equal(stderr, '');
   assert.equal(status, 0);
   return stdout;
@@ -17,7 +18,9 @@ async function bench(...args: string[]): Promise<string> {
 describe('npm run bench', () => {
   test('says what it is run on, and compares in turns', async () => {
     const printed = await bench('--no-wrk', '--only', 'hello, 3 request headers');
-    assert.match(printed, /^Node \d+\.\d+\.\d+, 2 rounds, the own load generator, \d+ processors\n/);
+    assert.match(
+      printed, /^Node \d+\.\d+\.\d+, 2 rounds, the own load generator, \d+ processors\n/,
+    );
     assert.match(
       printed,
       /\nhello, 3 request headers +[\d,]+\/s +[\d,]+\/s +\d+\.\d\d +\d+\.\d\d–\d+\.\d\d +at least 0.88: (reached|missed)\n$/,
@@ -26,12 +29,18 @@ describe('npm run bench', () => {
 
   test('measures JavaScript alone, over connections in memory', async () => {
     const printed = await bench('--only', 'in memory, 3');
-    assert.match(printed, /\nin memory, 3 request headers +\d+\.\d\d µs +\d+\.\d\d µs .* at most 1\.35: (reached|missed)\n$/);
+    assert.match(
+      printed,
+      /\nin memory, 3 request headers +\d+\.\d\d µs +\d+\.\d\d µs .* at most 1\.35: (reached|missed)\n$/,
+    );
   });
 
   test('moves 64 MiB, and says what memory that took', async () => {
     const printed = await bench('--only', 'by lines');
-    assert.match(printed, /\nupload, 64 MiB by lines of 80 +\d+ MiB\/s +\d+ MiB\/s .*\n    peak memory grew by -?\d+ MiB/);
+    assert.match(
+      printed,
+      /\nupload, 64 MiB by lines of 80 +\d+ MiB\/s +\d+ MiB\/s .*\n    peak memory grew by -?\d+ MiB/,
+    );
   });
 
   test('lists its options', async () => {

@@ -94,7 +94,9 @@ function describeRequest(request: IncomingMessage, body: Buffer): Map<string, st
   const headers: Array<[string, string]> = [];
   for (let index = 0; index < rawHeaders.length; index += 2) {
     const [name = '', value = ''] = rawHeaders.slice(index, index + 2);
-    if (!/^(host|content-length|transfer-encoding|connection)$/i.test(name)) headers.push([name, value]);
+    if (!/^(host|content-length|transfer-encoding|connection)$/i.test(name)) {
+      headers.push([name, value]);
+    }
   }
   const framed = request.headers['content-length'] ?? request.headers['transfer-encoding'];
   const text = framed === undefined ? {} : { body: body.toString('latin1') };
@@ -148,8 +150,11 @@ describe('every check is passed by', () => {
   });
 
   for (const protocol of ['scgi', 'uwsgi'] as const) {
-    test(`makeGatewayServer with ${protocol}, where it is not the work of the server in front`, async () => {
-      assert.deepEqual(await failures(behindFront(protocol), gatewayChecks), []);
-    });
+    test(
+      `makeGatewayServer with ${protocol}, where it is not the work of the server in front`,
+      async () => {
+        assert.deepEqual(await failures(behindFront(protocol), gatewayChecks), []);
+      },
+    );
   }
 });

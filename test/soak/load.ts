@@ -14,7 +14,9 @@ const MIB = 1024 * 1024;
 const LOOKS = 10;
 const CLIENTS = 100;
 
-function show(requests: number, seconds: number, { heap, resident, descriptors, delay }: Sample): string {
+function show(
+  requests: number, seconds: number, { heap, resident, descriptors, delay }: Sample,
+): string {
   const cells = [
     requests.toLocaleString('en'),
     `${Math.round(requests / seconds).toLocaleString('en')}/s`,

@@ -38,7 +38,9 @@ function* chunks(): Generator<Uint8Array> {
 }
 
 /** Sends one request over a new connection, and returns the response's length. */
-async function exchange(port: number, headers: Record<string, string>, body?: Iterable<Uint8Array>): Promise<number> {
+async function exchange(
+  port: number, headers: Record<string, string>, body?: Iterable<Uint8Array>,
+): Promise<number> {
   const method = body === undefined ? 'GET' : 'POST';
   const outgoing = request({ host: '127.0.0.1', port, method, headers, agent: false });
   const answered = once(outgoing, 'response') as Promise<[IncomingMessage]>;

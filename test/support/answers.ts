@@ -62,7 +62,8 @@ export const ANSWERS: Readonly<Record<string, Noting>> = {
   },
   length: answering('200 OK', [PLAIN, ['Content-Length', '7']], 'one ', 'two'),
   headers: answering('200 All Right', [
-    PLAIN, ['Set-Cookie', 'a=1; Path=/'], ['X-Between', 'x'], ['Set-Cookie', 'b=2'], ['X-Latin', 'caf\xe9'], ['ETag', '"1"'],
+    PLAIN, ['Set-Cookie', 'a=1; Path=/'], ['X-Between', 'x'], ['Set-Cookie', 'b=2'],
+    ['X-Latin', 'caf\xe9'], ['ETag', '"1"'],
     ['Vary', 'Accept'], ['Vary', 'Cookie'], ['X-Empty', ''],
   ], 'headers'),
   noContent: answering('204 No Content', [['X-A', 'b']]),

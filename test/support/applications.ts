@@ -9,11 +9,12 @@ import { bytes, text } from './bytes.ts';
 const plain: [string, string] = ['Content-Type', 'text/plain'];
 
 /** An application that does something with its environ and answers with the outcome. */
-export const using = (use: (environ: WSGIEnvironment) => unknown): WSGIApplication => async (environ, startResponse) => {
-  const outcome = JSON.stringify(await use(environ)) ?? '';
-  startResponse('200 OK', [plain]);
-  return [bytes(outcome)];
-};
+export const using = (use: (environ: WSGIEnvironment) => unknown): WSGIApplication =>
+  async (environ, startResponse) => {
+    const outcome = JSON.stringify(await use(environ)) ?? '';
+    startResponse('200 OK', [plain]);
+    return [bytes(outcome)];
+  };
 
 export const bodyOf = (body: () => ResponseBody): WSGIApplication => (_environ, startResponse) => {
   startResponse('200 OK', [plain]);
@@ -29,5 +30,7 @@ export async function handle(
   setupTestingDefaults(environ);
   const errors = new StringIO();
   await new SimpleHandler(new BytesIO(), stdout as BytesIO, errors, environ).run(app);
-  return { sent: stdout instanceof BytesIO ? text(stdout.getValue()) : '', errors: errors.getValue() };
+  return {
+    sent: stdout instanceof BytesIO ? text(stdout.getValue()) : '', errors: errors.getValue(),
+  };
 }

@@ -70,7 +70,9 @@ export function withoutDelays(text: string): string {
  * Runs the command in this process, in a folder with these files. For everything but a
  * server, standard input, and the end of a process.
  */
-export async function runHere(files: Record<string, string>, words: readonly string[], isTTY: boolean = false): Promise<Ended> {
+export async function runHere(
+  files: Record<string, string>, words: readonly string[], isTTY: boolean = false,
+): Promise<Ended> {
   const folder = makeFolder(files);
   const before = process.cwd();
   process.chdir(folder.path);
@@ -118,10 +120,14 @@ export class Serving {
   /** Starts the command on a free port and waits for its banner. */
   static async start(
     args: readonly string[],
-    { cwd, env = process.env, command = COMMAND }: { cwd: string; env?: NodeJS.ProcessEnv; command?: string },
+    {
+      cwd, env = process.env, command = COMMAND,
+    }: { cwd: string; env?: NodeJS.ProcessEnv; command?: string },
   ): Promise<Serving> {
     const port = args.some((word) => /^--(scgi|uwsgi)$/.test(word)) ? [] : ['--port', '0'];
-    const child = spawn(process.execPath, [command, ...port, ...args], { cwd, env: childEnv(env), stdio: 'pipe' });
+    const child = spawn(process.execPath, [command, ...port, ...args], {
+      cwd, env: childEnv(env), stdio: 'pipe',
+    });
     const output = collect(child);
     while (!/^Serving .*\n/m.test(output().stderr)) {
       const event = await Promise.race([
@@ -153,7 +159,9 @@ export class Serving {
   }
 }
 
-function collect(child: ChildProcess, encoding: BufferEncoding = 'utf8'): () => { stdout: string; stderr: string } {
+function collect(
+  child: ChildProcess, encoding: BufferEncoding = 'utf8',
+): () => { stdout: string; stderr: string } {
   let stdout = '';
   let stderr = '';
   child.stdout?.setEncoding(encoding).on('data', (text: string) => (stdout += text));

@@ -7,7 +7,10 @@ import { type AddressInfo, type Socket, connect } from 'node:net';
 import { PassThrough, Readable } from 'node:stream';
 import { connect as connectSecurely } from 'node:tls';
 
-import { CGIHandler, type GatewayProtocol, type WSGIApplication, makeGatewayServer, makeServer, testClient, toFetch, toNodeListener } from '../../lib/index.ts';
+import {
+  CGIHandler, type GatewayProtocol, type WSGIApplication, makeGatewayServer, makeServer, testClient,
+  toFetch, toNodeListener,
+} from '../../lib/index.ts';
 import { request } from '../../lib/cli/request.ts';
 import { collect } from './bytes.ts';
 import { cert, key } from './certificate.ts';
@@ -54,7 +57,9 @@ function makeAnswer(
     if (OF_THE_SERVER.test(key)) continue;
     const before = joined.get(key);
     // A Response joins all lines with the same name but cookies.
-    joined.set(key, before === undefined ? value : `${before}${key === 'set-cookie' ? '\n' : ', '}${value}`);
+    joined.set(
+      key, before === undefined ? value : `${before}${key === 'set-cookie' ? '\n' : ', '}${value}`,
+    );
   }
   return { status, headers: [...joined].map((pair) => pair.join(': ')).sort(), body, isWhole };
 }
@@ -90,7 +95,8 @@ class WireClient {
       // The connection ended before the body did.
       this.close();
       const cut = client.everything.slice(heard);
-      const [, status = '', lines = '', body = ''] = /^HTTP\/1\.1 ([^\r]*)\r\n([^]*?)\r\n\r\n([^]*)$/.exec(cut) ?? [];
+      const [, status = '', lines = '', body = ''] =
+        /^HTTP\/1\.1 ([^\r]*)\r\n([^]*?)\r\n\r\n([^]*)$/.exec(cut) ?? [];
       if (status === '') throw error;
       return makeAnswer(status, fieldsOf(lines), body, false);
     }
@@ -103,7 +109,9 @@ class WireClient {
 }
 
 function wireFormat({ method, target, headers, body }: Exchange): string {
-  const lines = [`${method} ${target} HTTP/1.1`, `Host: ${HOST}`, ...headers.map((pair) => pair.join(': '))];
+  const lines = [
+    `${method} ${target} HTTP/1.1`, `Host: ${HOST}`, ...headers.map((pair) => pair.join(': ')),
+  ];
   if (typeof body === 'string') lines.push(`Content-Length: ${body.length}`, '', body);
   else if (body !== undefined) {
     const chunks = body.map((piece) => `${piece.length.toString(16)}\r\n${piece}\r\n`);
@@ -136,7 +144,9 @@ const http: Door = {
   async open(app) {
     const server = makeServer('127.0.0.1', 0, app, PATIENT);
     await server.ready;
-    return onTheWire(() => connected(connect(server.serverPort, '127.0.0.1')), () => server.serverClose());
+    return onTheWire(
+      () => connected(connect(server.serverPort, '127.0.0.1')), () => server.serverClose(),
+    );
   },
 };
 
@@ -145,8 +155,12 @@ const https: Door = {
   async open(app) {
     const server = makeServer('127.0.0.1', 0, app, { ...PATIENT, tls: { key, cert } });
     await server.ready;
-    const options = { port: server.serverPort, host: '127.0.0.1', ca: cert, servername: 'localhost' };
-    return onTheWire(() => connected(connectSecurely(options), 'secureConnect'), () => server.serverClose());
+    const options = {
+      port: server.serverPort, host: '127.0.0.1', ca: cert, servername: 'localhost',
+    };
+    return onTheWire(
+      () => connected(connectSecurely(options), 'secureConnect'), () => server.serverClose(),
+    );
   },
 };
 
@@ -232,7 +246,10 @@ export function variablesOf({ method, target, headers, body }: Exchange): Map<st
     ['CONTENT_LENGTH', body === undefined ? '' : String(piecesOf(body).join('').length)],
     ['REQUEST_METHOD', method],
     ['SCRIPT_NAME', ''],
-    ['PATH_INFO', path.replace(/%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)))],
+    [
+      'PATH_INFO',
+      path.replace(/%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(parseInt(hex, 16))),
+    ],
     ['QUERY_STRING', query.join('?')],
     ['REQUEST_URI', target],
     ['SERVER_PROTOCOL', 'HTTP/1.1'],
@@ -255,11 +272,13 @@ export function variablesOf({ method, target, headers, body }: Exchange): Map<st
 }
 
 const fieldsOf = (lines: string): Array<[string, string]> =>
-  lines.split('\r\n').map((line) => [line.slice(0, line.indexOf(': ')), line.slice(line.indexOf(': ') + 2)]);
+  lines.split('\r\n')
+    .map((line) => [line.slice(0, line.indexOf(': ')), line.slice(line.indexOf(': ') + 2)]);
 
 /** Reads the response of a CGI program, or of one connection, up to its end. */
 export function readToEnd(output: string): Answer {
-  const [, status = '', lines = '', body = ''] = /^(?:Status:|HTTP\/1\.1) ([^\r]*)(?:\r\n([^]*?))?\r\n\r\n([^]*)$/.exec(output) ?? [];
+  const [, status = '', lines = '', body = ''] =
+    /^(?:Status:|HTTP\/1\.1) ([^\r]*)(?:\r\n([^]*?))?\r\n\r\n([^]*)$/.exec(output) ?? [];
   const fields = lines === '' ? [] : fieldsOf(lines);
   const length = fields.find(([name]) => name.toLowerCase() === 'content-length')?.[1];
   // No body is due for HEAD, and none comes.
@@ -271,8 +290,12 @@ const cgi: Door = {
   name: 'CGI',
   cannot({ target, headers }) {
     const variables = [...variablesOf({ method: '', target, headers, app: '' }).values()];
-    if (variables.some((value) => value.includes('\0'))) return 'a variable of a process cannot contain NUL';
-    return variables.every(isText) ? undefined : 'Node reads variables as UTF-8, and these bytes are not';
+    if (variables.some((value) => value.includes('\0'))) {
+      return 'a variable of a process cannot contain NUL';
+    }
+    return variables.every(isText)
+      ? undefined
+      : 'Node reads variables as UTF-8, and these bytes are not';
   },
   // One process serves all requests, each with its own variables and standard streams.
   async open(app) {
@@ -312,7 +335,9 @@ export const uwsgiFormat = (exchange: Exchange): string =>
 const gateway = (protocol: GatewayProtocol, format: (exchange: Exchange) => string): Door => ({
   name: protocol === 'scgi' ? 'SCGI' : protocol,
   cannot: ({ target, headers }) =>
-    protocol === 'scgi' && [target, ...headers.flat()].join('').includes('%00') ? 'a variable cannot contain NUL' : undefined,
+    protocol === 'scgi' && [target, ...headers.flat()].join('').includes('%00')
+      ? 'a variable cannot contain NUL'
+      : undefined,
   async open(app) {
     const server = makeGatewayServer(protocol, { host: '127.0.0.1', port: 0 }, app);
     await server.ready;
@@ -337,7 +362,9 @@ const command: Door = {
     const ask = async ({ method, target, headers, body }: Exchange): Promise<Answer> => {
       const settings = {
         method, target, include: true,
-        headers: [['Host', HOST], ...headers].map(([name = '', value = '']): [string, string] => [name, toText(value).trim()]),
+        headers: [['Host', HOST], ...headers].map(
+          ([name = '', value = '']): [string, string] => [name, toText(value).trim()],
+        ),
         data: body === undefined ? [] : [{ text: toText(piecesOf(body).join('')), binary: true }],
       };
       return readToEnd(await outputOf({}, () => request(app, settings, process)));
@@ -362,9 +389,12 @@ async function outputOf(properties: object, use: () => Promise<unknown>): Promis
 
 /** Puts these in place of the properties of `process`, and returns the function that undoes it. */
 function replaceProcess(properties: object): () => void {
-  const before = Object.keys(properties).map((name) => [name, Object.getOwnPropertyDescriptor(process, name)] as const);
+  const before = Object.keys(properties)
+    .map((name) => [name, Object.getOwnPropertyDescriptor(process, name)] as const);
   for (const [name, value] of Object.entries(properties)) {
-    Object.defineProperty(process, name, { value, configurable: true, enumerable: true, writable: true });
+    Object.defineProperty(process, name, {
+      value, configurable: true, enumerable: true, writable: true,
+    });
   }
   return () => {
     for (const [name, descriptor] of before) Object.defineProperty(process, name, descriptor ?? {});
@@ -372,4 +402,7 @@ function replaceProcess(properties: object): () => void {
 }
 
 /** The first is the measure for all others. */
-export const DOORS: readonly [Door, ...Door[]] = [http, https, listener, fetchHandler, client, cgi, gateway('scgi', scgiFormat), gateway('uwsgi', uwsgiFormat), command];
+export const DOORS: readonly [Door, ...Door[]] = [
+  http, https, listener, fetchHandler, client, cgi, gateway('scgi', scgiFormat),
+  gateway('uwsgi', uwsgiFormat), command,
+];

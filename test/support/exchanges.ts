@@ -15,7 +15,8 @@ type Fields = Partial<Omit<Exchange, 'method' | 'target'>>;
 const ask = (method: string, target: string, fields: Fields = {}): Exchange => ({
   method, target, headers: [], app: 'read', ...fields,
 });
-const get = (target: string, ...headers: Array<[string, string]>): Exchange => ask('GET', target, { headers });
+const get = (target: string, ...headers: Array<[string, string]>): Exchange =>
+  ask('GET', target, { headers });
 const post = (body: string | readonly string[], type?: string): Exchange =>
   ask('POST', '/form', { body, ...(type !== undefined && { headers: [['Content-Type', type]] }) });
 
@@ -26,15 +27,21 @@ const EVERY_BYTE = Array.from({ length: 256 }, (_, byte) => String.fromCharCode(
 
 export const EXCHANGES: readonly Exchange[] = [
   // Methods
-  ...['GET', 'HEAD', 'DELETE', 'OPTIONS', 'TRACE', 'PROPFIND', 'REPORT', 'M-SEARCH'].map((method) => ask(method, '/')),
-  ...['POST', 'PUT', 'PATCH', 'DELETE', 'PROPFIND', 'LOCK'].map((method) => ask(method, '/', { body: 'body' })),
+  ...['GET', 'HEAD', 'DELETE', 'OPTIONS', 'TRACE', 'PROPFIND', 'REPORT', 'M-SEARCH'].map(
+    (method) => ask(method, '/'),
+  ),
+  ...['POST', 'PUT', 'PATCH', 'DELETE', 'PROPFIND', 'LOCK'].map(
+    (method) => ask(method, '/', { body: 'body' }),
+  ),
   ask('GET', '/', { body: 'a body of a GET' }),
   ask('OPTIONS', '*'),
 
   // Targets
   ...[
-    '/a/b', '/a/', '//a//b', '/a%20b/c%2Fd', '/caf%C3%A9', '/%E6%97%A5%E6%9C%AC', '/%FF%00', '/%zz', '/%252e', '/a+b', "/-._~!$&'()*+,;=:@",
-    '/;a=b', '/?', '/?x', '/?x=1&y=%20&x=2', '/?a=b?c=d', '/?%E6%97%A5', '/a?/../b', '/x/../y', '/...',
+    '/a/b', '/a/', '//a//b', '/a%20b/c%2Fd', '/caf%C3%A9', '/%E6%97%A5%E6%9C%AC', '/%FF%00', '/%zz',
+    '/%252e', '/a+b', "/-._~!$&'()*+,;=:@",
+    '/;a=b', '/?', '/?x', '/?x=1&y=%20&x=2', '/?a=b?c=d', '/?%E6%97%A5', '/a?/../b', '/x/../y',
+    '/...',
   ].map((target) => get(target)),
 
   // Headers
@@ -56,7 +63,10 @@ export const EXCHANGES: readonly Exchange[] = [
   get('/', ['Content-Type', 'text/plain']),
   get('/', ["X!#$%&'*+.^`|~9", 'token']),
   get('/', ['X-Long', 'x'.repeat(4000)]),
-  get('/', ...Array.from({ length: 40 }, (_, index): [string, string] => [`X-${index}`, String(index)])),
+  get(
+    '/',
+    ...Array.from({ length: 40 }, (_, index): [string, string] => [`X-${index}`, String(index)]),
+  ),
 
   // Bodies
   post(''),
@@ -76,7 +86,9 @@ export const EXCHANGES: readonly Exchange[] = [
 
   // Responses
   ...[
-    'chunks', 'later', 'write', 'length', 'headers', 'noContent', 'reset', 'notModified', 'empty', 'emptyChunks',
-    'redirect', 'replaced', 'missing', 'file', 'closing', 'long', 'fails', 'failsInTheMiddle', 'noStart',
+    'chunks', 'later', 'write', 'length', 'headers', 'noContent', 'reset', 'notModified', 'empty',
+    'emptyChunks',
+    'redirect', 'replaced', 'missing', 'file', 'closing', 'long', 'fails', 'failsInTheMiddle',
+    'noStart',
   ].flatMap((app) => [ask('GET', `/${app}`, { app }), ask('HEAD', `/${app}`, { app })]),
 ];

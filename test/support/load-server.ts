@@ -7,7 +7,9 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
-import { type ResponseBody, type WSGIApplication, WSGIRequestHandler, StringIO, makeServer } from '../../lib/index.ts';
+import {
+  type ResponseBody, type WSGIApplication, WSGIRequestHandler, StringIO, makeServer,
+} from '../../lib/index.ts';
 
 /** Figures of the server. */
 export interface Sample {
@@ -67,7 +69,9 @@ const app: WSGIApplication = async (environ, startResponse) => {
   if (path === '/fail') throw new Error('meant to fail');
   let received = 0;
   if (path === '/upload') {
-    for (let size = 1; size > 0; received += size) size = (await environ['wsgi.input'].read(4096)).length;
+    for (let size = 1; size > 0; received += size) {
+      size = (await environ['wsgi.input'].read(4096)).length;
+    }
   }
   startResponse('200 OK', [['Content-Type', 'text/plain']]);
   if (path === '/stream') return counted(later());
@@ -81,7 +85,9 @@ class Quiet extends WSGIRequestHandler {
   override getStderr(): StringIO {
     const errors = new StringIO();
     errors.write = (text) => {
-      if (/^\w*Error/.test(text) && !text.startsWith('Error: meant to fail')) sample.troubles.push(text);
+      if (/^\w*Error/.test(text) && !text.startsWith('Error: meant to fail')) {
+        sample.troubles.push(text);
+      }
     };
     return errors;
   }
@@ -106,7 +112,8 @@ async function listen(): Promise<void> {
     const { heapUsed, rss } = process.memoryUsage();
     sample.heap = heapUsed;
     sample.resident = rss;
-    sample.connections = await new Promise((resolve) => server.getConnections((_error, count) => resolve(count)));
+    sample.connections =
+      await new Promise((resolve) => server.getConnections((_error, count) => resolve(count)));
     sample.descriptors = process.platform === 'linux' ? readdirSync('/proc/self/fd').length : 0;
     delays.reset();
     return sample;

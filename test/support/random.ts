@@ -8,7 +8,8 @@
 import type { TestContext } from 'node:test';
 
 /** The seed of this run. */
-export const SEED: number = Number(process.env['TSGIREF_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
+export const SEED: number =
+  Number(process.env['TSGIREF_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
 
 /** How many rounds to try: `usual`, unless more or fewer are asked for. */
 export function rounds(usual: number): number {

@@ -92,12 +92,16 @@ function readBody(
   const coding = field(head, 'Transfer-Encoding');
   if (length !== undefined && coding !== undefined) throw new Error('two framings at once');
   if (coding !== undefined && coding !== 'chunked') throw new Error(`a coding: ${show(coding)}`);
-  if (length !== undefined && !/^[0-9]+$/.test(length)) throw new Error(`a length: ${show(length)}`);
+  if (length !== undefined && !/^[0-9]+$/.test(length)) {
+    throw new Error(`a length: ${show(length)}`);
+  }
   if (/^(1..|204)$/.test(head.status) && (length ?? coding) !== undefined) {
     throw new Error(`a ${head.status} with a framing`);
   }
 
-  if (method === 'HEAD' || /^(1..|204|304)$/.test(head.status)) return { response: head, after: rest };
+  if (method === 'HEAD' || /^(1..|204|304)$/.test(head.status)) {
+    return { response: head, after: rest };
+  }
   if (coding !== undefined) return readChunks(head, rest);
   if (length === undefined) {
     if (field(head, 'Connection') !== 'close') throw new Error('a body without an end');
@@ -108,7 +112,9 @@ function readBody(
   return { response: { ...head, body, whole }, after: rest.slice(Number(length)) };
 }
 
-function readChunks(head: StrictResponse, raw: string): { response: StrictResponse; after: string } {
+function readChunks(
+  head: StrictResponse, raw: string,
+): { response: StrictResponse; after: string } {
   const chunks: string[] = [];
   let rest = raw;
   while (true) {

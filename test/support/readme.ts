@@ -21,18 +21,21 @@ export interface Block {
 }
 
 /** All fenced blocks, in order. */
-export const blocks: Block[] = [...readme.matchAll(/^```(\w*)\n([\s\S]*?)^```$/gm)].map((match) => ({
-  language: match[1] ?? '',
-  text: match[2] ?? '',
-  line: readme.slice(0, match.index).split('\n').length,
-  above: readme.slice(0, match.index).trimEnd().split('\n').at(-1) ?? '',
-}));
+export const blocks: Block[] =
+  [...readme.matchAll(/^```(\w*)\n([\s\S]*?)^```$/gm)].map((match) => ({
+    language: match[1] ?? '',
+    text: match[2] ?? '',
+    line: readme.slice(0, match.index).split('\n').length,
+    above: readme.slice(0, match.index).trimEnd().split('\n').at(-1) ?? '',
+  }));
 
 /** The blocks that are files of their own. */
-export const programs: Block[] = blocks.filter(({ language }) => language === 'ts' || language === 'js');
+export const programs: Block[] =
+  blocks.filter(({ language }) => language === 'ts' || language === 'js');
 
 /** The name that a program gives itself in its first line, or `''`. */
-export const fileName = (program: Block): string => /^\/\/ (\S+\.c?[tj]s)\n/.exec(program.text)?.[1] ?? '';
+export const fileName = (program: Block): string =>
+  /^\/\/ (\S+\.c?[tj]s)\n/.exec(program.text)?.[1] ?? '';
 
 // What the README's `tsc --init` makes, without its comments.
 const TSCONFIG = {
@@ -55,7 +58,9 @@ export function writePrograms(
 ): void {
   writeFileSync(join(folder, 'package.json'), '{ "type": "module" }');
   writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify(TSCONFIG));
-  for (const program of chosen) writeFileSync(join(folder, fileName(program)), change(program.text));
+  for (const program of chosen) {
+    writeFileSync(join(folder, fileName(program)), change(program.text));
+  }
   mkdirSync(join(folder, 'node_modules'));
   symlinkSync(ROOT, join(folder, 'node_modules/tsgiref'), 'junction');
   symlinkSync(join(ROOT, 'node_modules/@types'), join(folder, 'node_modules/@types'), 'junction');

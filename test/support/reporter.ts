@@ -62,7 +62,8 @@ class FileReport implements Counts {
 
   toString(): string {
     const tests = this.passed + this.failed + this.skipped;
-    let text = `${this.broken ? 'FAIL' : 'ok  '} ${this.path} (${tests} tests, ${this.failed} failed`;
+    let text =
+      `${this.broken ? 'FAIL' : 'ok  '} ${this.path} (${tests} tests, ${this.failed} failed`;
     if (this.skipped > 0) text += `, ${this.skipped} skipped`;
     if (this.seed !== '') text += `, ${this.seed}`;
     text += `, ${Math.round(this.milliseconds)} ms)\n`;
@@ -196,7 +197,8 @@ function formatCause(thrown: unknown): string {
   if (!(thrown instanceof Error)) return inspect(thrown, { depth: 5 });
   const stack = thrown.stack ?? '';
   const known = stack.includes(thrown.message) ? stack : `${thrown.message}\n${stack}`;
-  const lines = known.split('\n').filter((line) => !/^\s+at .*\bnode:(internal\/|async_hooks)/.test(line));
+  const lines =
+    known.split('\n').filter((line) => !/^\s+at .*\bnode:(internal\/|async_hooks)/.test(line));
   // An assertion's own message replaces the comparison, so it is added here.
   if ('generatedMessage' in thrown && thrown.generatedMessage === false) {
     if ('actual' in thrown) lines.push(`actual: ${inspect(thrown.actual, { depth: 5 })}`);

@@ -4,7 +4,8 @@ import { type Row, bad, get, good, last, refused } from './request-rows.ts';
 
 const noTarget = (target: string): string =>
   `The target ${JSON.stringify(target)} is neither a path nor an http URL.\n`;
-const noHost = (host: string): string => `The Host ${JSON.stringify(host)} is not a host and port.\n`;
+const noHost = (host: string): string =>
+  `The Host ${JSON.stringify(host)} is not a host and port.\n`;
 const noVersion = (version: string): string =>
   `This server speaks HTTP/1.1, not HTTP/${version}.\n`;
 const fragment = /^The target ".*" contains '#'\.\n$/;
@@ -93,7 +94,9 @@ export const targets: Row[] = [
   bad('a target of 64 KiB', get(`/${long}`), '431'),
   bad('a query of 64 KiB', get(`/?${long}`), '431'),
   bad('an absolute target with a space', get('http://a b/')),
-  refused('an absolute target with a user', get('http://user@other/'), noTarget('http://user@other/')),
+  refused(
+    'an absolute target with a user', get('http://user@other/'), noTarget('http://user@other/'),
+  ),
   refused('an absolute target without a host', get('http:///a'), noTarget('http:///a')),
 ];
 
@@ -161,15 +164,25 @@ export const hosts: Row[] = [
   refused('two', get('/', 'Host: y'), twoHosts),
   refused('two that are the same', get('/', 'host: x'), twoHosts),
   refused('two on HTTP/1.0', 'GET / HTTP/1.0\r\nHost: x\r\nHost: y\r\n\r\n', twoHosts),
-  refused('none but an absolute target', 'GET http://x/ HTTP/1.1\r\n\r\n', 'The request names no Host.\n'),
+  refused(
+    'none but an absolute target', 'GET http://x/ HTTP/1.1\r\n\r\n', 'The request names no Host.\n',
+  ),
   ...[
     'a b', 'a/b', 'a?b', 'a#b', 'user@host', 'a\\b', 'x:port', 'x:-1', 'x:80:80', '[::1', '::1]:80',
     '::1', '[::g]', '<script>', '"x"', 'http://x', '{x}', 'x^y',
   ].map((host) =>
-    refused(`that is none: ${host} (CVE-2024-32652)`, `GET / HTTP/1.1\r\nHost: ${host}\r\n\r\n`, noHost(host)),
+    refused(
+      `that is none: ${host} (CVE-2024-32652)`,
+      `GET / HTTP/1.1\r\nHost: ${host}\r\n\r\n`,
+      noHost(host),
+    ),
   ),
   refused('an empty one', 'GET / HTTP/1.1\r\nHost:\r\n\r\n', noHost('')),
-  refused('above ASCII', 'GET / HTTP/1.1\r\nHost: \xe9\r\n\r\n', 'The Host "\xc3\xa9" is not a host and port.\n'),
+  refused(
+    'above ASCII',
+    'GET / HTTP/1.1\r\nHost: \xe9\r\n\r\n',
+    'The Host "\xc3\xa9" is not a host and port.\n',
+  ),
   ...[
     'x', 'x:80', 'x:', 'example.com', 'example.com.', '127.0.0.1:8000', '[::1]', '[::1]:8000',
     'under_score', 'a%20b', '*', 'a,b',
@@ -202,10 +215,16 @@ export const headers: Row[] = [
   good('odd but legal characters in a name', get('/', "X!#$%&'*+.^`|~-1: v"), {
     "HTTP_X!#$%&'*+.^`|~_1": 'v',
   }),
-  good('a name of 2 KiB', get('/', `${'n'.repeat(2048)}: v`), { [`HTTP_${'N'.repeat(2048)}`]: 'v' }),
-  good('a name with an underscore is dropped (CVE-2015-0219)', get('/', 'X_Foo: bad', 'X-Foo: good'), {
-    HTTP_X_FOO: 'good',
+  good('a name of 2 KiB', get('/', `${'n'.repeat(2048)}: v`), {
+    [`HTTP_${'N'.repeat(2048)}`]: 'v',
   }),
+  good(
+    'a name with an underscore is dropped (CVE-2015-0219)',
+    get('/', 'X_Foo: bad', 'X-Foo: good'),
+    {
+      HTTP_X_FOO: 'good',
+    },
+  ),
   good('also behind the right one', get('/', 'X-Foo: good', 'X_Foo: bad'), { HTTP_X_FOO: 'good' }),
   good('also without the other header', get('/', 'X_Foo: bad'), { HTTP_X_FOO: undefined }),
   good('Content_Type is not Content-Type', get('/', 'Content_Type: bad'), {
@@ -218,13 +237,21 @@ export const headers: Row[] = [
     HTTP_PROXY: undefined,
   }),
   good('Proxy-Connection is not', get('/', 'Proxy-Connection: x'), { HTTP_PROXY_CONNECTION: 'x' }),
-  good('names of variables that are not headers', get('/', 'Path-Info: x', 'Script-Name: /x', 'Https: on'), {
-    PATH_INFO: '/', SCRIPT_NAME: '', HTTPS: undefined, HTTP_PATH_INFO: 'x', HTTP_HTTPS: 'on',
-    'wsgi.url_scheme': 'http',
-  }),
-  good('a forwarded scheme is not believed', get('/', 'X-Forwarded-Proto: https', 'X-Forwarded-For: 1.2.3.4'), {
-    'wsgi.url_scheme': 'http', REMOTE_ADDR: '127.0.0.1',
-  }),
+  good(
+    'names of variables that are not headers',
+    get('/', 'Path-Info: x', 'Script-Name: /x', 'Https: on'),
+    {
+      PATH_INFO: '/', SCRIPT_NAME: '', HTTPS: undefined, HTTP_PATH_INFO: 'x', HTTP_HTTPS: 'on',
+      'wsgi.url_scheme': 'http',
+    },
+  ),
+  good(
+    'a forwarded scheme is not believed',
+    get('/', 'X-Forwarded-Proto: https', 'X-Forwarded-For: 1.2.3.4'),
+    {
+      'wsgi.url_scheme': 'http', REMOTE_ADDR: '127.0.0.1',
+    },
+  ),
   good('no Content-Type is none', get('/'), { CONTENT_TYPE: undefined, CONTENT_LENGTH: '' }),
   refused('two Content-Types (gunicorn 23)', get('/', 'Content-Type: a/b', 'content-type: c/d'),
     'The request names its Content-Type more than once.\n'),

@@ -37,7 +37,9 @@ function readHead(head: string): StrictResponse {
   const headers = new Map<string, string[]>();
   for (const line of lines) {
     const [, name, value] = /^([!#$%&'*+.^_`|~\w-]+): ([\t\x20-\x7e\x80-\xff]*)$/.exec(line) ?? [];
-    if (name === undefined || value === undefined) throw new Error(`no header: ${JSON.stringify(line)}`);
+    if (name === undefined || value === undefined) {
+      throw new Error(`no header: ${JSON.stringify(line)}`);
+    }
     const key = name.toLowerCase();
     headers.set(key, [...(headers.get(key) ?? []), value]);
   }

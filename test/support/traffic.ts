@@ -36,7 +36,8 @@ export const PARTS: Record<string, Part> = {
     return 10;
   },
   async 'an upload'(client) {
-    client.send(`POST /upload HTTP/1.1\r\nHost: load\r\nContent-Length: ${UPLOAD.length}\r\n\r\n`).send(UPLOAD);
+    client.send(`POST /upload HTTP/1.1\r\nHost: load\r\nContent-Length: ${UPLOAD.length}\r\n\r\n`)
+      .send(UPLOAD);
     assert.equal((await client.response()).body, '10000\n');
     client.socket.destroy();
     return 1;
@@ -55,7 +56,10 @@ export const PARTS: Record<string, Part> = {
     return 1;
   },
   async 'a client of HTTP/1.0'(client) {
-    assert.match(await client.send('GET / HTTP/1.0\r\n\r\n').rest(), /^HTTP\/1\.1 200 OK\r\n[^]*\r\n\r\nHello\n$/);
+    assert.match(
+      await client.send('GET / HTTP/1.0\r\n\r\n').rest(),
+      /^HTTP\/1\.1 200 OK\r\n[^]*\r\n\r\nHello\n$/,
+    );
     return 1;
   },
   async 'a slow reader'(client) {
@@ -98,7 +102,8 @@ export const PARTS: Record<string, Part> = {
 
 /** Runs this many clients at once, and returns the number of their requests. */
 export async function play(port: number, clients: number): Promise<number> {
-  const connected = await Promise.all(Array.from({ length: clients }, () => RawClient.connect(port)));
+  const connected =
+    await Promise.all(Array.from({ length: clients }, () => RawClient.connect(port)));
   const parts = Object.entries(PARTS);
   const made = await Promise.all(
     connected.map(async (client, index) => {

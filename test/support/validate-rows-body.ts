@@ -79,7 +79,9 @@ export const BODY_ROWS: Row[] = [
     { app: app((_environ, start) => start('200 OK', [TYPE])) },
     { app: app((_environ, start) => (start('200 OK', [TYPE]), [])) },
   ),
-  row('body-shared', /that an earlier request had/, twoRequests(ticking()), twoRequests([bytes('a')])),
+  row(
+    'body-shared', /that an earlier request had/, twoRequests(ticking()), twoRequests([bytes('a')]),
+  ),
   row(
     'body-return-value',
     /returned an Array of 1 item inside/,

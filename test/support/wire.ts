@@ -192,7 +192,9 @@ export async function exchange(port: number, request: string | Uint8Array): Prom
 /** The number of connections after the server has had time to notice their ends. */
 export async function connectionsLeft(server: WSGIServer): Promise<number> {
   for (let left = 1000; ; left -= 1) {
-    const count = await new Promise<number>((resolve) => server.getConnections((_error, open) => resolve(open)));
+    const count = await new Promise<number>(
+      (resolve) => server.getConnections((_error, open) => resolve(open)),
+    );
     if (count === 0 || left === 0) return count;
     await new Promise(setImmediate);
   }
