@@ -5,6 +5,7 @@ import { PassThrough, Readable, pipeline } from 'node:stream';
 import { describe, it, mock } from 'node:test';
 
 import { BytesIO } from '../lib/io.ts';
+import { shiftPathInfo } from '../lib/util.ts';
 import { type WSGIError, validator } from '../lib/validate.ts';
 import {
   type Exchange,
@@ -211,6 +212,11 @@ const SHAPES: Record<string, NonNullable<Exchange['middleware']>> = {
     async function* generator(environ: unknown, start: unknown) {
       yield* Readable.from(passing(await inner(environ, start))).pipe(new PassThrough());
     },
+  'one that mounts an application by shiftPathInfo': (inner) => (environ: Loose, start: unknown) => {
+    environ.PATH_INFO = '/blog/';
+    while (shiftPathInfo(environ) !== null);
+    return inner(environ, start);
+  },
   'one that puts a close() of its own into the body': (inner) =>
     async (environ: unknown, start: unknown) => {
       const body = await inner(environ, start);

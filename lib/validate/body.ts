@@ -309,7 +309,8 @@ class BodyGuard extends Guard implements IterationHooks {
       checkAsking(exchange);
       checkMiddlewareAsking(exchange);
     });
-    if (exchange.bytes > 0) exchange.maySend = true;
+    // A server that asks for more has sent what there was. (PEP 3333, "Buffering and Streaming")
+    if (exchange.bytes > 0) exchange.headSent = true;
     exchange.asked = true;
     return exchange.stopped;
   }

@@ -365,9 +365,9 @@ function checkSyntax(exchange: Exchange, environ: Variables): void {
 // Whether a path was percent-decoded exactly once is a question for --check: a decoded
 // path may contain anything.
 
-// For a PATH_INFO of '/' alone, shiftPathInfo leaves that slash in SCRIPT_NAME.
+// Where middleware shifts a PATH_INFO of '/' alone, that slash is left in SCRIPT_NAME.
 const scriptEnd = rule('server', 'script-name-trailing-slash', 'warning', ENVIRON,
-  'SCRIPT_NAME does not end in a slash before a PATH_INFO: the slash begins PATH_INFO.',
+  'SCRIPT_NAME does not end in a slash: the slash begins PATH_INFO.',
   'Move the slash to the beginning of PATH_INFO.');
 
 const pathSlash = rule('server', 'path-info-slash', 'error', ENVIRON,
@@ -397,7 +397,8 @@ function checkPath(exchange: Exchange, environ: Variables): void {
   } else if (!script && !path) {
     exchange.reportCall(scriptOrPathFilled, 'left SCRIPT_NAME and PATH_INFO empty');
   }
-  if (typeof script === 'string' && /^\/.*\/$/.test(script) && path) {
+  const isMounted = path === '' && exchange.outer !== undefined;
+  if (typeof script === 'string' && /^\/.*\/$/.test(script) && !isMounted) {
     exchange.reportCall(scriptEnd, `set SCRIPT_NAME to ${quote(script)}`);
   }
   if (typeof path !== 'string' || path === '' || path.startsWith('/')) return;

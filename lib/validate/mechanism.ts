@@ -70,8 +70,6 @@ export class Exchange {
   isEncoded = false;
   /** The write() that the application was given. */
   write: unknown = undefined;
-  /** Whether the server has taken a byte by write(), and so has sent the head. */
-  written = false;
   /** Whether a promise of the application's write() is pending. */
   writing = false;
   /** The error that the server threw back, which the application must not catch. */
@@ -88,8 +86,8 @@ export class Exchange {
   asked = false;
   /** Whether a first byte has been seen on its way to the server. */
   headLooked = false;
-  /** Whether the server has asked for more after a byte, so that it may have sent the head. */
-  maySend = false;
+  /** Whether the server has taken a byte, and so has sent the head. */
+  headSent = false;
   chunks = 0;
   bytes = 0;
   /** How often the server has asked for more after the announced length. */

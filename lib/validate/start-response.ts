@@ -146,13 +146,11 @@ function callServer(
   try {
     write = call(exchange.startResponse, undefined, [status, passed, ...rest]);
   } catch (thrown) {
-    const isSent = exchange.written || exchange.maySend;
-    if (hasError && isSent) checkThrown(exchange, error, thrown);
+    if (hasError && exchange.headSent) checkThrown(exchange, error, thrown);
     throw thrown;
   }
-  // Middleware may have dealt with the error. A server may keep what was yielded, and then
-  // replace it: only after write() has it sent the head. The rest is a question for --check.
-  if (hasError && exchange.written && exchange.outer === undefined) {
+  // Middleware may have buffered what was yielded, or have dealt with the error.
+  if (hasError && exchange.headSent && exchange.outer === undefined) {
     const deed = 'took an error after the head was sent, and did not throw it';
     exchange.reportCall(sentMustThrow, deed);
   }
@@ -233,7 +231,7 @@ function guardWrite(exchange: Exchange, write: unknown): unknown {
 function callWrite(exchange: Exchange, write: unknown, args: readonly unknown[]): unknown {
   const [data] = args;
   const result = call(write, undefined, args);
-  if (isBytes(data) && data.length > 0) exchange.written = true;
+  if (isBytes(data) && data.length > 0) exchange.headSent = true;
   if (!isThenable(result)) return result;
   exchange.writing = true;
   return Promise.resolve(result).finally(() => {

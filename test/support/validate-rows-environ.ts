@@ -151,8 +151,8 @@ export const ENVIRON_ROWS: Row[] = [
   row(
     'script-name-trailing-slash',
     /"\/app\/"/,
-    { environ: { SCRIPT_NAME: '/app/', PATH_INFO: '/x' } },
-    { environ: { SCRIPT_NAME: '/app/', PATH_INFO: '' } },
+    set('SCRIPT_NAME', '/app/'),
+    set('SCRIPT_NAME', '/app/x'),
   ),
   row('path-info-slash', /"page"/, set('PATH_INFO', 'page'), set('PATH_INFO', '/page')),
   row(
