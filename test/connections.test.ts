@@ -426,12 +426,13 @@ describe('the access log', () => {
       return Object.assign(never, { close: left.resolve });
     }, async ({ port, log }) => {
       const client = await RawClient.connect(port);
-      client.send(get('/never') + get('/fast'));
+      client.send(get('/never') + get('/fast') + get('/late'));
       await answered.promise;
       client.socket.destroy();
       await left.promise;
       await new Promise(setImmediate);
-      assert.deepEqual(log.sort(), ['"GET /fast HTTP/1.1" - -', '"GET /never HTTP/1.1" - -']);
+      const paths = ['/fast', '/late', '/never'];
+      assert.deepEqual(log.sort(), paths.map((path) => `"GET ${path} HTTP/1.1" - -`));
     });
   });
 

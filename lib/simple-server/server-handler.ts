@@ -200,9 +200,11 @@ export class ServerHandler extends SimpleHandler {
 
   private logRequest(): void {
     const code = (this.headersSent ? this.head?.line.digits : undefined) ?? '-';
-    const { response, bytesSent } = this;
-    if (response.socket === null && !response.writableFinished) this.due = [code, bytesSent];
-    else this.log(code, bytesSent);
+    const { request, response, bytesSent } = this;
+    const hasTurn = response.socket !== null || response.writableFinished;
+    if (hasTurn) this.log(code, bytesSent);
+    else if (request.socket.destroyed) this.log('-', 0);
+    else this.due = [code, bytesSent];
   }
 
   // Once for each request. A log that fails must not change the response.
