@@ -5,7 +5,7 @@
 // Never put it around an application that strangers can reach: it shows source.
 
 import { describe } from './describe.ts';
-import { asyncIteratorOf, checkBody, checkChunk } from './handlers/body.ts';
+import { checkBody, checkChunk } from './handlers/body.ts';
 import { formatException, property } from './handlers/exception.ts';
 import { decodeLatin1 } from './latin1.ts';
 import { standIn, whenSettled } from './stand-in.ts';
@@ -18,6 +18,7 @@ import type {
   WSGIEnvironment,
 } from './types.ts';
 import { FileWrapper } from './util.ts';
+import { asyncIteratorOf } from './web-stream.ts';
 
 /** Options of `errorPage`. */
 export interface ErrorPageOptions {

@@ -888,6 +888,26 @@ describe('the end of a body', () => {
   });
 });
 
+describe('a web stream', () => {
+  test('is unlocked once it has been read, so that close() may cancel it', async () => {
+    const stream = new Blob(['all']).stream();
+    const body = Object.assign(stream, { close: () => stream.cancel() });
+    const handler = await run((_, start) => (start('200 OK', []), body as ResponseBody));
+    assert.ok(handler.output.endsWith('\r\n\r\nall'));
+    assert.equal(handler.errors, '');
+  });
+
+  test('with an iterator of its own is iterated by that', async () => {
+    const body = Object.assign(new Blob(['the stream']).stream(), {
+      async *[Symbol.asyncIterator]() {
+        yield bytes('the iterator');
+      },
+    });
+    const handler = await run((_, start) => (start('200 OK', []), body as ResponseBody));
+    assert.ok(handler.output.endsWith('\r\n\r\nthe iterator'));
+  });
+});
+
 test('close() is called on a result that is not iterable, too', async () => {
   let closed = 0;
   const result = { close: () => void (closed += 1) } as unknown as ResponseBody;

@@ -4,11 +4,11 @@
 import { quote } from '../describe.ts';
 import { BaseHandler, type ResponseHead } from '../handlers.ts';
 import { ClientLeft } from '../handlers/base.ts';
-import { asyncIteratorOf } from '../handlers/body.ts';
 import { DONE, type Sent, isWaiting } from '../handlers/wait.ts';
 import { ErrorOutput, StreamInput } from '../io.ts';
 import { RefusedRequest, makeEnviron } from '../request.ts';
 import type { ErrorStream, InputStream, WSGIApplication } from '../types.ts';
+import { asyncIteratorOf } from '../web-stream.ts';
 
 // console.error ends the line itself.
 const consoleErrors = new ErrorOutput({ write: (text) => console.error(text.replace(/\n$/, '')) });

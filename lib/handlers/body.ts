@@ -3,6 +3,7 @@
 
 import { describe, fault } from '../describe.ts';
 import type { ResponseBody } from '../types.ts';
+import { asyncIteratorOf, isWebStream } from '../web-stream.ts';
 import { type Sent, both, isWaiting } from './wait.ts';
 
 type Step = IteratorResult<Uint8Array>;
@@ -156,41 +157,10 @@ function iteratorOf(body: ResponseBody): ChunkIterator {
   return Symbol.asyncIterator in body ? asyncIteratorOf(body) : body[Symbol.iterator]();
 }
 
-/**
- * The iterator of an asynchronous body. A web `ReadableStream` has one that cannot be
- * stopped while it waits for a chunk: its `return()` waits, too, perhaps without end. A
- * reader of the stream can be stopped, so it takes the iterator's place.
- */
-export function asyncIteratorOf<Chunk>(body: AsyncIterable<Chunk>): AsyncIterator<Chunk> {
-  return isWebStream(body) ? new StreamChunks(body) : body[Symbol.asyncIterator]();
-}
-
-class StreamChunks<Chunk> implements AsyncIterator<Chunk> {
-  private readonly reader: ReadableStreamDefaultReader<Chunk>;
-
-  constructor(stream: ReadableStream<Chunk>) {
-    this.reader = stream.getReader();
-  }
-
-  async next(): Promise<IteratorResult<Chunk>> {
-    const { done, value } = await this.reader.read();
-    return done ? { done, value: undefined } : { done, value };
-  }
-
-  async return(): Promise<IteratorResult<Chunk>> {
-    await this.reader.cancel();
-    return { done: true, value: undefined };
-  }
-}
-
-function isWebStream<Chunk>(body: AsyncIterable<Chunk>): body is ReadableStream<Chunk> {
-  return typeof ReadableStream === 'function' && body instanceof ReadableStream;
-}
-
 // A stream holds a file or a socket open, also if nobody has begun to read it.
 function discard(body: ResponseBody): unknown {
   if (typeof body !== 'object' || body === null) return undefined;
-  if (Symbol.asyncIterator in body && isWebStream(body)) return body.cancel();
+  if (isWebStream(body)) return body.cancel();
   destroyStream(body);
   return undefined;
 }

@@ -1,8 +1,8 @@
 // The objects in a trace: each is replaced by one that does the same and draws the calls
 // that belong to the interface.
 
-import { asyncIteratorOf } from '../handlers/body.ts';
 import { type Method, standIn, whenSettled } from '../stand-in.ts';
+import { asyncIteratorOf } from '../web-stream.ts';
 import { type Printer, cut, oneLine, showBytes } from './printer.ts';
 
 /** An input stream that draws what is asked of it and what it gives. */

@@ -3,6 +3,7 @@
 // that gives the body's own chunks, each looked at on its way.
 
 import { count, describe } from '../describe.ts';
+import { asyncIteratorOf } from '../web-stream.ts';
 import { checkEnvironAfter, restoreEnviron } from './environ.ts';
 import { checkUnchanged } from './head.ts';
 import {
@@ -13,7 +14,6 @@ import {
   GuardedIterator,
   type IterationHooks,
   type Method,
-  asyncIteratorOf,
   hasMethod,
   isArray,
   isBytes,
@@ -255,7 +255,7 @@ class BodyGuard extends Guard implements IterationHooks {
   protected override member(key: PropertyKey): Method | undefined {
     switch (key) {
       case Symbol.asyncIterator:
-        return this.isAsync ? () => this.iterate(() => asyncIteratorOf(this.real)) : undefined;
+        return this.isAsync ? () => this.iterate(() => asyncIteratorOf(this.stream)) : undefined;
       case Symbol.iterator:
         if (!this.isAsync) return () => this.iterate(() => this.realIterator?.());
         return this.realIterator && (() => this.iterateSync());
@@ -272,6 +272,10 @@ class BodyGuard extends Guard implements IterationHooks {
 
   protected override reportOther(name: string): void {
     this.exchange.reportCall(otherMembers, `used ${name} of the body`);
+  }
+
+  private get stream(): AsyncIterable<unknown> {
+    return this.real as AsyncIterable<unknown>;
   }
 
   private iterate(begin: () => unknown): unknown {

@@ -424,54 +424,6 @@ export class GuardedIterator {
   }
 }
 
-/**
- * The iterator of an asynchronous body. That of a web stream cannot be stopped while it
- * waits for a chunk: its return() waits, too. A reader of the stream can be cancelled.
- */
-export function asyncIteratorOf(body: object): object {
-  const iterate: unknown = Reflect.get(body, Symbol.asyncIterator);
-  const isOwn = typeof ReadableStream === 'function' && isInstance(body, ReadableStream) &&
-    iterate === Reflect.get(ReadableStream.prototype, Symbol.asyncIterator);
-  return isOwn ? new StreamChunks(body as ReadableStream) : (call(iterate, body, []) as object);
-}
-
-// Like the stream's own iterator, it gives the stream free at the end.
-class StreamChunks {
-  readonly #reader: ReadableStreamDefaultReader;
-  #isOver = false;
-
-  constructor(stream: ReadableStream) {
-    this.#reader = stream.getReader();
-  }
-
-  async next(): Promise<object> {
-    if (this.#isOver) return END;
-    try {
-      const step = await this.#reader.read();
-      if (step.done) this.#release();
-      return step;
-    } catch (error) {
-      this.#release();
-      throw error;
-    }
-  }
-
-  async return(): Promise<object> {
-    if (this.#isOver) return END;
-    const cancelled = this.#reader.cancel();
-    this.#release();
-    await cancelled;
-    return END;
-  }
-
-  #release(): void {
-    this.#isOver = true;
-    this.#reader.releaseLock();
-  }
-}
-
-const END = Object.freeze({ done: true, value: undefined });
-
 // ---- The grace period
 
 /**
