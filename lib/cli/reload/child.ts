@@ -15,12 +15,13 @@ import { Problem, explain } from '../problem.ts';
 import { handlerClass, readTls } from '../serve.ts';
 import { CHILD, type FromChild, type Page, RELOAD_PATH, type ToChild } from './messages.ts';
 
-// A request that has just come may finish, and one that still arrives may arrive. One that
-// takes longer, such as a stream of events, must not keep the new version waiting.
-const GRACE_MS = 1000;
+// A request that has just come may be answered, and one that still arrives may arrive
+// first. A longer one, such as a stream of events, must not keep the new version waiting.
+const FRESH_MS = 1000;
 // Turns of the event loop, and not the clock: on a busy machine a client is slow, too.
 const TURN_MS = 50;
-const MOST_IDLE_TURNS = 100;
+const ANSWER_TURNS = 20;
+const IDLE_TURNS = 100;
 const MOST_TURNS = 600;
 // What the applications of cut requests have to release.
 const LAST_WORDS_MS = 200;
@@ -30,6 +31,10 @@ interface Served {
   /** When it came, by `performance.now()`. */
   came: number;
   request: IncomingMessage | undefined;
+  /** How much had been read of it while its request still arrived. */
+  read: number | undefined;
+  /** How many turns it still has, once the next version waits. */
+  turns: number;
 }
 
 /** Serves the connections that the parent passes on. */
@@ -111,7 +116,8 @@ export class ReloadedRunner implements Runner {
   private adopt(socket: Socket): void {
     socket.allowHalfOpen = true;
     socket.setNoDelay(true);
-    this.connections.set(socket, { came: performance.now(), request: undefined });
+    const came = performance.now();
+    this.connections.set(socket, { came, request: undefined, read: undefined, turns: 0 });
     socket.once('close', () => {
       this.connections.delete(socket);
       if (this.ending && this.connections.size === 0) process.exit(0);
@@ -121,41 +127,48 @@ export class ReloadedRunner implements Runner {
   private end(how: 'retire' | 'stop'): void {
     this.ending = true;
     this.retired.abort();
-    if (this.connections.size === 0) process.exit(0);
+    if (this.busy.length === 0) process.exit(0);
     if (how === 'retire') void this.retire();
   }
 
+  // The connections whose response is not with the system yet.
+  private get busy(): Array<[Socket, Served]> {
+    return [...this.connections].filter(([socket]) => !socket.writableFinished);
+  }
+
   private async retire(): Promise<void> {
-    let before: number | undefined;
-    let idle = 0;
+    const now = performance.now();
+    for (const [, served] of this.busy) {
+      if (now - served.came < FRESH_MS) served.turns = ANSWER_TURNS;
+    }
     for (let turn = 0; turn < MOST_TURNS; turn += 1) {
-      const read = this.bytesArriving();
-      idle = read === before ? idle + 1 : 0;
-      before = read;
-      const isArriving = read !== undefined && idle < MOST_IDLE_TURNS;
-      if (!isArriving && !this.hasFresh()) break;
+      const goOn = this.busy.map(([socket, served]) => this.takeTurn(socket, served));
+      if (!goOn.includes(true)) break;
       void send({ tsgiref: 'busy' });
       await new Promise((resolve) => setTimeout(resolve, TURN_MS));
     }
     await this.cut();
   }
 
-  // How much of the requests that are not complete has come; undefined if there are none.
-  private bytesArriving(): number | undefined {
-    const arriving = [...this.connections].filter(([, { request }]) => request?.complete === false);
-    if (arriving.length === 0) return undefined;
-    return arriving.reduce((sum, [{ bytesRead }]) => sum + bytesRead, 0);
-  }
-
-  private hasFresh(): boolean {
-    const youngest = Math.max(...[...this.connections.values()].map(({ came }) => came));
-    return performance.now() - youngest < GRACE_MS;
+  // Whether a connection has turns left. Each piece of a request gives it new ones.
+  private takeTurn({ bytesRead }: Socket, served: Served): boolean {
+    if (served.request?.complete === false) {
+      if (served.read !== bytesRead) served.turns = IDLE_TURNS;
+      served.read = bytesRead;
+    } else if (served.read !== undefined) {
+      served.turns = ANSWER_TURNS;
+      served.read = undefined;
+    }
+    served.turns -= 1;
+    return served.turns >= 0;
   }
 
   // The applications learn that their clients are gone, and the access log says it.
   private async cut(): Promise<void> {
     this.ending = false;
-    const connections = count(this.connections.size, 'connection');
+    const { length } = this.busy;
+    if (length === 0) process.exit(0);
+    const connections = count(length, 'connection');
     process.stderr.write(`tsgiref: cut ${connections} that the old version still served\n`);
     await this.server?.serverClose();
     setTimeout(() => process.exit(0), LAST_WORDS_MS);
