@@ -111,6 +111,7 @@ const connections = new WeakMap<Socket, HTTPConnection>();
 export class HTTPConnection extends Connection<WSGIRequestHandler> {
   private readonly admission: Admission;
   private waiting: WSGIRequestHandler[] = [];
+  /** The request that came last, while it may turn out to be the last of all. */
   private newest: WSGIRequestHandler | undefined = undefined;
   private hasRefused = false;
   /** The answer to what came behind the last request, if that was not a request. */
@@ -269,6 +270,7 @@ export class HTTPConnection extends Connection<WSGIRequestHandler> {
     const exchange = this.take(response);
     if (exchange === undefined) return;
     if (!exchange.request.complete) this.unread = exchange.request;
+    if (this.newest === exchange && !this.hasLast) this.newest = undefined;
     this.leave(exchange);
     // Node ends a connection behind a response without a length to an HTTP/1.0 client.
     if (!this.socket.writable) this.takeNoMore();
@@ -319,8 +321,8 @@ const MOST_LINGERS = 60;
 
 /**
  * Ends the server's side of a connection, and closes it when the client is silent, unless
- * the client does so first. If the server closed at once, bytes still coming from the client would
- * destroy its response. (RFC 9112 §9.6)
+ * the client does so first. If the server closed at once, bytes still coming from the
+ * client would destroy its response. (RFC 9112 §9.6)
  */
 export function closeGently(socket: Socket): void {
   // Bytes that nobody reads would keep the client from closing.
