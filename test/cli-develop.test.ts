@@ -268,6 +268,11 @@ describe('--request', () => {
       'a file as it is', ['/body', '--data-binary', '@data.txt'],
       'POST  application/x-www-form-urlencoded  from a\n file\n',
     ],
+    [
+      'pieces of both kinds, in their order',
+      ['/body', '--data-binary', 'a', '-d', 'b', '--data-binary', 'c'],
+      'POST  application/x-www-form-urlencoded  a&b&c',
+    ],
     ['text that is not ASCII, as UTF-8', ['/body?q=ü', '-H', 'X-A: ü'], 'GET q=%C3%BC  Ã¼'],
   ];
   for (const [title, args, expected] of bodies) {
@@ -482,6 +487,7 @@ describe('other ways to run it', () => {
   const wrong: Array<[string[], RegExp]> = [
     [['--bind', 'x:y'], /--bind takes HOST:PORT, not 'x:y'/],
     [['--bind', ':1', '--port', '2'], /--bind says both host and port/],
+    [['--request', 'G@T /'], /--request takes 'METHOD \/path' or '\/path', not 'G@T \/'/],
     [['--request', 'a b c'], /--request takes 'METHOD \/path' or '\/path', not 'a b c'/],
     [['--request', '/', '-H', 'nothing'], /-H takes 'Name: value', not 'nothing'/],
     [['--request', '/', '-d', '@missing'], /there is no file missing to take the data from/],

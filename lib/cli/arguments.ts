@@ -135,7 +135,8 @@ export function readArguments(
   words: readonly string[],
   environment: Environment,
 ): Settings | 'help' | 'version' {
-  const { values, positionals } = parse(words);
+  const parsed = parse(words);
+  const { values, positionals } = parsed;
   if (values.help) return 'help';
   if (values.version) return 'version';
   checkPositionals(positionals);
@@ -157,7 +158,7 @@ export function readArguments(
     trace: values.trace ?? false,
     quiet: values.quiet ?? false,
     allowedHosts: (values['allow-host'] ?? []).map((name) => name.toLowerCase()),
-    request: values.request === undefined ? undefined : readRequest(values.request, values),
+    request: values.request === undefined ? undefined : readRequest(values.request, parsed),
     cgi: values.cgi ?? false,
     gateway,
     check: readCheck(values),
@@ -176,11 +177,12 @@ export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127(\.\d+){3}$/.test(host);
 }
 
-type Values = ReturnType<typeof parse>['values'];
+type Parsed = ReturnType<typeof parse>;
+type Values = Parsed['values'];
 
 function parse(words: readonly string[]) {
   try {
-    return parseArgs({ args: [...words], options: OPTIONS, allowPositionals: true });
+    return parseArgs({ args: [...words], options: OPTIONS, allowPositionals: true, tokens: true });
   } catch (error) {
     throw new Problem(explain(error));
   }
@@ -313,14 +315,21 @@ export function readEnvFile(file: string | undefined): Environment {
   }
 }
 
-function readRequest(text: string, values: Values): RequestSettings {
+// method = token                                                  (RFC 9110 §9.1)
+const METHOD = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+
+function readRequest(text: string, { values, tokens }: Parsed): RequestSettings {
   const [first = '', second, ...more] = text.trim().split(/\s+/);
-  const data = (values.data ?? []).map((each) => ({ text: each, binary: false }));
-  data.push(...(values['data-binary'] ?? []).map((each) => ({ text: each, binary: true })));
+  // The options of two names are joined in the order in which they were typed.
+  const data = tokens.flatMap((token) => {
+    if (token.kind !== 'option' || !/^data(-binary)?$/.test(token.name)) return [];
+    return [{ text: token.value ?? '', binary: token.name === 'data-binary' }];
+  });
   // As with curl, data to send means POST.
   const usualMethod = data.length > 0 ? 'POST' : 'GET';
   const [method, target] = second === undefined ? [usualMethod, first] : [first, second];
-  if (more.length > 0 || !(target.startsWith('/') || target === '*')) {
+  const isTarget = target.startsWith('/') || target === '*';
+  if (more.length > 0 || !isTarget || !METHOD.test(method)) {
     throw new Problem(`--request takes 'METHOD /path' or '/path', not '${text}'`);
   }
   const headers = (values.header ?? []).map(readHeader);
