@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { AsyncResource } from 'node:async_hooks';
 import { once } from 'node:events';
-import { type Socket, connect } from 'node:net';
+import type { Socket } from 'node:net';
 import { describe, test } from 'node:test';
 
 import {
@@ -11,6 +11,7 @@ import {
 } from '../lib/index.ts';
 import { GROUPS } from '../lib/check/definition.ts';
 import { GalleryServer } from './gallery/server.ts';
+import { deferred } from './support/bytes.ts';
 
 const start = (app: WSGIApplication): Promise<RunningServer> => new GalleryServer(app).start();
 
@@ -284,26 +285,32 @@ describe('a server that lets an error go uncaught', () => {
   });
 });
 
-test('a run leaves no connection and no server behind', async () => {
-  const servers: GalleryServer[] = [];
-  const ports: number[] = [];
-  await checkServer(async (app) => {
-    const server = new GalleryServer(app);
-    servers.push(server);
-    const running = await server.start();
-    ports.push(server.port);
-    return running;
-  }, { only: ['connection', 'client-leaves'] });
-  assert.ok(servers.length > 10);
-  for (const { sockets } of servers) {
-    for (const socket of sockets) await once(socket, 'close');
-  }
-  for (const port of ports) {
-    const refused = await new Promise((resolve) => {
-      connect(port, '127.0.0.1')
-        .on('error', () => resolve(true))
-        .on('connect', () => resolve(false));
+describe('a run leaves nothing behind', () => {
+  test('neither a connection nor a server', async () => {
+    const servers: GalleryServer[] = [];
+    await checkServer(async (app) => {
+      const server = new GalleryServer(app);
+      servers.push(server);
+      return server.start();
+    }, { only: ['connection', 'client-leaves'] });
+    assert.ok(servers.length > 10);
+    for (const { server, sockets } of servers) {
+      for (const socket of sockets) await once(socket, 'close');
+      assert.equal(server.listening, false);
+    }
+  });
+
+  test('of a server that starts after its check was given up', async () => {
+    const starts = deferred();
+    const closes = deferred();
+    const report = await checkServer(async () => {
+      await starts.promise;
+      return { url: 'http://127.0.0.1:9/', close: () => closes.resolve() };
+    }, { only: 'environ-query', timeLimit: 100 });
+    assert.deepEqual(found(report), {
+      'connection-answers': 'The server did not start within 0.1 s',
     });
-    assert.equal(refused, true);
-  }
+    starts.resolve();
+    await closes.promise;
+  });
 });

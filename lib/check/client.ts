@@ -25,6 +25,7 @@ export class Client {
   /** The interim responses (1xx) that came before the last response. */
   interim: Response[] = [];
 
+  private isOpen = false;
   private taken = 0;
   private readonly patience: Patience;
 
@@ -44,8 +45,8 @@ export class Client {
     socket.on('end', end).on('close', end).on('error', end);
   }
 
-  /** Opens a connection to the server at `url`. */
-  static async open(url: URL, patience: Patience): Promise<Client> {
+  /** Begins to connect to the server at `url`; `opens()` waits for the connection. */
+  static to(url: URL, patience: Patience): Client {
     const host = url.hostname.replace(/^\[|\]$/g, '');
     const port = Number(url.port) || (url.protocol === 'https:' ? 443 : 80);
     const secure = url.protocol === 'https:';
@@ -54,15 +55,25 @@ export class Client {
     const encryption = { socket: carrier, rejectUnauthorized: false, ALPNProtocols: ['http/1.1'] };
     const socket = secure ? connectSecurely(encryption) : carrier;
     const client = new Client(socket, carrier, patience);
-    let isOpen = false;
     socket.once(secure ? 'secureConnect' : 'connect', () => {
-      isOpen = true;
+      client.isOpen = true;
       patience.wake();
     });
-    await patience.until(() => isOpen || client.ended, () => `did not accept a connection ${
-      patience.inSeconds}`);
-    if (!isOpen) throw new Finding(`refused the connection to ${url.host}`);
     return client;
+  }
+
+  /**
+   * Waits until the server has accepted the connection.
+   *
+   * @throws Finding if it refuses the connection, or does not accept it
+   */
+  async opens({ host }: URL): Promise<this> {
+    await this.patience.until(
+      () => this.isOpen || this.ended,
+      () => `did not accept a connection ${this.patience.inSeconds}`,
+    );
+    if (!this.isOpen) throw new Finding(`refused the connection to ${host}`);
+    return this;
   }
 
   /** What has been received and does not belong to a response that was taken. */

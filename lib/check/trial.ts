@@ -62,7 +62,9 @@ export class Trial {
 
   private readonly start: StartServer;
   private readonly bodies: ObservedBody[] = [];
-  private running: RunningServer | undefined = undefined;
+  /** Pending while the server starts, which may take longer than the check waits. */
+  private running: Promise<RunningServer> | undefined = undefined;
+  private isOver = false;
   private app: WSGIApplication = respond([]);
 
   constructor(start: StartServer, patience: Patience) {
@@ -74,25 +76,26 @@ export class Trial {
   async serve(app: WSGIApplication): Promise<URL> {
     this.app = app;
     if (this.url !== undefined) return this.url;
-    const starting = Promise.resolve().then(() => this.start(this.receive));
-    const running: unknown = await this.patience.within(
-      starting,
+    this.refuseIfOver();
+    this.running = Promise.resolve().then(() => this.start(this.receive)).then(
+      checkRunning,
+      (error) => { throw new Finding(`did not start: ${messageOf(error)}`); },
+    );
+    const { url } = await this.patience.within(
+      this.running,
       () => `did not start ${this.patience.inSeconds}`,
-    ).catch((error: unknown) => {
-      if (error instanceof Finding) throw error;
-      throw new Finding(`did not start: ${messageOf(error)}`);
-    });
-    this.running = checkRunning(running);
-    this.url = checkUrl(this.running.url);
+    );
+    this.url = checkUrl(url);
     return this.url;
   }
 
   /** Opens a connection; the server must have been started. */
   async connect(): Promise<Client> {
     if (this.url === undefined) throw new Error('serve() comes first');
-    const client = await Client.open(this.url, this.patience);
+    this.refuseIfOver();
+    const client = Client.to(this.url, this.patience);
     this.clients.push(client);
-    return client;
+    return client.opens(this.url);
   }
 
   /** The bytes of a request to this server. */
@@ -210,8 +213,12 @@ export class Trial {
     return `gave ${show(actual)} for ${what}; expected was ${show(expected)}`;
   }
 
-  /** Closes all connections and the server; waits a while for it, not without end. */
+  /**
+   * Closes all connections and the server; waits a while for it, not without end. A
+   * server that starts later is closed then.
+   */
   async end(): Promise<void> {
+    this.isOver = true;
     for (const client of this.clients) client.leave();
     const closing = this.close().catch(() => {});
     await new Patience(LONGEST_END_MS).within(closing, () => '').catch(() => {});
@@ -223,7 +230,7 @@ export class Trial {
     this.running = undefined;
     if (running === undefined) return;
     await this.patience.within(
-      Promise.resolve().then(() => running.close()),
+      running.then((server) => server.close()),
       () => `did not close ${this.patience.inSeconds}`,
     );
   }
@@ -237,6 +244,11 @@ export class Trial {
     });
     const bodies = this.bodies.map(({ use }) => `the body: ${summarize(use.calls)}`);
     return [...calls, ...this.seen, ...bodies];
+  }
+
+  // A check that was given up may go on: it must leave nothing behind.
+  private refuseIfOver(): void {
+    if (this.isOver) throw new Error('the check was given up');
   }
 
   // The application that the server is started with.
