@@ -56,7 +56,7 @@ export class Headers {
    * The first value under a name.
    *
    * @param name - The header's name, in any case.
-   * @returns The value; undefined if there is no such header.
+   * @returns The value; undefined without a header of this name.
    * @throws TypeError if `name` is not a string.
    */
   get(name: string): string | undefined;
@@ -64,7 +64,7 @@ export class Headers {
    * The first value under a name, or another value in its place.
    *
    * @param name - The header's name, in any case.
-   * @param fallback - The result if there is no such header.
+   * @param fallback - The result without a header of this name.
    * @throws TypeError if `name` is not a string.
    */
   get<T>(name: string, fallback: T): string | T;

@@ -52,7 +52,7 @@ export interface WSGIEnvironment {
   SCRIPT_NAME: string;
   /** The rest of the path, percent-decoded once; `''` or begins with `/`. */
   PATH_INFO: string;
-  /** What follows the first `?` of the target, still encoded; `''` if there is no query. */
+  /** What follows the first `?` of the target, still encoded; `''` without a query. */
   QUERY_STRING: string;
   /** The request's Content-Type. */
   CONTENT_TYPE?: string;

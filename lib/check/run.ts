@@ -177,10 +177,10 @@ export class Run {
   // something among its requests, another check may have caused it. So the results of
   // the others count only if that check provokes the error alone, too.
   private assign(error: unknown): void {
-    const [first, ...others] = this.underWay;
     const context = this.context.getStore();
-    const known = [...this.underWay].find((attempt) => attempt === context);
-    const source = others.length === 0 ? first : known;
+    const known = context !== undefined && this.underWay.has(context) ? context : undefined;
+    const [first] = this.underWay;
+    const source = this.underWay.size === 1 ? first : known;
     source?.addError(error);
     for (const attempt of this.underWay) {
       if (attempt !== source) attempt.doubts.add(source?.check);

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { parseArgs, parseEnv } from 'node:util';
 
 import type { GatewayAddress, GatewayProtocol } from '../gateway.ts';
+import { TOKEN } from '../latin1.ts';
 import { Problem, nearest } from './problem.ts';
 
 /** What the command was asked to do. */
@@ -315,9 +316,6 @@ export function readEnvFile(file: string | undefined): Environment {
   }
 }
 
-// method = token                                                  (RFC 9110 §9.1)
-const METHOD = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
-
 function readRequest(text: string, { values, tokens }: Parsed): RequestSettings {
   const [first = '', second, ...more] = text.trim().split(/\s+/);
   // The options of two names are joined in the order in which they were typed.
@@ -329,7 +327,7 @@ function readRequest(text: string, { values, tokens }: Parsed): RequestSettings 
   const usualMethod = data.length > 0 ? 'POST' : 'GET';
   const [method, target] = second === undefined ? [usualMethod, first] : [first, second];
   const isTarget = target.startsWith('/') || target === '*';
-  if (more.length > 0 || !isTarget || !METHOD.test(method)) {
+  if (more.length > 0 || !isTarget || !TOKEN.test(method)) {
     throw new Problem(`--request takes 'METHOD /path' or '/path', not '${text}'`);
   }
   const headers = (values.header ?? []).map(readHeader);

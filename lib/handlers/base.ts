@@ -161,9 +161,6 @@ export abstract class BaseHandler {
   }
 
   private finishWith(result: ResponseBody): Promise<void> {
-    // An application that has failed may have returned a body, too.
-    void this.endBody();
-    this.body = undefined;
     this.result = result;
     return this.finishResponse();
   }
@@ -429,8 +426,11 @@ export abstract class BaseHandler {
     // Too late for another answer, or it was the answer that failed.
     if (this.headersSent || this.answering) return;
     this.answering = true;
-    // The head that failed was never sent.
+    // The head that failed was never sent, and the body that goes with it is not needed.
     this.broken = false;
+    void this.endBody();
+    this.body = undefined;
+    this.result = undefined;
     try {
       await this.answer((environ, startResponse) => {
         return this.errorOutput(environ, startResponse, reason);

@@ -21,7 +21,6 @@ export class BodyReader {
   private readonly log: ClosingLog;
   private iterator: ChunkIterator | undefined = undefined;
   private running = false;
-  private endsLater = false;
   private waiting = false;
   private exhausted = false;
   private ended = false;
@@ -43,6 +42,7 @@ export class BodyReader {
    * @throws TypeError, with a hint, if the body is not an iterable of chunks
    */
   next(): Step | Promise<Step> {
+    const hadEnded = this.ended;
     this.running = true;
     try {
       this.iterator ??= iteratorOf(this.body);
@@ -53,7 +53,8 @@ export class BodyReader {
       throw error;
     } finally {
       this.running = false;
-      if (this.endsLater) void this.finish();
+      // end() was called by the code that ran.
+      if (this.ended && !hadEnded) void this.finish();
     }
   }
 
@@ -67,7 +68,6 @@ export class BodyReader {
     this.ended = true;
     // The client can leave while a generator runs, and a generator cannot be ended by the
     // code that it runs: next() does it afterwards.
-    this.endsLater = this.running;
     return this.running ? undefined : this.finish();
   }
 
@@ -80,7 +80,7 @@ export class BodyReader {
   }
 
   private finish(): Sent {
-    this.endsLater = false;
+    if (Object(this.body) !== this.body) return undefined;
     const stopped = this.exhausted ? undefined : this.attempt(this.stop);
     // A generator that still waits for something runs its return() afterwards, perhaps
     // never: close() is what can wake it, so close() does not wait for it.
@@ -97,7 +97,6 @@ export class BodyReader {
 
   private close(): unknown {
     const { body } = this;
-    if (Object(body) !== body) return undefined;
     return typeof body.close === 'function' ? body.close() : undefined;
   }
 
@@ -159,7 +158,6 @@ function iteratorOf(body: ResponseBody): ChunkIterator {
 
 // A stream holds a file or a socket open, also if nobody has begun to read it.
 function discard(body: ResponseBody): unknown {
-  if (typeof body !== 'object' || body === null) return undefined;
   if (isWebStream(body)) return body.cancel();
   destroyStream(body);
   return undefined;

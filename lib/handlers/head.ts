@@ -4,7 +4,7 @@
 
 import { codePoint, describe, fault, quote } from '../describe.ts';
 import { type HeaderList, Headers } from '../headers.ts';
-import { checkHeaderValue } from '../latin1.ts';
+import { TOKEN, checkHeaderValue } from '../latin1.ts';
 import type { ResponseHeaders, Status } from '../types.ts';
 import { isHopByHop } from '../util.ts';
 
@@ -207,9 +207,6 @@ function roleOf(name: string): Role {
       return 'plain';
   }
 }
-
-// token = 1*tchar                                              (RFC 9110 §5.6.2)
-const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 
 function checkName(name: string): Role {
   const known = roles.get(name);

@@ -111,8 +111,6 @@ const connections = new WeakMap<Socket, HTTPConnection>();
 export class HTTPConnection extends Connection<WSGIRequestHandler> {
   private readonly admission: Admission;
   private waiting: WSGIRequestHandler[] = [];
-  /** The request that came last, while it may turn out to be the last of all. */
-  private newest: WSGIRequestHandler | undefined = undefined;
   private hasRefused = false;
   /** The answer to what came behind the last request, if that was not a request. */
   private lastWords: (() => void) | undefined = undefined;
@@ -135,7 +133,6 @@ export class HTTPConnection extends Connection<WSGIRequestHandler> {
   /** Takes a request, and begins it as soon as it may begin. */
   add(exchange: WSGIRequestHandler): void {
     if (!this.accepts || this.hasLast) return;
-    this.newest = exchange;
     if (this.waiting.length === 0 && this.mayBegin(exchange)) {
       this.begin(exchange);
     } else {
@@ -230,7 +227,7 @@ export class HTTPConnection extends Connection<WSGIRequestHandler> {
    * @returns false if there is nothing to end
    */
   breakOff(refusal: RefusedRequest): boolean {
-    const last = this.waiting.at(-1) ?? this.underWay.at(-1);
+    const { newest: last } = this;
     if (last === undefined || last.request.complete || this.hasRefused) return false;
     this.hasRefused = true;
     this.accepts = false;
@@ -241,6 +238,10 @@ export class HTTPConnection extends Connection<WSGIRequestHandler> {
       this.fail(last, error);
     }
     return true;
+  }
+
+  private get newest(): WSGIRequestHandler | undefined {
+    return this.waiting.at(-1) ?? this.underWay.at(-1);
   }
 
   /** Whether the newest request is the last, as its client or the server has said. */
@@ -270,7 +271,6 @@ export class HTTPConnection extends Connection<WSGIRequestHandler> {
     const exchange = this.take(response);
     if (exchange === undefined) return;
     if (!exchange.request.complete) this.unread = exchange.request;
-    if (this.newest === exchange && !this.hasLast) this.newest = undefined;
     this.leave(exchange);
     // Node ends a connection behind a response without a length to an HTTP/1.0 client.
     if (!this.socket.writable) this.takeNoMore();
@@ -348,6 +348,11 @@ function linger(socket: Socket): void {
 }
 
 // One function each for all connections: most of them are idle, and there may be many.
+
+/** Takes the place of `socket.destroySoon`, by which Node ends a connection. */
+export function destroySoon(this: Socket): void {
+  closeGently(this);
+}
 
 function onSocketClose(this: Socket): void {
   connections.get(this)?.lose();

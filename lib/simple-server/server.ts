@@ -13,7 +13,7 @@ import { checkApplication } from '../handlers/base.ts';
 import type { BaseEnviron, RefusedRequest } from '../request.ts';
 import { reportError, writeToStderr } from '../handlers/log.ts';
 import type { WSGIApplication } from '../types.ts';
-import { type Admission, HTTPConnection, closeGently } from './connection.ts';
+import { type Admission, HTTPConnection, destroySoon } from './connection.ts';
 import { type ParserError, refusalOf, refuseLate, refuseTunnel } from './refusal.ts';
 import { WSGIRequestHandler } from './request-handler.ts';
 import { Handshakes } from './tls.ts';
@@ -343,8 +343,7 @@ export class WSGIServer extends Server {
     this.on(encrypted ? 'secureConnection' : 'connection', (socket: Socket) => {
       const connection = new HTTPConnection(socket, this.admission);
       this.open.add(connection);
-      // This is how Node ends a connection.
-      socket.destroySoon = () => closeGently(socket);
+      socket.destroySoon = destroySoon;
       if (this.stopping) connection.finish();
     });
     // Node would answer Expect itself, before anything is known of the rest.

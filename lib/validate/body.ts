@@ -255,7 +255,7 @@ class BodyGuard extends Guard implements IterationHooks {
   protected override member(key: PropertyKey): Method | undefined {
     switch (key) {
       case Symbol.asyncIterator:
-        return this.isAsync ? () => this.iterate(() => asyncIteratorOf(this.stream)) : undefined;
+        return this.isAsync ? () => this.iterate(() => this.beginAsync()) : undefined;
       case Symbol.iterator:
         if (!this.isAsync) return () => this.iterate(() => this.realIterator?.());
         return this.realIterator && (() => this.iterateSync());
@@ -274,8 +274,8 @@ class BodyGuard extends Guard implements IterationHooks {
     this.exchange.reportCall(otherMembers, `used ${name} of the body`);
   }
 
-  private get stream(): AsyncIterable<unknown> {
-    return this.real as AsyncIterable<unknown>;
+  private beginAsync(): unknown {
+    return asyncIteratorOf(this.real as AsyncIterable<unknown>);
   }
 
   private iterate(begin: () => unknown): unknown {
@@ -442,8 +442,8 @@ class BodyGuard extends Guard implements IterationHooks {
   finish(): void {
     const { exchange } = this;
     endIteration(exchange);
-    // The body was closed while it was stopped. The server need not wait for that, so
-    // there is no call left to throw at.
+    // The body was closed while it was stopped. The server need not wait for that, so the
+    // report can only be a warning.
     if (exchange.restored && !exchange.failed) checkPropagated(exchange, true);
   }
 
@@ -473,22 +473,22 @@ class BodyGuard extends Guard implements IterationHooks {
       this.finishClose();
       return result;
     }
-    const closing = new AwaitedPromise<unknown>((resolve, reject) => {
-      const attempt = (step: () => void): void => {
-        try {
-          step();
-        } catch (error) {
-          reject(error);
-        }
-      };
-      (result as PromiseLike<unknown>).then(
-        (value) => attempt(() => resolve((this.finishClose(), value))),
-        (error: unknown) => attempt(() => reject(this.failClose(error))),
-      );
-    });
+    const closed = this.awaitClose(result);
+    const closing = new AwaitedPromise<unknown>((resolve) => resolve(closed));
     exchange.closing = closing;
     grace.add(exchange);
     return closing;
+  }
+
+  private async awaitClose(closing: PromiseLike<unknown>): Promise<unknown> {
+    let value: unknown;
+    try {
+      value = await closing;
+    } catch (error) {
+      throw this.failClose(error);
+    }
+    this.finishClose();
+    return value;
   }
 
   private failClose(error: unknown): unknown {

@@ -3,6 +3,7 @@
 // the application may put there. (PEP 3333, "environ Variables"; RFC 3875 §4.1)
 
 import { codePoint, count, describe, quote } from '../describe.ts';
+import { TOKEN } from '../latin1.ts';
 import { quoteValue } from '../secrets.ts';
 import type { WSGIEnvironment } from '../types.ts';
 import { type Exchange, exchangeOf, hasMethod, isObject, property } from './mechanism.ts';
@@ -264,9 +265,6 @@ function checkValue(exchange: Exchange, key: string, value: unknown): void {
 }
 
 // ---- Each by its own syntax
-
-// token = 1*tchar                                              (RFC 9110 §5.6.2)
-const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 
 const METHODS = new Set([
   'GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT', 'OPTIONS', 'TRACE', 'PATCH',

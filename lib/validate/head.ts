@@ -2,6 +2,7 @@
 // list of headers, and what HTTP says about single headers and about the two together.
 
 import { codePoint, count, describe, quote } from '../describe.ts';
+import { TOKEN } from '../latin1.ts';
 import { quoteValue } from '../secrets.ts';
 import type { ResponseHeaders } from '../types.ts';
 import { type Exchange, hasMethod, isArray, isThenable, kindOf } from './mechanism.ts';
@@ -210,9 +211,6 @@ const HOP_BY_HOP = new Set([
   'connection', 'keep-alive', 'proxy-authenticate', 'proxy-authorization', 'proxy-connection',
   'te', 'trailer', 'trailers', 'transfer-encoding', 'upgrade',
 ]);
-
-// field-name = token = 1*tchar                                 (RFC 9110 §5.6.2)
-const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 
 const NAMES = table<string>('application', [
   ['header-name-nonempty', 'error', START_RESPONSE,
