@@ -257,7 +257,7 @@ export class HTTPConnection extends Connection<WSGIRequestHandler> {
   }
 
   protected override handle(exchange: WSGIRequestHandler): Promise<void> {
-    exchange.response.on('close', onResponseClose);
+    exchange.response.on('close', () => this.end(exchange));
     this.admission.begins();
     return exchange.handle();
   }
@@ -266,10 +266,12 @@ export class HTTPConnection extends Connection<WSGIRequestHandler> {
     exchange.abort();
   }
 
-  /** Called when a response is over. */
-  end(response: ServerResponse): void {
-    const exchange = this.take(response);
-    if (exchange === undefined) return;
+  // Responses end in the order of their requests, except for those that are cut.
+  private end(exchange: WSGIRequestHandler): void {
+    const index = this.underWay.indexOf(exchange);
+    if (index === -1) return;
+    if (index === 0) this.underWay.shift();
+    else this.underWay.splice(index, 1);
     if (!exchange.request.complete) this.unread = exchange.request;
     this.leave(exchange);
     // Node ends a connection behind a response without a length to an HTTP/1.0 client.
@@ -290,13 +292,6 @@ export class HTTPConnection extends Connection<WSGIRequestHandler> {
   holdBack(): void {
     const count = this.underWay.length + this.waiting.length;
     if (this.waiting.length > 0 && count >= MOST_UNDER_WAY) this.socket.pause();
-  }
-
-  // Responses end in the order of their requests, except for those that are cut.
-  private take(response: ServerResponse): WSGIRequestHandler | undefined {
-    if (this.underWay[0]?.response === response) return this.underWay.shift();
-    const index = this.underWay.findIndex((exchange) => exchange.response === response);
-    return index === -1 ? undefined : this.underWay.splice(index, 1)[0];
   }
 
   protected override leave(exchange: WSGIRequestHandler): void {
@@ -360,8 +355,4 @@ function onSocketClose(this: Socket): void {
 
 function onSocketResume(this: Socket): void {
   connections.get(this)?.holdBack();
-}
-
-function onResponseClose(this: ServerResponse): void {
-  connections.get(this.req.socket)?.end(this);
 }
