@@ -270,6 +270,16 @@ describe('fromFetch', () => {
     );
   });
 
+  test('is called by the name of its handler in reports', async () => {
+    const shop = (): Response => new Response('hello', { headers: { 'Content-Length': '3' } });
+    for (const target of [shop, { fetch: shop }]) {
+      await assert.rejects(
+        testClient(fromFetch(target)).fetch('/'),
+        /^WSGIError: The application shop sent 5 bytes with a Content-Length of 3\.\n/,
+      );
+    }
+  });
+
   test('gives status, a reason, headers and cookies apart', async () => {
     const handle = (): Response => {
       const headers = new Headers([['X-One', '1'], ['Connection', 'close']]);

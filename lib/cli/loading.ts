@@ -6,6 +6,7 @@ import { basename, dirname, extname, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
 import { describe } from '../describe.ts';
+import type { FetchTarget } from '../fetch.ts';
 import { isApplication } from '../handlers/base.ts';
 import type { WSGIApplication } from '../types.ts';
 import { installHooks } from './loading/hooks.ts';
@@ -40,10 +41,10 @@ export async function loadApplication(
   if (isApplication(made) && found !== 'fetch' && !isServerOfItsOwn(made)) {
     return { app: made, name: target };
   }
-  const handler = fetchHandler(made, found);
-  if (handler === undefined) throw new Problem(explainWrong(made, file, what));
+  const fetches = fetchTarget(made, found);
+  if (fetches === undefined) throw new Problem(explainWrong(made, file, what));
   const { fromFetch } = await import('../fetch.ts');
-  return { app: fromFetch(handler), name: `${target} (a fetch handler)` };
+  return { app: fromFetch(fetches), name: `${target} (a fetch handler)` };
 }
 
 /**
@@ -217,15 +218,13 @@ async function callFactory(value: unknown, file: string, found: string): Promise
   return patiently(async () => make(), file, `in ${found}()`);
 }
 
-type FetchHandler = (request: Request) => Response | Promise<Response>;
-
-// What frameworks for fetch export: an object with the method, or the function.
-function fetchHandler(value: unknown, found: string): FetchHandler | undefined {
-  if (found === 'fetch' && typeof value === 'function') return value as FetchHandler;
-  if ((typeof value !== 'object' && typeof value !== 'function') || value === null)
-    return undefined;
-  const fetch: unknown = Reflect.get(value, 'fetch');
-  return typeof fetch === 'function' ? (request) => fetch.call(value, request) : undefined;
+// What frameworks for fetch export: the function, or an object with it, also a function.
+function fetchTarget(value: unknown, found: string): FetchTarget | undefined {
+  if (found === 'fetch' && typeof value === 'function') return value as FetchTarget;
+  const fetch: unknown = Reflect.get(Object(value), 'fetch');
+  if (typeof fetch !== 'function') return undefined;
+  if (typeof value === 'object') return value as FetchTarget;
+  return { fetch: (request) => fetch.call(value, request) };
 }
 
 // Express, Koa, Fastify and Node's own servers listen by themselves.

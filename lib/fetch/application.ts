@@ -38,13 +38,17 @@ export type FetchTarget =
  * const app = fromFetch((request) => new Response(`Hello from ${request.url}`));
  */
 export function fromFetch(target: FetchTarget): WSGIApplication {
-  const handle = typeof target === 'function' ? target : target?.fetch?.bind(target);
-  if (typeof handle !== 'function') {
+  const handler = typeof target === 'function' ? target : target?.fetch;
+  if (typeof handler !== 'function') {
     throw new TypeError('fromFetch() takes a function of a Request, or an object with fetch()');
   }
+  const handle = typeof target === 'function' ? target : handler.bind(target);
   // The handler is asked when the server asks for the first chunk: from then on a
   // client that leaves makes the server call close().
-  return (environ, startResponse) => new FetchBody(handle, environ, startResponse);
+  const app: WSGIApplication = (environ, startResponse) =>
+    new FetchBody(handle, environ, startResponse);
+  // A report of the validator names the function that the author wrote.
+  return Object.defineProperty(app, 'name', { value: handler.name });
 }
 
 class FetchBody implements AsyncIterableIterator<Uint8Array> {
