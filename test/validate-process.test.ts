@@ -73,3 +73,17 @@ describe('the validator tells', () => {
     assert.match(stderr, /\[close-called\] WSGIWarning: The server dropped the body/);
   });
 });
+
+describe('a report', () => {
+  it('has no frame of this library, also where source maps show its source', async () => {
+    const stderr = await run(`
+      process.setSourceMapsEnabled(true);
+      const { fromFetch } = await import(${JSON.stringify(library('fetch'))});
+      const long = () => new Response('hello', { headers: { 'Content-Length': '3' } });
+      const body = await validator(fromFetch(long))(environ, startResponse);
+      try { for await (const chunk of body); } catch (error) { process.stderr.write(error.stack); }
+      body.close();`);
+    assert.match(stderr, /^WSGIError: The application long sent 5 bytes with/m);
+    assert.doesNotMatch(stderr, /\blib\b/);
+  });
+});

@@ -246,9 +246,9 @@ function makeError(breach: Breach): WSGIError {
     const called = isShown ? SHOWN : CALL;
     const intro = isHere ? called : (mark?.intro ?? 'startResponse was called at');
     error.message = `${message}\n${intro} ${frames[0].place}`;
-    const lines = frames.map(({ line }) => line).join('\n');
-    error.stack = `${error.name}: ${error.message}\n${lines}`;
   }
+  const lines = frames.map(({ line }) => `\n${line}`).join('');
+  error.stack = `${error.name}: ${error.message}${lines}`;
   return error;
 }
 
@@ -316,10 +316,23 @@ const FRAMES = [
   /@(.+:\d+:\d+)$/,
 ];
 
-// This file's own frame shows how the files of this library are spelled in a stack:
-// compiled or from source, as a path or as a URL.
-const [OWN = ''] = readFrames(new Error().stack).map(({ place }) => place);
-const LIBRARY = /^(.*[/\\])validate[/\\]rule\.[jt]s:\d+:\d+$/.exec(OWN)?.[1];
+const OWN_FOLDERS = ownFolders();
+
+// This file's own frame shows where this library is. A module that was loaded while source
+// maps were on is reported as its source, so both spellings can be in one stack.
+function ownFolders(): string[] {
+  const [own = ''] = readFrames(new Error().stack).map(({ place }) => place);
+  const [, here] = /^(.*\/)validate\/rule\.[jt]s:\d+:\d+$/.exec(slashed(own)) ?? [];
+  if (here === undefined) return [];
+  const isUrl = here.startsWith('file:');
+  const path = isUrl ? decodeURI(here).replace(/^file:\/\/(?:\/(?=\w:))?/, '') : here;
+  return [here, path, path.replace(/\/dist\/lib\/$/, '/lib/')];
+}
+
+// Windows spells a path with backslashes, and a URL without.
+function slashed(place: string): string {
+  return place.replaceAll('\\', '/');
+}
 
 /** The frames that belong neither to this library nor to the engine, innermost first. */
 function authorFrames(stack: string | undefined): Frame[] {
@@ -341,7 +354,8 @@ export function isCalledByStream(): boolean {
 const STREAM = /^node:internal\/(?:streams|webstreams|deps\/undici)\//;
 
 function isForeign({ place }: Frame): boolean {
-  return LIBRARY === undefined || !place.startsWith(LIBRARY);
+  const slashes = slashed(place);
+  return !OWN_FOLDERS.some((folder) => slashes.startsWith(folder));
 }
 
 function readFrames(stack: string | undefined): Frame[] {
