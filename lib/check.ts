@@ -40,7 +40,7 @@ export interface CheckOptions extends RunOptions {
   only?: string | readonly string[] | undefined;
 }
 
-/** What is known of a server after its checks. */
+/** The results of the checks of a server. */
 export interface CheckReport {
   passed: number;
   failed: number;

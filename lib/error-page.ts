@@ -267,7 +267,7 @@ class Exchange {
 
 const LONGEST_FORM = 2 ** 16;
 
-/** What the application has read of a form. */
+/** The part of a form that the application has read. */
 interface FormText {
   text: string;
 }

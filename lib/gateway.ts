@@ -239,7 +239,7 @@ class Body implements AsyncIterable<Uint8Array> {
     this.wake();
   }
 
-  /** Drops what is there and what still comes. */
+  /** Drops the bytes that are there, and those that still come. */
   discard(): void {
     this.missing = 0;
     this.socket.resume();

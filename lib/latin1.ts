@@ -39,7 +39,7 @@ export function percentDecode(text: string): string {
   );
 }
 
-/** What a method is, and a header's name: token = 1*tchar. (RFC 9110 §5.6.2) */
+/** The grammar of a method, and of a header's name: token = 1*tchar. (RFC 9110 §5.6.2) */
 export const TOKEN: RegExp = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 
 // A text with a line break could add headers, or a whole response, of its author's

@@ -11,7 +11,7 @@ export type { EnvironOption } from './testing/exchange.ts';
 
 /** How a test client behaves. */
 export interface TestClientOptions {
-  /** What relative URLs are relative to. Default `http://testserver/`. */
+  /** The base of relative URLs. Default `http://testserver/`. */
   base?: string;
   /** Whether the validator watches the application. Default true. */
   validate?: boolean;

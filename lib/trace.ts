@@ -130,7 +130,7 @@ function traceWrite(write: Write, printer: Printer): Write {
   };
 }
 
-// A server may know its own file wrapper only by identity, so what it made is
+// A server may know its own file wrapper only by identity, so its results are
 // remembered, and not put into anything else.
 function traceFiles(
   wrapFile: FileWrapperFunction,

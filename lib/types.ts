@@ -37,7 +37,7 @@ export interface WSGIApplication {
 }
 
 /**
- * What the server knows of the request: CGI variables, request headers as
+ * The request, as the server describes it: CGI variables, request headers as
  * `HTTP_*`, and the server's own objects as `wsgi.*`. A plain object, made anew
  * for each request, which the application may change as it likes.
  *

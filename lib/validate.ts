@@ -80,7 +80,7 @@ export const rules: readonly Rule[] = Object.freeze([...allRules]);
  * request, such as a missing close(), gives a warning soon after it.
  *
  * @param app - The application.
- * @param options - What to do about single rules, and where warnings go.
+ * @param options - The severity of single rules, and the receiver of warnings.
  * @throws WSGIError if `app` is not a function.
  * @throws TypeError if the options name a rule that does not exist.
  *

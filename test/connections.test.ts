@@ -1,4 +1,4 @@
-// What a connection owes its requests: each is answered in full and in order, or its client
+// The duties of a connection to its requests: each is answered in full and in order, or its client
 // has left; and every application that was called learns of that, once.
 
 import assert from 'node:assert/strict';

@@ -13,7 +13,7 @@ import { ROOT } from './support/command.ts';
 import { type Answer, DOORS, type Door, type OpenDoor } from './support/doors.ts';
 import { EXCHANGES, type Exchange } from './support/exchanges.ts';
 
-/** What is known of an exchange, on both sides of the door. */
+/** The facts of an exchange, on both sides of the door. */
 interface Seen {
   environ: Record<string, unknown>;
   /** Calls, reads and chunks, in order. */

@@ -150,7 +150,7 @@ function makeApp(plan: Plan, fate: Fate): WSGIApplication {
   };
 }
 
-/** What the client must see of a faulty plan without the validator. */
+/** The response to a faulty plan, as the client must see it without the validator. */
 function expectedOf(plan: Plan): { outcome: 'whole' | 'failed' | 'cut'; traces: number } {
   const { shape, chunks, fault, at } = plan;
   const isMadeBefore = shape === 'array' || shape === 'set' || shape === 'written';

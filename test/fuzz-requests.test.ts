@@ -146,7 +146,7 @@ function spoil({ below, latin1, pick, times }: Chance, sent: string): string {
   return spoilt;
 }
 
-/** What the server has recorded for one connection. */
+/** The records of the server about one connection. */
 interface Connection {
   socket: Socket;
   requests: IncomingMessage[];

@@ -51,7 +51,7 @@ class TestHandler extends SimpleHandler {
   }
 }
 
-/** What a new handler of this class sends for the application. */
+/** The bytes that a new handler of this class sends for the application. */
 async function run(
   app: WSGIApplication, environ: Partial<WSGIEnvironment> = {},
 ): Promise<TestHandler> {

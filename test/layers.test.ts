@@ -35,7 +35,7 @@ const compose = Reflect.get(streams, 'compose') as (...parts: unknown[]) => Asyn
 const PLAIN: ResponseHeaders = [['Content-Type', 'text/plain']];
 const context = new AsyncLocalStorage<string>();
 
-/** What an application writes down while it runs. */
+/** The notes of an application while it runs. */
 type Log = (event: string) => void;
 
 interface Shape {

@@ -402,7 +402,7 @@ test('lib/README.md names files that exist', () => {
   }
 });
 
-// What differs from one run to the next, or from one Node to the next.
+// Parts that differ from one run to the next, or from one Node to the next.
 function normalize(text: string): string {
   return text
     .replaceAll('\r\n', '\n')

@@ -1,4 +1,4 @@
-// What a response goes through, in bytes at the socket.
+// The stages of a response, in bytes at the socket.
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';

@@ -36,7 +36,7 @@ const file: WSGIApplication = (environ, startResponse) => {
   return environ['wsgi.file_wrapper']?.(new BytesIO(bytes('by blocks'))) ?? [];
 };
 
-/** What a client gets from a server whose handlers are of this class. */
+/** The bytes that a client gets from a server whose handlers are of this class. */
 async function answer(
   handlerClass: typeof ServerHandler,
   app: WSGIApplication = hello,

@@ -16,7 +16,7 @@ import { exchange, withServer, withoutDate } from './support/wire.ts';
 const get = (path = '/', method = 'GET'): string =>
   `${method} ${path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n`;
 
-/** What is printed while one request is served, without numbers and times. */
+/** The lines that are printed while one request is served, without numbers and times. */
 async function traced(
   app: WSGIApplication, request: string, colour = false,
 ): Promise<{ lines: string[]; answer: string; errors: string }> {

@@ -1,4 +1,4 @@
-// What the compiler refuses. Each `@ts-expect-error` fails the build if the line
+// Programs that the compiler refuses. Each `@ts-expect-error` fails the build if the line
 // below it compiles.
 
 import assert from 'node:assert/strict';

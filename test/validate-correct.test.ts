@@ -1,4 +1,4 @@
-// What is right passes in silence, however unusual it looks.
+// A correct program passes in silence, however unusual it looks.
 
 import assert from 'node:assert/strict';
 import { PassThrough, Readable, pipeline } from 'node:stream';

@@ -1,4 +1,4 @@
-// What the validator says, to whom, and how it can be told what to say.
+// The messages of the validator, their receivers, and the options that change them.
 
 import assert from 'node:assert/strict';
 import { describe, it, mock } from 'node:test';

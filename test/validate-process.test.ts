@@ -1,5 +1,5 @@
-// What only shows when a process ends, or runs without a listener: in a process of
-// its own.
+// Faults that show only when a process ends, or runs without a listener: in a process
+// of their own.
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';

@@ -1,4 +1,4 @@
-// What the validator passes on unchanged, and how it goes on when a server or an
+// Values that the validator passes on unchanged, and its behaviour when a server or an
 // application does what nothing asks for.
 
 import assert from 'node:assert/strict';

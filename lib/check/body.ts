@@ -28,7 +28,7 @@ export interface ObservedBody {
   use: Use;
 }
 
-/** What a body is like, beside its chunks. */
+/** The properties of a body, beside its chunks. */
 export interface BodyOptions {
   /** An asynchronous iterable, as an async generator is; default false. */
   async?: boolean;

@@ -76,7 +76,7 @@ export class Client {
     return this;
   }
 
-  /** What has been received and does not belong to a response that was taken. */
+  /** The text that has been received and belongs to no response that was taken. */
   get pending(): string {
     return this.received.slice(this.taken);
   }

@@ -1,4 +1,4 @@
-// What a check is, and the list of all of them. Each file of groups/ declares the
+// The form of a check, and the list of all checks. Each file of groups/ declares the
 // checks of one group; to declare a check is to put it on the list.
 
 import type { Trial } from './trial.ts';
@@ -15,8 +15,8 @@ export const GROUPS: readonly Group[] = [
 ];
 
 /**
- * What a check found: undefined if the server passed, otherwise what the server did, as
- * the rest of a sentence that begins with "The server".
+ * The finding of a check: undefined if the server passed, otherwise its fault, as the
+ * rest of a sentence that begins with "The server".
  */
 export type Verdict = string | undefined;
 

@@ -10,7 +10,7 @@ import { Patience } from './patience.ts';
 import { type StartServer, Trial, messageOf, respond } from './trial.ts';
 import { UncaughtErrors } from './uncaught.ts';
 
-/** What became of a check. */
+/** The outcome of a check. */
 export type Outcome = 'passed' | 'failed' | 'not applicable';
 
 /** The result of one check. */
@@ -18,15 +18,15 @@ export interface CheckResult {
   id: string;
   group: string;
   outcome: Outcome;
-  /** What the server did, if it failed; why the check does not apply to it. Else ''. */
+  /** The fault of a server that failed; the reason why a check does not apply. Else ''. */
   reason: string;
-  /** What was sent on each connection, as Latin-1 text. */
+  /** All that was sent, for each connection, as Latin-1 text. */
   sent: string[];
-  /** What was seen on both sides. */
+  /** The observations on both sides. */
   seen: {
-    /** What the application saw, in sentences. */
+    /** The observations of the application, in sentences. */
     application: string[];
-    /** What was received on each connection, as Latin-1 text. */
+    /** All that was received, for each connection, as Latin-1 text. */
     client: string[];
   };
   rule: string;

@@ -55,7 +55,7 @@ export class Trial {
   readonly clients: Client[] = [];
   /** The calls of the application, in their order. */
   readonly calls: Call[] = [];
-  /** What the application's side saw, in sentences. */
+  /** The observations of the application's side, in sentences. */
   readonly seen: string[] = [];
   /** Where the server listens, once it does. */
   url: URL | undefined = undefined;
@@ -129,7 +129,7 @@ export class Trial {
   }
 
   /**
-   * What environ was passed for a request.
+   * The environ that was passed for a request.
    *
    * @throws Finding if the server answered without calling the application
    */
@@ -235,7 +235,7 @@ export class Trial {
     );
   }
 
-  /** What the application's side saw, as a report shows it. */
+  /** The observations of the application's side, as a report shows them. */
   describeApplication(): string[] {
     const calls = this.calls.map(({ given }, index) => {
       const line = ['REQUEST_METHOD', 'SCRIPT_NAME', 'PATH_INFO', 'QUERY_STRING']
@@ -345,7 +345,7 @@ export function show(value: unknown): string {
   return value instanceof Uint8Array ? quote(text(value)) : describe(value);
 }
 
-/** What an error says, and of which class it is. */
+/** The class and the message of an error. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? `${error.name}: ${error.message}` : describe(error);
 }

@@ -9,7 +9,7 @@ import { workerData } from 'node:worker_threads';
 export interface WatchOrder {
   url: string;
   request: string;
-  /** What to wait for in the response. */
+  /** The text to wait for in the response. */
   text: string;
   /** Set to 1 when it has arrived. */
   flag: Int32Array;

@@ -7,7 +7,7 @@ import type { GatewayAddress, GatewayProtocol } from '../gateway.ts';
 import { TOKEN } from '../latin1.ts';
 import { Problem, nearest } from './problem.ts';
 
-/** What the command was asked to do. */
+/** The task of the command, as its arguments say. */
 export interface Settings {
   /** FILE, FILE:NAME or FILE:FACTORY(); undefined serves what the folder has, or the demo. */
   target: string | undefined;

@@ -20,7 +20,7 @@ export interface CheckOrder {
   concurrency: number | undefined;
 }
 
-/** What it reports, one at a time; `alive` several times a second. */
+/** The reports of the child, one at a time; `alive` several times a second. */
 export type CheckMessage =
   | { kind: 'loaded' | 'alive' | 'finished' }
   | { kind: 'problem'; text: string }

@@ -1,5 +1,5 @@
-// What the command does with its arguments: loads the application, and serves it, or
-// does with it what the arguments ask for.
+// The command behind its arguments: it loads the application, and serves it, or makes the
+// other use of it that the arguments ask for.
 
 import { readFileSync } from 'node:fs';
 

@@ -218,7 +218,7 @@ async function callFactory(value: unknown, file: string, found: string): Promise
   return patiently(async () => make(), file, `in ${found}()`);
 }
 
-// What frameworks for fetch export: the function, or an object with it, also a function.
+// Frameworks for fetch export the function, or an object with it, which may be a function.
 function fetchTarget(value: unknown, found: string): FetchTarget | undefined {
   if (found === 'fetch' && typeof value === 'function') return value as FetchTarget;
   const fetch: unknown = Reflect.get(Object(value), 'fetch');

@@ -14,7 +14,7 @@ export class Problem extends Error {
   place: { path: string; line: number } | undefined = undefined;
 }
 
-/** What to print of anything that was thrown, ending in a line break. */
+/** The text to print for anything that was thrown, ending in a line break. */
 export function explain(error: unknown): string {
   return error instanceof Problem ? `${error.message}\n` : formatException(error);
 }

@@ -28,7 +28,7 @@ export interface Rule {
   code: string;
   /** Who broke it. */
   party: string;
-  /** What it says, if the message did, and where it is. */
+  /** The text of the rule, if the message had it, and its source. */
   law: string;
   hint: string;
 }
@@ -45,7 +45,7 @@ export interface Place {
   line: number;
 }
 
-/** What there is to know of an error. */
+/** An error, and the circumstances in which it was thrown. */
 export interface Occasion {
   error: unknown;
   /** Of the request that was being served. */

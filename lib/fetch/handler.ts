@@ -229,7 +229,7 @@ function targetOf({ pathname, search, href }: URL): string {
   return search === '' && /^[^#]*\?/.test(href) ? `${pathname}?` : pathname + search;
 }
 
-// What a client sends beside the headers that a program gives it.
+// A client adds headers to those that a program gives it.
 function withRequired({ url, body }: RequestParts, headers: readonly string[]): string[] {
   const list = [...headers];
   if (!hasHeader(list, 'host')) list.unshift('Host', url.host);

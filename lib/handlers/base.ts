@@ -503,7 +503,7 @@ export abstract class BaseHandler {
    * body at once, even if the application still waits for something, and aborts the
    * signal that the application may have asked for.
    *
-   * @param error - What the transport knows of it.
+   * @param error - The error that the transport has seen.
    */
   disconnect(error: unknown = new ClientLeft()): void {
     if (this.finished || this.disconnectError !== undefined) return;

@@ -26,7 +26,7 @@ export class GatewayError extends Error {}
  * Reads the head of a request.
  *
  * @param protocol - The protocol of the bytes.
- * @param bytes - What has arrived so far, from the beginning of the connection.
+ * @param bytes - All bytes that have arrived, from the beginning of the connection.
  * @param limit - The most bytes that a head may have.
  * @returns undefined if more bytes are needed
  * @throws GatewayError if the bytes are not a head, or one of more than `limit` bytes;

@@ -8,7 +8,7 @@ import { TOKEN, checkHeaderValue } from '../latin1.ts';
 import type { ResponseHeaders, Status } from '../types.ts';
 import { isHopByHop } from '../util.ts';
 
-/** What a response is going to say, and the facts that the server needs of it. */
+/** The status and the headers of a response, and the facts that the server needs of them. */
 export class ResponseHead {
   readonly status: Status;
   /** The status, taken apart. */
@@ -192,7 +192,7 @@ function checkStatus(status: Status): StatusLine {
   return line;
 }
 
-/** What a header means to the server. */
+/** The meaning of a header for the server. */
 type Role = 'plain' | 'length' | 'date' | 'server';
 
 function roleOf(name: string): Role {

@@ -8,7 +8,7 @@ import { BaseHandler } from './base.ts';
 import type { Sent } from './wait.ts';
 
 /**
- * What a handler writes to: a `BytesIO`, a Node `Writable`, or anything with a
+ * The output of a handler: a `BytesIO`, a Node `Writable`, or anything with a
  * `write` that takes bytes in the order of its calls. A number it returns is how
  * many bytes it took; a promise is waited for.
  */

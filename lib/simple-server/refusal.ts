@@ -8,7 +8,7 @@ import type { ServerLimits } from './server.ts';
 /** An error of Node's parser, or of a connection. */
 export interface ParserError extends Error {
   code?: string;
-  /** What the parser says of the bytes, such as `Invalid method encountered`. */
+  /** The parser's sentence about the bytes, such as `Invalid method encountered`. */
   reason?: string;
 }
 

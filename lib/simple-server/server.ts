@@ -40,7 +40,7 @@ export interface ServerLimits {
   maxRequests?: number;
 }
 
-/** What a server is made with, beside its address. */
+/** The settings of a server, beside its address. */
 export interface ServerSettings extends ServerLimits {
   /**
    * Serves HTTPS: the options of Node's `tls.createServer`, of which `cert` and `key` (PEM)

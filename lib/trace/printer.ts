@@ -146,7 +146,7 @@ export function cut(text: string, longest: number): string {
   return `${[...text.slice(0, 2 * longest)].slice(0, longest).join('')}…`;
 }
 
-// Never throws: what was thrown may be anything.
+// Never throws: any value may have been thrown.
 function nameError(error: unknown): string {
   try {
     const text = error instanceof Error ? `${error.name}: ${error.message}` : String(error);

@@ -42,7 +42,7 @@ import {
 } from './rule.ts';
 import { checkReads } from './streams.ts';
 
-// ---- What is returned
+// ---- The result of the application
 
 const notNone = rule('application', 'body-not-none', 'error', WRITE,
   'An application returns an iterable, even if it is an empty array.',
@@ -155,7 +155,7 @@ const pastLength = rule('server', 'server-past-length', 'warning', CONTENT_LENGT
   'A server stops iterating when it has sent as much as Content-Length says.',
   'Stop there: call return() of the iterator and close() of the body.');
 
-// ---- What the iterator gives, and when startResponse must have been called
+// ---- The chunks of the iterator, and the call of startResponse before them
 
 const startedFirst = rule('application', 'sr-before-body', 'error', START_RESPONSE,
   'startResponse is called before the first chunk, even an empty one.',
@@ -184,7 +184,7 @@ const syncPromise = rule('application', 'iter-sync-promise', 'error', ITERATION,
   (body) => (Array.isArray(body) ? 'Await them: return await Promise.all(chunks).' : undefined));
 
 const returnValue = rule('application', 'body-return-value', 'error', ITERATION,
-  'What a generator returns is not part of the body: only what it yields is.',
+  'The body is all that a generator yields; its return value is not part of it.',
   'Yield it: yield chunk, or yield* chunks, in place of return.');
 
 // Text and lists may be results that nobody wants, unless nothing else was yielded.
@@ -357,7 +357,7 @@ class BodyGuard extends Guard implements IterationHooks {
 
   take(step: unknown): void {
     const { exchange } = this;
-    // The server has left: what still comes is not sent.
+    // The server has left: no further chunk is sent.
     if (exchange.closed || exchange.stopped) return;
     this.attempt(() => {
       try {
@@ -793,8 +793,8 @@ function endIteration(exchange: Exchange): void {
   grace.add(exchange);
 }
 
-// ---- What has not been done in time. It shows only when there is no call left to throw
-// at, so it is a warning. A missing close() is looked for soon after the iteration: a
+// ---- Duties that were not done in time. They show when nobody makes a call that could
+// throw, so each is a warning. A missing close() is looked for soon after the iteration: a
 // server may first send its last bytes, but does not sleep on them. A body that was
 // dropped, or a promise that can never settle, is reported when the engine collects it,
 // which may be late or never.
@@ -833,8 +833,8 @@ interface Watched {
 }
 
 // To have an object watched by the collector costs more than all the checks of an
-// exchange together, so it is done only for those that live long. What is watched must
-// not be held by the exchange any more.
+// exchange together, so it is done only for those that live long. The exchange must not
+// hold a watched object any more.
 function watchCollection(exchange: Exchange): void {
   const { body, pending } = exchange;
   exchange.body = undefined;

@@ -239,7 +239,7 @@ const valueLatin1 = rule('server', 'cgi-value-latin1', 'error', UNICODE,
   'Encode the text as UTF-8, and make a character of each byte.');
 
 const valueControl = rule('server', 'cgi-value-ctl', 'error', 'RFC 9110 §5.5',
-  'What comes from the request\'s head contains no NUL, CR or LF.',
+  'A variable that comes from the request\'s head contains no NUL, CR or LF.',
   'Refuse such a request with 400 before the application sees it.');
 
 // Nearly all values consist of these characters, which break no rule.
@@ -413,7 +413,7 @@ function checkPath(exchange: Exchange, environ: Variables): void {
   }
 }
 
-// ---- What must agree
+// ---- Variables that must agree
 
 const queryShape = rule('server', 'query-string-shape', 'warning', 'RFC 3986 §3.4',
   'QUERY_STRING is what follows the ?, still percent-encoded, up to any #.',
@@ -587,7 +587,7 @@ export function findExchange(environ: unknown): Exchange | undefined {
 // ---- When the response is over
 
 const valuesAfter = rule('application', 'environ-after-app', 'warning', STRING_TYPES,
-  'What is put into environ without a dot in its name is a string of bytes, too.',
+  'A variable that the application adds without a dot in its name is a string of bytes, too.',
   'Give an addition a name with a dot, such as \'myapp.user\'.',
   (key) => {
     const name = String(key).replace(/\W/g, '_').toLowerCase();
@@ -595,8 +595,8 @@ const valuesAfter = rule('application', 'environ-after-app', 'warning', STRING_T
   });
 
 /**
- * Looks at the CGI variables again: what the application has put there is seen by every
- * middleware through which it was called.
+ * Looks at the CGI variables again: every middleware through which the application was
+ * called sees its changes.
  */
 export function checkEnvironAfter(exchange: Exchange): void {
   const { environ, badVariables } = exchange;

@@ -49,7 +49,7 @@ export class Exchange {
   /** The request's Content-Length; undefined if it is not known. */
   inputLength: number | undefined = undefined;
   pendingReads = 0;
-  /** What the server's file wrapper returned to the application. */
+  /** The object that the server's file wrapper returned to the application. */
   file: object | undefined = undefined;
 
   // ---- Written by start-response.ts
@@ -103,7 +103,7 @@ export class Exchange {
   closing: { readonly isAwaited: boolean } | undefined = undefined;
   /** Whether a missing close() has been reported. */
   missed = false;
-  /** What the grace period holds: the body that the server has, or a pending promise. */
+  /** The subject of the grace period: the body that the server has, or a pending promise. */
   body: object | undefined = undefined;
   pending: { readonly deed: string; promise: object | undefined } | undefined = undefined;
 
@@ -274,7 +274,7 @@ export abstract class Guard implements ProxyHandler<object> {
   }
 
   // A new method in the place of one that is looked at belongs to the target. The next
-  // caller gets it, and what it calls in turn is looked at once, not twice.
+  // caller gets it, and its own calls are looked at once, not twice.
   set(target: object, key: PropertyKey, value: unknown): boolean {
     if (this.member(key) === undefined) return Reflect.set(this.real, key, value, this.real);
     const descriptor = { value, writable: true, enumerable: true, configurable: true };
@@ -317,7 +317,7 @@ export function exchangeOf(value: unknown): Exchange | undefined {
   return found instanceof Exchange ? found : undefined;
 }
 
-/** What is done while an iterator is used. */
+/** The steps in which an iterator is used. */
 export interface IterationHooks {
   /** Before next(). Returns true to end the iteration there. */
   ask(): boolean;
@@ -350,8 +350,8 @@ export class GuardedIterator {
     Reflect.set(this, isAsync ? Symbol.asyncIterator : Symbol.iterator, () => this);
   }
 
-  // What the caller does wrong is thrown at once, at the call; what the source does
-  // wrong comes where its step would have come.
+  // A fault of the caller is thrown at once, at the call. A fault of the source comes
+  // where its step would have come.
   next(): unknown {
     const hooks = this.#hooks;
     if (hooks.ask()) return this.#settle({ done: true, value: undefined });
@@ -511,7 +511,7 @@ export function whenDone(step: () => unknown, finish: () => void): unknown {
   return result;
 }
 
-// ---- Questions about values of which nothing is known yet. What is handed to the
+// ---- Questions about values of which nothing is known yet. A value that is handed to the
 // validator may be a Proxy whose traps throw, or have getters that do. Asking must not
 // fail, since the validator has to say what is wrong.
 

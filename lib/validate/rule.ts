@@ -1,5 +1,5 @@
-// What a rule of the interface is, and how a broken one is reported: as an error
-// that is thrown where the rule was broken, or as a warning. A report names who did
+// The rules of the interface, and the report of a broken one: an error that is thrown
+// where the rule was broken, or a warning. A report names who did
 // what and where, the rule with its source, and a remedy.
 
 import { quote } from '../describe.ts';
@@ -103,7 +103,7 @@ export interface ValidatorOptions {
    * the 1000th time. The function may throw, so that a test fails on a warning, too.
    */
   onWarning?: (warning: WSGIError) => void;
-  /** What to do about single rules, by id, in place of their own severity. */
+  /** The severity of single rules, by id, in place of their own. */
   severity?: Readonly<Record<string, Severity>>;
   /** Checks the optional rules as well. */
   strict?: boolean;
@@ -142,7 +142,7 @@ export interface Breach {
   party: Party;
   /** The party as a message names it: `The application hello`. */
   subject: string;
-  /** What it did, as the rest of that sentence. */
+  /** The deed of the party, as the rest of that sentence. */
   deed: string;
   hint: string;
   /** Whether the call that broke the rule is on the stack now. */
@@ -177,7 +177,7 @@ export class Reporter {
     for (const [id, value] of this.severities) checkSeverity(id, value);
   }
 
-  /** What a breach of `rule` means here. */
+  /** The severity of a breach of `rule` here. */
   severityOf(rule: Rule, usual: Severity = rule.severity): Severity {
     const chosen = this.severities.get(rule.id);
     if (chosen !== undefined) return chosen;
@@ -266,7 +266,7 @@ function emitWarning(warning: WSGIError): void {
 /** The stack of a call, taken when it was made. Its text costs time only when it is read. */
 export interface CallMark {
   readonly stack?: string | undefined;
-  /** What was called; startResponse, if nothing is said. */
+  /** The words before the place; of startResponse, if there are none. */
   readonly intro?: string;
 }
 

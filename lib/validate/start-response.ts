@@ -200,7 +200,7 @@ const writeAfterEnd = rule('application', 'write-after-end', 'error', WRITE,
   'Await what still writes before the body ends, or yield chunks instead.');
 
 const inIterable = rule('application', 'write-in-iterable', 'error', WRITE,
-  'write() is not called from within the returned iterable: what it sends comes first.',
+  'write() is not called from within the returned iterable: its chunks come first.',
   'Yield the chunk.');
 
 const unawaited = rule('application', 'write-unawaited', 'warning', 'tsgiref/types, Write',

@@ -402,7 +402,7 @@ const writeStrings = rule('application', 'errors-writelines-str', 'error', STREA
 
 const errorsNoClose = rule('application', 'errors-no-close', 'error', STREAMS,
   'The application never closes wsgi.errors, which is the server\'s.',
-  'Leave it open; flush() makes sure that what was written is kept.');
+  'Leave it open; flush() makes sure that the written text is kept.');
 
 const errorsNoOther = rule('application', 'errors-no-other-attr', 'error', STREAMS,
   'wsgi.errors has write(), writelines() and flush(), and nothing else.',
@@ -457,8 +457,8 @@ class ErrorsGuard extends Guard {
     return undefined;
   }
 
-  // The lines may come from a generator, which runs only once: what is checked is what
-  // is passed on.
+  // The lines may come from a generator, which runs only once: the lines that were
+  // checked are passed on.
   private checkLines(args: unknown[]): unknown[] | undefined {
     const { exchange } = this;
     const [lines] = args;
@@ -491,7 +491,7 @@ class ErrorsGuard extends Guard {
   }
 }
 
-// ---- wsgi.file_wrapper: the server's own way to send a file. What it returns stays the
+// ---- wsgi.file_wrapper: the server's own way to send a file. Its result stays the
 // server's own object, or the server would not recognise it.
 
 const wrapperShape = rule('server', 'file-wrapper-shape', 'error', FILE_HANDLING,

@@ -59,7 +59,7 @@ export function requestText(headers: 3 | 15): string {
   return `GET / HTTP/1.1\r\n${(headers === 3 ? few : many).join('\r\n')}\r\n\r\n`;
 }
 
-/** What a server answers on a connection of its own; `take` is given each piece. */
+/** The answer of a server on a connection of its own; `take` is given each piece. */
 export async function exchange(
   port: number,
   request: string,

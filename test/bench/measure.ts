@@ -1,6 +1,6 @@
 // Two things measured in turns, so that what disturbs one disturbs the other.
 
-/** What several rounds gave: the middle of the ratios, and how far they lay apart. */
+/** The result of several rounds: the middle of the ratios, and how far they lay apart. */
 export interface Comparison {
   ours: number;
   bare: number;

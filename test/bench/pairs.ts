@@ -1,4 +1,4 @@
-// What is compared: an application, and a bare listener that sends the same bytes in
+// The pairs that are compared: an application, and a bare listener that sends the same bytes in
 // the way a reader of Node's own documentation would write it.
 
 import { createReadStream } from 'node:fs';

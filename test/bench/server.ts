@@ -7,7 +7,7 @@ import type { AddressInfo } from 'node:net';
 import { WSGIRequestHandler, makeServer } from '../../lib/index.ts';
 import { PAIRS } from './pairs.ts';
 
-/** What a server tells of its memory, in bytes. */
+/** The memory that a server uses, in bytes. */
 export interface Memory {
   resident: number;
   /** The most that was resident so far. */

@@ -6,7 +6,7 @@ import { type CheckResult, checkServer } from '../../lib/index.ts';
 import { faults } from './faults.ts';
 import { variants } from './variants.ts';
 
-/** What the parent asks for. */
+/** The settings that the parent passes. */
 export interface Order {
   gallery: 'faults' | 'variants';
   name: string;

@@ -1,4 +1,4 @@
-// What arrives on a connection, to be taken in lines and in numbers of bytes.
+// The bytes that arrive on a connection, to be taken in lines and in numbers of bytes.
 
 import type { Socket } from 'node:net';
 

@@ -107,7 +107,7 @@ function describeRequest(request: IncomingMessage, body: Buffer): Map<string, st
   return variables.set('SERVER_PROTOCOL', `HTTP/${request.httpVersion}`);
 }
 
-// What a gateway server does by itself. The rest is the work of the server in front.
+// The part that a gateway server does by itself. The rest is the work of the server in front.
 const GATEWAY_GROUPS = [
   'environ', 'input', 'errors', 'startResponse', 'write', 'body', 'close', 'failure',
   'client-leaves',

@@ -37,7 +37,7 @@ export const programs: Block[] =
 export const fileName = (program: Block): string =>
   /^\/\/ (\S+\.c?[tj]s)\n/.exec(program.text)?.[1] ?? '';
 
-// What the README's `tsc --init` makes, without its comments.
+// The result of the README's `tsc --init`, without its comments.
 const TSCONFIG = {
   compilerOptions: {
     module: 'nodenext',

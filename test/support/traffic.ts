@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import type { Sample } from './load-server.ts';
 import { RawClient } from './wire.ts';
 
-/** What a client does, and how many requests it made. */
+/** The work of a client, and the number of its requests. */
 export type Part = (client: RawClient) => Promise<number>;
 
 const get = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: load\r\n\r\n`;

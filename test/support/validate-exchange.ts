@@ -1,5 +1,5 @@
 // One exchange through the validator, played by hand: every part of it is valid
-// unless a test puts another in its place. What comes back is what was reported.
+// unless a test puts another in its place. The result is the list of reports.
 
 import { mock } from 'node:test';
 

@@ -324,7 +324,7 @@ export const RESPONSE_ROWS: Row[] = [
   ),
 ];
 
-// What a tutorial shows: an error before the head is answered by another status.
+// The pattern of the tutorials: an error before the head is answered by another status.
 function answeringErrors(first: string): WSGIApplication {
   return app(function* (_environ, start) {
     try {

@@ -229,7 +229,7 @@ check('body-file-wrapper-lazy', FILE_HANDLING,
   'Read in the iteration, not in the call.',
   (trial) => sendFile(trial, true));
 
-// ---- What the rows above share
+// ---- The helpers of the rows above
 
 /** A check of what is sent for one body. */
 function gives(

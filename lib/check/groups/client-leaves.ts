@@ -162,7 +162,7 @@ check('client-leaves-others', DETAILS,
       '.'.repeat(20));
   });
 
-// ---- What the rows above share
+// ---- The helpers of the rows above
 
 // A chunk every few milliseconds, and never an end.
 function endless(trial: Trial): ObservedBody {

@@ -138,7 +138,7 @@ check('close-returns-early', DETAILS,
     return undefined;
   });
 
-// ---- What the rows above share
+// ---- The helpers of the rows above
 
 interface Case {
   async?: boolean;

@@ -431,7 +431,7 @@ for (const [key, methods] of [
     });
 }
 
-// ---- What the rows above share
+// ---- The helpers of the rows above
 
 /** A check that one variable has one value for one request. */
 function value(

@@ -34,7 +34,7 @@ check('errors-unicode', STREAMS,
   (trial) => use(trial, (errors) => errors.write('café, €, 漢字, 🙂, \ud800\n')));
 
 check('errors-apart', STREAMS,
-  'What is written to wsgi.errors is not sent to the client.',
+  'Text that is written to wsgi.errors is not sent to the client.',
   'Keep the two streams apart.',
   async (trial) => {
     const response = await trial.exchange(respondWith((environ) => {

@@ -97,7 +97,7 @@ check('failure-hides-trace', 'CWE-209',
   });
 
 check.alone('failure-reported', ERROR_HANDLING,
-  'What an application throws is reported: on wsgi.errors, standard error or standard output.',
+  'An error that an application throws is reported: on wsgi.errors, standard error or output.',
   'Write the stack of the error to wsgi.errors.',
   async (trial) => {
     const message = 'kit-error-to-report';
@@ -128,7 +128,7 @@ check('failure-cuts-length', ERROR_HANDLING,
   (trial) => cuts(trial, [...PLAIN, ['Content-Length', '100']]));
 
 check('failure-sent-chunk-arrives', ERROR_HANDLING,
-  'What was sent before the error still arrives.',
+  'A chunk that was sent before the error still arrives.',
   'Wait until the chunk is sent before the next is asked for; then destroy the connection.',
   async (trial) => {
     await trial.serve(respondWith(async function* () {
@@ -190,7 +190,7 @@ check('failure-beside-others', ERROR_HANDLING,
     return trial.same('the request beside it', (await waiting.response()).body, 'undisturbed');
   });
 
-// ---- What the rows above share
+// ---- The helpers of the rows above
 
 function answers500(id: string, rule: string, app: WSGIApplication, hint: string = ANSWER): void {
   check(id, ERROR_HANDLING, rule, hint, async (trial) => {
@@ -259,7 +259,7 @@ class Recording {
     try {
       Object.defineProperty(stream, 'write', attributes);
     } catch {
-      // A frozen stream: what is written to it shows elsewhere, or not at all.
+      // A frozen stream: text that is written to it shows elsewhere, or not at all.
       return;
     }
     this.restores.push(() => {

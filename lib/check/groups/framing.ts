@@ -302,7 +302,7 @@ check('framing-error-then-next', 'RFC 9112 §9.3',
     return trial.same('the next response', next.body, 'recovered');
   });
 
-// ---- What the rows above share
+// ---- The helpers of the rows above
 
 function bodyless(
   id: string, source: string, rule: string, method: string, status: `${number} ${string}`,

@@ -1,4 +1,4 @@
-// What must not pass through a server, in either direction.
+// Bytes and headers that must not pass through a server, in either direction.
 
 import {
   NotApplicable, OTHER_FEATURES, START_RESPONSE, UNICODE, type Verdict, checksOf,
@@ -200,7 +200,7 @@ check('hygiene-prototype-header', 'RFC 9110 §5.1',
       ['a', 'b', 'd']);
   });
 
-// ---- What the rows above share
+// ---- The helpers of the rows above
 
 // The kit marks what must not arrive with X-Injected.
 function refusesHead(

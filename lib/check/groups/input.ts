@@ -174,7 +174,7 @@ check('input-while-answering', STREAMS,
       'aaaabbbbcc');
   });
 
-// ---- What an application leaves unread
+// ---- Bodies that an application leaves unread
 
 check('input-unread', 'RFC 9112 §9.3',
   'A body that the application does not read is not taken for the next request.',
@@ -182,7 +182,7 @@ check('input-unread', 'RFC 9112 §9.3',
   (trial) => leaveUnread(trial, '', async () => {}));
 
 check('input-partly-read', 'RFC 9112 §9.3',
-  'What the application leaves of a body is not taken for the next request.',
+  'The rest that the application leaves of a body is not taken for the next request.',
   'Read on to the end of the body, or close the connection, before the next request.',
   (trial) => leaveUnread(trial, 'read\n', (input) => input.read(5)));
 
@@ -257,7 +257,7 @@ check('input-continue', 'PEP 3333, "HTTP 1.1 Expect/Continue"',
     return trial.same('read() after 100 Continue', text(await reading), 'hello');
   });
 
-// ---- What the rows above share
+// ---- The helpers of the rows above
 
 /** A check of what some calls give for one body. */
 function reads(

@@ -262,7 +262,7 @@ check('start-response-head-once', START_RESPONSE,
     return trial.same('the body', response.body, 'one two three');
   });
 
-// ---- What the rows above share
+// ---- The helpers of the rows above
 
 type Waiting = (
   environ: WSGIEnvironment, startResponse: StartResponse, wait: () => Promise<void>,

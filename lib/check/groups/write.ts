@@ -9,7 +9,7 @@ const PLAIN: Array<[string, string]> = [['Content-Type', 'text/plain']];
 const MEBIBYTE = 1024 * 1024;
 
 check('write-then-body', WRITE,
-  'What is written comes before what the body yields.',
+  'Chunks that are written come before the chunks of the body.',
   'Let write() and the loop over the body send through the same function.',
   async (trial) => {
     const { body } = await trial.exchange(async (_environ, startResponse) => {
@@ -33,7 +33,7 @@ check('write-only', WRITE,
   });
 
 check('write-at-once', STREAMING,
-  'What is written is sent at once, while the application goes on working.',
+  'A chunk that is written is sent at once, while the application goes on working.',
   'Send in write() itself; do not collect until the application returns.',
   (trial) => sendsAtOnce(trial, (gate) => async (_environ, startResponse) => {
     const write = startResponse('200 OK', PLAIN);

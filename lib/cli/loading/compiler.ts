@@ -69,7 +69,7 @@ const LONG_MS = 1000;
 
 /** Compiles files of one application, as few times as possible. */
 export class Compilation {
-  // What a run made, by the path of the source.
+  // The JavaScript that a run made, by the path of its source.
   private readonly made = new Map<string, string>();
 
   /**

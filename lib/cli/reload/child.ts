@@ -23,7 +23,7 @@ const TURN_MS = 50;
 const ANSWER_TURNS = 20;
 const IDLE_TURNS = 100;
 const MOST_TURNS = 600;
-// What the applications of cut requests have to release.
+// The applications of cut requests have this long to release their resources.
 const LAST_WORDS_MS = 200;
 
 /** A connection from the parent, and its request, once that has a head. */

@@ -1,4 +1,4 @@
-// What parent and child say to each other under --reload, and the names that both know.
+// The messages between parent and child under --reload, and the names that both know.
 // The child reads nothing of the parent's side: it should answer soon after a save.
 
 import type { HtmlPage } from '../../error-page/page.ts';

@@ -1,7 +1,7 @@
 // Notices every change of the files that an application is made of, however they are
-// saved: what counts is what is found at a path, and not which inode it was. Watches
-// on folders only say when to look; a look each second finds what they miss, on
-// network disks or in folders that were deleted and made again.
+// saved: the content at a path counts, and not its inode. Watches on folders only say
+// when to look; a look each second finds the changes that they miss, on network disks or
+// in folders that were deleted and made again.
 
 import { type FSWatcher, readdirSync, statSync, watch } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
@@ -17,7 +17,7 @@ const OWN = fileURLToPath(new URL('../../', import.meta.url));
 /** Watches files and folders; its owner says which. */
 export class Watcher {
   private readonly onChange: (path: string) => void;
-  // What was last found at each path.
+  // The stamp that was last found at each path.
   private readonly stamps = new Map<string, string>();
   private readonly trees = new Set<string>();
   private readonly folders = new Map<string, FSWatcher>();
