@@ -27,11 +27,13 @@ export class Client {
 
   private isOpen = false;
   private taken = 0;
+  private readonly host: string;
   private readonly patience: Patience;
 
-  private constructor(socket: Socket, carrier: Socket, patience: Patience) {
+  private constructor(socket: Socket, carrier: Socket, host: string, patience: Patience) {
     this.socket = socket;
     this.carrier = carrier;
+    this.host = host;
     this.patience = patience;
     socket.setEncoding('latin1');
     socket.on('data', (data: string) => {
@@ -54,7 +56,7 @@ export class Client {
     // A server under test has a certificate that it has signed itself.
     const encryption = { socket: carrier, rejectUnauthorized: false, ALPNProtocols: ['http/1.1'] };
     const socket = secure ? connectSecurely(encryption) : carrier;
-    const client = new Client(socket, carrier, patience);
+    const client = new Client(socket, carrier, url.host, patience);
     socket.once(secure ? 'secureConnect' : 'connect', () => {
       client.isOpen = true;
       patience.wake();
@@ -67,12 +69,12 @@ export class Client {
    *
    * @throws Finding if it refuses the connection, or does not accept it
    */
-  async opens({ host }: URL): Promise<this> {
+  async opens(): Promise<this> {
     await this.patience.until(
       () => this.isOpen || this.ended,
       () => `did not accept a connection ${this.patience.inSeconds}`,
     );
-    if (!this.isOpen) throw new Finding(`refused the connection to ${host}`);
+    if (!this.isOpen) throw new Finding(`refused the connection to ${this.host}`);
     return this;
   }
 

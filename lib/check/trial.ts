@@ -95,7 +95,7 @@ export class Trial {
     this.refuseIfOver();
     const client = Client.to(this.url, this.patience);
     this.clients.push(client);
-    return client.opens(this.url);
+    return client.opens();
   }
 
   /** The bytes of a request to this server. */

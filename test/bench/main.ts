@@ -1,5 +1,5 @@
 // `npm run bench`: this server beside a bare `node:http` server that sends the same
-// bytes. The ratios count; a number that misses its goal is no failure.
+// bytes. The ratios count; a number that misses its goal is not a failure.
 
 import { availableParallelism, tmpdir } from 'node:os';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
