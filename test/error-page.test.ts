@@ -54,6 +54,16 @@ describe('errorPage answers', () => {
     );
   });
 
+  test('with the first call of the application open, behind the calls of this library', async () => {
+    const { body } = await ask((_environ, startResponse) => {
+      startResponse('200', []);
+      return [];
+    });
+    const [, open = ''] = /<details class="frame" open>\n<summary>(.*)<\/summary>/.exec(body) ?? [];
+    assert.match(open, /error-page\.test\.[jt]s:\d+:\d+<\/a>$/);
+    assert.doesNotMatch(body, /<a href="[^"]*\bhandlers\/head\.[jt]s/);
+  });
+
   test('with the error, escaped, its cause, and the failing line of each call', async () => {
     const { body } = await ask(failing);
     assert.match(

@@ -8,6 +8,8 @@ import { readFileSync, statSync } from 'node:fs';
 import { isAbsolute, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+import { isLibrary } from '../validate/rule.ts';
+
 /** One call on the stack. */
 export interface Frame {
   call: string;
@@ -80,20 +82,9 @@ function shorten(file: string): string {
   return isAbsolute(path) || path.startsWith(`..${sep}`) ? file : path;
 }
 
-// The folders of this package's own code: with source maps, built code is reported
-// under lib as well. A bundle in CommonJS has no import.meta.url, and no own folder.
-function findOwnFolders(): string[] {
-  const url: string | undefined = import.meta.url;
-  if (url === undefined) return [];
-  const here = fileURLToPath(new URL('..', url));
-  return [here, here.replace(/([\\/])dist[\\/]lib[\\/]$/, '$1lib$1')];
-}
-
-const OURS = findOwnFolders();
-
 function isOwn(file: string): boolean {
-  if (file.startsWith('node:') || /[\\/]node_modules[\\/]/.test(file)) return false;
-  return !OURS.some((folder) => file.startsWith(folder));
+  const isOthers = file.startsWith('node:') || /[\\/]node_modules[\\/]/.test(file);
+  return !isOthers && !isLibrary(file);
 }
 
 function readSource(file: string, failing: number): SourceLine[] {

@@ -1,6 +1,6 @@
 // The rules of the interface, and the report of a broken one: an error that is thrown
-// where the rule was broken, or a warning. A report names who did
-// what and where, the rule with its source, and a remedy.
+// where the rule was broken, or a warning. A report names who did what and where, the
+// rule with its source, and a remedy.
 
 import { quote } from '../describe.ts';
 
@@ -325,7 +325,7 @@ function ownFolders(): string[] {
   const [, here] = /^(.*\/)validate\/rule\.[jt]s:\d+:\d+$/.exec(slashed(own)) ?? [];
   if (here === undefined) return [];
   const isUrl = here.startsWith('file:');
-  const path = isUrl ? decodeURI(here).replace(/^file:\/\/(?:\/(?=\w:))?/, '') : here;
+  const path = isUrl ? decodeURIComponent(here).replace(/^file:\/\/(?:\/(?=\w:))?/, '') : here;
   return [here, path, path.replace(/\/dist\/lib\/$/, '/lib/')];
 }
 
@@ -354,8 +354,13 @@ export function isCalledByStream(): boolean {
 const STREAM = /^node:internal\/(?:streams|webstreams|deps\/undici)\//;
 
 function isForeign({ place }: Frame): boolean {
-  const slashes = slashed(place);
-  return !OWN_FOLDERS.some((folder) => slashes.startsWith(folder));
+  return !isLibrary(place);
+}
+
+/** Whether a file of a stack, spelled as a path or as a URL, belongs to this library. */
+export function isLibrary(file: string): boolean {
+  const path = slashed(file);
+  return OWN_FOLDERS.some((folder) => path.startsWith(folder));
 }
 
 function readFrames(stack: string | undefined): Frame[] {
