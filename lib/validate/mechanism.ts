@@ -528,7 +528,7 @@ export function kindOf(value: unknown): string {
 export function property(value: unknown, key: PropertyKey): unknown {
   if (value === null || value === undefined) return undefined;
   try {
-    return Reflect.get(Object(value), key, value);
+    return (value as Record<PropertyKey, unknown>)[key];
   } catch {
     return undefined;
   }
