@@ -36,6 +36,9 @@ export class Handshakes {
       const peer = peerOf(socket);
       this.pending.set(peer, socket);
       socket.once('close', () => this.forget(peer, socket));
+      // An HTTP server keeps a socket open whose client has finished sending. With TLS, such a
+      // client has left, as it has for Node's own HTTPS server.
+      socket.allowHalfOpen = false;
       tls.emit('connection', socket);
     });
     tls.on('secureConnection', (socket: TLSSocket) => {
