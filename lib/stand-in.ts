@@ -7,22 +7,30 @@ export type Method = (...args: unknown[]) => unknown;
 /**
  * An object that is what `real` is, by its class and all its members, except for the methods
  * that `member` gives: it takes a name and the real method.
+ *
+ * @param added - Methods that it has if `real` has none of their names.
  */
 export function standIn<Real extends object>(
   real: Real,
   member: (key: string | symbol, method: Method) => Method | undefined,
+  added: Readonly<Record<string, Method>> = {},
 ): Real {
-  return new Proxy(real, {
+  const stand: Real = new Proxy(real, {
     get: (_, key) => {
       const value: unknown = Reflect.get(real, key, real);
+      if (value === undefined && Object.hasOwn(added, key)) return added[key as string];
       // A proxy must show a fixed property as it is.
       if (typeof value !== 'function' || key === 'constructor' || isFixed(real, key)) return value;
-      // Bound, since a class may keep its state in private fields.
-      const method = value.bind(real) as Method;
-      return member(key, method) ?? method;
+      return function (this: unknown, ...args: unknown[]): unknown {
+        // The real method has the real object as `this`: a class may keep its state in private
+        // fields. If it was taken off its object, it has the `this` of this call.
+        const method = value.bind(this === stand ? real : this) as Method;
+        return (member(key, method) ?? method)(...args);
+      };
     },
     set: (_, key, value) => Reflect.set(real, key, value, real),
   });
+  return stand;
 }
 
 function isFixed(real: object, key: string | symbol): boolean {

@@ -194,6 +194,13 @@ shape('iteration that stops', reading(async (input) => {
   for await (const line of input) return text(line);
   return 'none';
 }));
+shape('read() without its stream', reading(async ({ read }) => {
+  try {
+    return text(await read(3));
+  } catch (error) {
+    return String(error);
+  }
+}));
 shape('Response', reading((input) => new Response(input as never).text()));
 shape(
   'Readable.from',
@@ -225,6 +232,12 @@ shape('wsgi.errors', () => (environ, start) => {
   environ['wsgi.errors'].write('one\n');
   environ['wsgi.errors'].writelines((function* () { yield 'two\n'; yield 'three\n'; })());
   environ['wsgi.errors'].flush();
+  ok(start);
+  return [];
+});
+shape('write() without its stream', () => (environ, start) => {
+  const { write } = environ['wsgi.errors'];
+  assert.throws(() => write('one\n'), TypeError);
   ok(start);
   return [];
 });

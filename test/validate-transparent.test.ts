@@ -68,6 +68,16 @@ describe('a body through the validator', () => {
     body.close();
   });
 
+  it('is closed with the `this` of the call', () => {
+    const seen: unknown[] = [];
+    const body = [bytes('a')];
+    Object.assign(body, { close(this: unknown) { seen.push(this); } });
+    for (const take of [(guarded: Loose) => guarded.close(), ({ close }: Loose) => close()]) {
+      take(call(answer('200 OK', [TYPE], body)));
+    }
+    assert.deepEqual(seen, [body, undefined]);
+  });
+
   it('is synchronous if the body is, and asynchronous if that is', () => {
     const sync = call(answer());
     assert.ok(Symbol.iterator in sync && !(Symbol.asyncIterator in sync));

@@ -74,18 +74,15 @@ export function traceBody<Body extends object>(
   const isBody = Symbol.asyncIterator in body || Symbol.iterator in body;
   // The server will say what is wrong with anything else.
   if (!isBody || ArrayBuffer.isView(body)) return body;
-  const traced = standIn(body, (key, method) => {
+  const member = (key: string | symbol, method: Method): Method | undefined => {
     if (key === Symbol.asyncIterator) {
       return () => traceIterator(asyncIteratorOf(body as AsyncIterable<Uint8Array>), printer);
     }
     if (key === Symbol.iterator) return () => traceIterator(method() as object, printer);
     return key === 'close' ? traceClose(method, printer, finish) : undefined;
-  });
-  if ('close' in body) return traced;
-  // How a server says that the response is over.
-  return new Proxy(traced, {
-    get: (_, key) => (key === 'close' ? finish : (Reflect.get(traced, key, traced) as unknown)),
-  });
+  };
+  // By its close(), a server says that the response is over.
+  return standIn(body, member, { close: finish });
 }
 
 /** The body's `close()`, drawn. */

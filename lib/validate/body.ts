@@ -12,8 +12,8 @@ import {
   GraceSet,
   Guard,
   GuardedIterator,
+  type GuardedMethod,
   type IterationHooks,
-  type Method,
   hasMethod,
   isArray,
   isBytes,
@@ -204,8 +204,8 @@ const STREAM_MARKS: ReadonlySet<PropertyKey> =
 class BodyGuard extends Guard implements IterationHooks {
   private readonly isAsync: boolean;
   private readonly length: number | undefined;
-  private readonly realClose: Method | undefined;
-  private readonly realIterator: Method | undefined;
+  private readonly realClose: GuardedMethod | undefined;
+  private readonly realIterator: GuardedMethod | undefined;
   private readonly reuse: ReuseCheck | undefined;
   private canStop = false;
   private isGenerator = false;
@@ -222,8 +222,8 @@ class BodyGuard extends Guard implements IterationHooks {
 
   // It does not show the body's class: a server that knows a stream by its class would
   // go past the iterator, which is all that the interface has.
-  override proxy(): object {
-    return new Proxy(Object.create(null) as object, this);
+  protected override prototype(): null {
+    return null;
   }
 
   override get(target: object, key: PropertyKey): unknown {
@@ -247,20 +247,23 @@ class BodyGuard extends Guard implements IterationHooks {
     const replace = (name: PropertyKey, value: unknown): void => {
       Reflect.defineProperty(real, name, { value, configurable: true, writable: true });
     };
-    replace(key, () => this.iterate(() => begin?.()));
-    replace('close', () => this.closeBody());
+    const closeBody = this.closeBody.bind(this);
+    replace(key, () => this.iterate(() => begin?.(real, [])));
+    replace('close', function (this: unknown) {
+      return closeBody(this);
+    });
     return real;
   }
 
-  protected override member(key: PropertyKey): Method | undefined {
+  protected override member(key: PropertyKey): GuardedMethod | undefined {
     switch (key) {
       case Symbol.asyncIterator:
         return this.isAsync ? () => this.iterate(() => this.beginAsync()) : undefined;
       case Symbol.iterator:
-        if (!this.isAsync) return () => this.iterate(() => this.realIterator?.());
+        if (!this.isAsync) return () => this.iterate(() => this.realIterator?.(this.real, []));
         return this.realIterator && (() => this.iterateSync());
       case 'close':
-        return () => this.closeBody();
+        return (self) => this.closeBody(self);
       case 'destroy':
         // A Node stream keeps its file open until it is destroyed, even if it was never
         // read: a server that knows of that may do it.
@@ -298,7 +301,7 @@ class BodyGuard extends Guard implements IterationHooks {
 
   private iterateSync(): unknown {
     this.exchange.reportCall(asyncFirst, 'asked for the synchronous iterator of the body');
-    return this.realIterator?.();
+    return this.realIterator?.(this.real, []);
   }
 
   // ---- One step
@@ -451,7 +454,7 @@ class BodyGuard extends Guard implements IterationHooks {
     this.exchange.reportCall(closeOnBody, 'called close() of the iterator');
   }
 
-  private closeBody(): unknown {
+  private closeBody(self: unknown): unknown {
     const { exchange } = this;
     if (exchange.closed) {
       exchange.reportCall(closeTwice, 'called close() again');
@@ -465,7 +468,7 @@ class BodyGuard extends Guard implements IterationHooks {
     grace.delete(exchange);
     let result: unknown;
     try {
-      result = this.realClose?.();
+      result = this.realClose?.(self, []);
     } catch (error) {
       throw this.failClose(error);
     }

@@ -223,6 +223,9 @@ export class Exchange {
 /** A method as the validator passes it on: it knows neither arguments nor result. */
 export type Method = (...args: unknown[]) => unknown;
 
+/** A method of a guarded object: `self` is the `this` that the real one is to have. */
+export type GuardedMethod = (self: unknown, args: unknown[]) => unknown;
+
 /** The key under which a guarded object answers with its exchange. */
 const EXCHANGE = Symbol('exchange');
 
@@ -234,22 +237,29 @@ const EXCHANGE = Symbol('exchange');
 export abstract class Guard implements ProxyHandler<object> {
   protected readonly exchange: Exchange;
   protected readonly real: object;
+  private guarded: object | undefined = undefined;
 
   constructor(exchange: Exchange, real: object) {
     this.exchange = exchange;
     this.real = real;
   }
 
-  /** The object that takes the place of the real one, and is of its class. */
+  /** The object that takes the place of the real one. */
   proxy(): object {
     // The target is not the real object: a proxy must show the members of a frozen target
     // as they are. Nor does it inherit from the real object: an object that becomes a
     // prototype costs much, and stays until a full collection of garbage.
-    return new Proxy(Object.create(classOf(this.real)) as object, this);
+    this.guarded = new Proxy(Object.create(this.prototype()) as object, this);
+    return this.guarded;
+  }
+
+  /** The prototype that it shows: that of the real object, so that it is of its class. */
+  protected prototype(): object | null {
+    return classOf(this.real);
   }
 
   /** The method to give in place of the real one, for the members that are looked at. */
-  protected abstract member(key: PropertyKey): Method | undefined;
+  protected abstract member(key: PropertyKey): GuardedMethod | undefined;
 
   /** Reports that a method was called, or a value read, of which the interface knows nothing. */
   protected abstract reportOther(name: string): void;
@@ -258,7 +268,7 @@ export abstract class Guard implements ProxyHandler<object> {
     if (key === EXCHANGE) return this.exchange;
     if (Object.hasOwn(target, key)) return Reflect.get(target, key);
     const member = this.member(key);
-    if (member !== undefined) return member;
+    if (member !== undefined) return this.method(member);
     const value: unknown = Reflect.get(this.real, key, this.real);
     if (typeof key !== 'string' || key === 'constructor' || value === undefined) return value;
     if (typeof value !== 'function') {
@@ -266,11 +276,10 @@ export abstract class Guard implements ProxyHandler<object> {
       return value;
     }
     if (key in Object.prototype) return value.bind(this.real) as unknown;
-    // Bound, since a class may keep its state in private fields.
-    return (...args: unknown[]): unknown => {
+    return this.method((self, args) => {
       this.reportOther(key);
-      return Reflect.apply(value, this.real, args);
-    };
+      return Reflect.apply(value, self, args) as unknown;
+    });
   }
 
   // A new method in the place of one that is looked at belongs to the target. The next
@@ -286,9 +295,19 @@ export abstract class Guard implements ProxyHandler<object> {
   }
 
   /** The real method of this name; undefined if there is none. */
-  protected realMethod(key: PropertyKey): Method | undefined {
+  protected realMethod(key: PropertyKey): GuardedMethod | undefined {
     const method = property(this.real, key);
-    return typeof method === 'function' ? (...args) => call(method, this.real, args) : undefined;
+    return typeof method === 'function' ? (self, args) => call(method, self, args) : undefined;
+  }
+
+  // The real method has the real object as `this`: a class may keep its state in private
+  // fields. If the method was taken off its object, it has the `this` of that call.
+  private method(run: GuardedMethod): Method {
+    const { real } = this;
+    const isGuarded = (self: unknown): boolean => self === this.guarded;
+    return function (this: unknown, ...args) {
+      return run(isGuarded(this) ? real : this, args);
+    };
   }
 }
 

@@ -8,6 +8,7 @@ import {
   type Exchange,
   Guard,
   GuardedIterator,
+  type GuardedMethod,
   type IterationHooks,
   type Method,
   call,
@@ -142,7 +143,7 @@ class InputGuard extends Guard implements IterationHooks {
   private ended = false;
   private lines: object = {};
 
-  protected override member(key: PropertyKey): Method | undefined {
+  protected override member(key: PropertyKey): GuardedMethod | undefined {
     switch (key) {
       case 'read':
         return this.reader('read', readArguments, (data, size) => {
@@ -181,13 +182,13 @@ class InputGuard extends Guard implements IterationHooks {
     name: 'read' | 'read1' | 'readline' | 'readlines',
     tooMany: Rule,
     check: (result: unknown, size: unknown) => void,
-  ): Method | undefined {
+  ): GuardedMethod | undefined {
     const method = this.realMethod(name);
     if (method === undefined) return undefined;
-    return (...args) => {
+    return (self, args) => {
       const { exchange } = this;
       exchange.answer(() => this.checkCall(name, args, tooMany));
-      const result = method(...args);
+      const result = method(self, args);
       const checkResult = (settled: unknown): void => check(settled, args[0]);
       if (isThenable(result)) return this.settle(`${name}()`, result, checkResult);
       exchange.answer(() => {
@@ -417,21 +418,22 @@ const anyText = rule('server', 'errors-any-unicode', 'warning', ENVIRON,
 
 /** Takes the place of wsgi.errors. */
 class ErrorsGuard extends Guard {
-  protected override member(key: PropertyKey): Method | undefined {
+  protected override member(key: PropertyKey): GuardedMethod | undefined {
     if (key === 'flush') return this.realMethod(key);
     if (key !== 'write' && key !== 'writelines') return undefined;
     const method = this.realMethod(key);
     if (method === undefined) return undefined;
-    return (...args) => {
+    return (self, args) => {
       const { exchange } = this;
       const checked = exchange.answer(() => {
         return key === 'write' ? this.checkText(args) : this.checkLines(args);
       });
       try {
-        return method(...(checked ?? args));
+        return method(self, checked ?? args);
       } catch (error) {
         const deed = `threw ${describe(error)} from wsgi.errors.${key}()`;
-        if (checked !== undefined) exchange.reportCall(anyText, deed);
+        // A method that was taken off its stream has nowhere to write to.
+        if (checked !== undefined && self === this.real) exchange.reportCall(anyText, deed);
         throw error;
       }
     };
@@ -563,12 +565,13 @@ function checkWrapperArguments(exchange: Exchange, args: unknown[]): void {
 
 /** The server's view of a file. The application's own reads do not come this way. */
 class FileGuard extends Guard {
-  protected override member(key: PropertyKey): Method | undefined {
+  protected override member(key: PropertyKey): GuardedMethod | undefined {
     const method = this.realMethod(key);
     if (method === undefined) return undefined;
-    if (key === 'read') return (...args) => (this.checkTime(), method(...args));
+    if (key === 'read') return (self, args) => (this.checkTime(), method(self, args));
     // To ask for an iterator is not yet to read.
-    return key === Symbol.asyncIterator ? () => this.watch(method() as object) : undefined;
+    if (key !== Symbol.asyncIterator) return undefined;
+    return (self) => this.watch(method(self, []) as object);
   }
 
   protected override reportOther(): void {}
