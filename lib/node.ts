@@ -11,7 +11,7 @@ import { WSGIRequestHandler } from './simple-server.ts';
 import { type Admission, HTTPConnection } from './simple-server/connection.ts';
 import type { InputStream, WSGIApplication, WSGIEnvironment } from './types.ts';
 
-/** What Express adds to a request. */
+/** The members that Express adds to a request. */
 interface MountedRequest extends IncomingMessage {
   baseUrl?: string;
   originalUrl?: string;

@@ -1,5 +1,5 @@
-// What may be shown of a request: the one list of secrets, for the trace, the error
-// page and the messages of the validator, and the one way to make text safe for a
+// The parts of a request that may be shown: the one list of secrets, for the trace, the
+// error page and the messages of the validator, and the one way to make text safe for a
 // terminal.
 
 import { quote } from './describe.ts';

@@ -20,7 +20,7 @@ export {
   WSGIServer,
 } from './simple-server/server.ts';
 
-/** What `makeServer` takes beside host, port and application. */
+/** The options of `makeServer`, beside host, port and application. */
 export interface MakeServerOptions extends ServerSettings {
   /** The class of the server. Default `WSGIServer`. */
   serverClass?: typeof WSGIServer;

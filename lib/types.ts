@@ -52,7 +52,7 @@ export interface WSGIEnvironment {
   SCRIPT_NAME: string;
   /** The rest of the path, percent-decoded once; `''` or begins with `/`. */
   PATH_INFO: string;
-  /** What follows the first `?` of the target, still encoded; `''` without a query. */
+  /** The part of the target after the first `?`, still encoded; `''` without a query. */
   QUERY_STRING: string;
   /** The request's Content-Type. */
   CONTENT_TYPE?: string;
@@ -156,7 +156,7 @@ export interface StartResponse {
   (status: Status, headers: ResponseHeaders, error?: unknown): Write;
 }
 
-/** What `startResponse` returns. */
+/** The function that `startResponse` returns. */
 export interface Write {
   /**
    * Sends one chunk before those of the returned body: an older way, for
@@ -242,7 +242,7 @@ export interface ErrorStream {
 }
 
 /**
- * What `wsgi.file_wrapper` takes: an object with `read(size)` giving bytes, a
+ * An argument of `wsgi.file_wrapper`: an object with `read(size)` giving bytes, a
  * `node:fs/promises` FileHandle, or an async iterable of bytes such as a Node
  * `Readable`. If it has `close()`, the server calls it when the request ends.
  */

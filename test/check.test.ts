@@ -102,7 +102,7 @@ describe('checkServer', () => {
     assert.match(told[5] ?? '', /^6\/6 /);
   });
 
-  test('refuses names that are none, and a start that is no function', async () => {
+  test('refuses names that do not exist, and a start that is not a function', async () => {
     await assert.rejects(checkServer(start, { only: 'enviorn' }), {
       name: 'TypeError',
       message: /no group and no check enviorn; the groups are connection, environ, /,

@@ -279,7 +279,7 @@ describe('a failed load says', () => {
       "tsgiref: a.mjs exports the class App as 'default'; an application is a function (environ, startResponse)\n",
     ],
     [
-      'what was thrown, though it is no error',
+      'the value that was thrown, though it is not an error',
       { 'a.mjs': 'throw 42;' },
       'tsgiref: a.mjs threw while it was loaded:\nThrown, although it is not an Error: the number 42\n',
     ],

@@ -247,7 +247,7 @@ describe('the command explains', () => {
       /^tsgiref: a\.cjs exports 'main'; wanted is a 'default', an 'app' or an 'application':\nwrite `module\.exports = app`, or name one: tsgiref a\.cjs:main\n$/,
     ],
     [
-      'an export that is no function', { 'a.mjs': 'export default { fetch: 1 };' }, ['a.mjs'],
+      'an export that is not a function', { 'a.mjs': 'export default { fetch: 1 };' }, ['a.mjs'],
       /^tsgiref: a\.mjs exports an object as 'default'; an application is a function \(environ, startResponse\)\n$/,
     ],
     [

@@ -367,7 +367,7 @@ describe('startResponse refuses', () => {
       /^TypeError: a header value is a string, not the number 1; use String\(…\)$/,
     ],
     [
-      'a name that is no string', ['200 OK', [[1, 'a']]],
+      'a name that is not a string', ['200 OK', [[1, 'a']]],
       /^TypeError: a header name is a string, not the number 1/,
     ],
     ['a name with a colon', ['200 OK', [['a:', 'b']]], /^RangeError: "a:" is not a header name/],
@@ -385,7 +385,7 @@ describe('startResponse refuses', () => {
       /^RangeError: the application may not send Connection/,
     ],
     [
-      'a Content-Length that is no number', ['200 OK', [['Content-Length', '5x']]],
+      'a Content-Length that is not a number', ['200 OK', [['Content-Length', '5x']]],
       /^RangeError: Content-Length is "5x"/,
     ],
     [
@@ -550,7 +550,7 @@ describe('write()', () => {
     assert.ok(handler.output.endsWith('\r\n\r\nabc'));
   });
 
-  test('refuses what is no bytes, and a call after the end', async () => {
+  test('refuses a chunk that is not bytes, and a call after the end', async () => {
     let write: ReturnType<StartResponse> | undefined;
     await run((_environ, startResponse) => {
       write = startResponse('200 OK', []);
@@ -920,7 +920,7 @@ describe('a client that leaves', () => {
   // CPython: testClientConnectionTerminations
   for (const code of ['EPIPE', 'ECONNRESET', 'ECONNABORTED']) {
     for (const later of [false, true]) {
-      test(`is no fault: ${code} from _write, ${later ? 'rejected' : 'thrown'}`, async () => {
+      test(`is not a fault: ${code} from _write, ${later ? 'rejected' : 'thrown'}`, async () => {
         class Broken extends TestHandler {
           override _write(): Promise<void> {
             const error = Object.assign(new Error('gone'), { code });
@@ -1001,7 +1001,7 @@ describe('a client that leaves', () => {
     await assert.rejects(done, /no error stream/);
   });
 
-  test('is no fault where _flush finds out', async () => {
+  test('is not a fault where _flush finds out', async () => {
     let closed = 0;
     class Broken extends TestHandler {
       override async _flush(): Promise<void> {
@@ -1105,7 +1105,7 @@ describe('a Node stream as stdout', () => {
     assert.deepEqual(trouble, []);
   });
 
-  test('that breaks under write() that is not awaited is no fault of the application', async () => {
+  test('that breaks under write() that is not awaited is not a fault of the application', async () => {
     const { errors, trouble } = await runOver(3, 'EPIPE', pushing);
     assert.equal(errors, '');
     assert.deepEqual(trouble, []);

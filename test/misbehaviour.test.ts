@@ -71,7 +71,7 @@ interface Fault {
   app: WSGIApplication;
   /** The first line of the only trace. */
   trace: RegExp;
-  /** What the client gets: the error page, or what was sent before the cut. */
+  /** The response: the error page, or the bytes that were sent before the cut. */
   gets: 500 | { cutAfter: string } | { whole: string };
 }
 
@@ -180,7 +180,7 @@ const values: Array<[string, unknown, RegExp]> = [
     /^Error: boom$/,
   ],
   [
-    'an error whose stack is no text', Object.assign(new Error('boom'), { stack: 42 }),
+    'an error whose stack is not text', Object.assign(new Error('boom'), { stack: 42 }),
     /^Error: boom$/,
   ],
   [
@@ -215,7 +215,7 @@ const results: Array<[string, unknown]> = [
   ['a Date', new Date(0)],
   ['an Error', new Error('returned')], ['a Response', new Response('x')],
   ['what cannot be looked at', unprintable],
-  ['an object that is no iterable, though it says so', { [Symbol.iterator]: 1 }],
+  ['an object that is not iterable, though it says so', { [Symbol.iterator]: 1 }],
   ['an iterable without an iterator', { [Symbol.iterator]: () => undefined }],
   ['an iterator without next()', { [Symbol.iterator]: () => ({}) }],
   ['an iterator whose step is undefined', { [Symbol.iterator]: () => ({ next: () => undefined }) }],
@@ -667,11 +667,11 @@ test(
 
 interface Leaving {
   title: string;
-  /** What the client sends; a GET by default. */
+  /** The request; a GET by default. */
   send?: string;
   /** Makes the application; `reached` signals that the client should leave. */
   app: (events: string[], reached: () => void) => WSGIApplication;
-  /** What the application's body must have seen, sorted. */
+  /** The events that the application's body must have seen, sorted. */
   events: string[];
   /** The client reads nothing. */
   stalled?: boolean;

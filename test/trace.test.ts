@@ -206,7 +206,7 @@ describe('trace leaves as it was', () => {
     assert.equal(trace(app, { write() {} })(environ, () => () => {}), own);
   });
 
-  test('what is no body, for the server to name', () => {
+  test('a value that is not a body, for the server to name', () => {
     for (const wrong of ['text', undefined, null, 5, bytes('bare'), {}]) {
       assert.equal(call(() => wrong as unknown as ResponseBody), wrong);
     }

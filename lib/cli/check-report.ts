@@ -1,4 +1,4 @@
-// What `--check` prints: every failure in the validator's voice, then a line for each
+// The report of `--check`: every failure in the validator's voice, then a line for each
 // group.
 
 import type { CheckResult } from '../check.ts';

@@ -101,7 +101,7 @@ export abstract class BaseHandler {
   /** Bytes of the body handed to the transport. */
   bytesSent: number = 0;
 
-  /** What `startResponse` was given; undefined before it, and after the end. */
+  /** The status and headers of `startResponse`; undefined before it, and after the end. */
   protected head: ResponseHead | undefined = undefined;
   private started = false;
   private finished = false;

@@ -13,7 +13,7 @@ export class ResponseHead {
   readonly status: Status;
   /** The status, taken apart. */
   readonly line: StatusLine;
-  /** What Content-Length says; undefined without one. */
+  /** The number of bytes that Content-Length says; undefined without one. */
   contentLength: number | undefined = undefined;
   hasDate: boolean = false;
   hasServer: boolean = false;

@@ -1,4 +1,4 @@
-// What Node's parser refuses. The server answers these bytes itself, with a whole response
+// Bytes that Node's parser refuses. The server answers them itself, with a whole response
 // whose body says why. (The requests that the parser accepts, and this server does not,
 // are refused in ../request.ts.)
 

@@ -236,7 +236,7 @@ export class WSGIServer extends Server {
     await this.shutdown();
   }
 
-  /** What `shutdown()` does, in Node's own form: `callback` is called when all is closed. */
+  /** Does as `shutdown()`, in Node's own form: `callback` is called when all is closed. */
   override close(callback?: (error?: Error) => void): this {
     this.stopping = true;
     if (!this.adopts) this.stopAccepting(callback);

@@ -677,7 +677,7 @@ function checksum(chunk: Uint8Array): number {
 }
 
 // ---- All bytes, against the status and the Content-Length they were announced with.
-// What write() sends counts with what the body yields.
+// Chunks of write() count like those of the body.
 
 const onHead = rule('application', 'body-on-head', 'off', 'RFC 9110 §9.3.2',
   'The answer to HEAD has no content; the server throws it away.',

@@ -64,7 +64,7 @@ export class Exchange {
   /** The application's own list, if it is one of pairs, and a copy of it at the call. */
   headers: ResponseHeaders | undefined = undefined;
   headersGiven: ResponseHeaders = [];
-  /** What head.ts found in the headers: the Content-Length, if there is a valid one. */
+  /** The Content-Length that head.ts found in the headers, if there is a valid one. */
   length: number | undefined = undefined;
   hasContentType = false;
   isEncoded = false;

@@ -9,7 +9,7 @@ import { quote } from '../describe.ts';
 /** The party that breaks a rule. Middleware is bound by the rules of both its neighbours. */
 export type Party = 'application' | 'server' | 'middleware';
 
-/** What happens when a rule is broken: a report is thrown, a warning is given, or nothing. */
+/** The effect of a broken rule: a report is thrown, a warning is given, or nothing. */
 export type Severity = 'error' | 'warning' | 'off';
 
 /** One rule of the interface. */

@@ -118,7 +118,7 @@ export class Workspace {
   private spawn(command: string, env: NodeJS.ProcessEnv): ChildProcess {
     const bin = join(this.path, 'node_modules/.bin');
     const PATH = `${bin}:${dirname(process.execPath)}:${process.env['PATH']}`;
-    // What npx does for a command that is installed.
+    // npx does this for a command that is installed.
     return spawn('sh', ['-c', command.replace(/\bnpx /g, '')], {
       cwd: this.path,
       env: { ...process.env, ...env, PATH, NO_COLOR: '1' },

@@ -57,7 +57,7 @@ check('framing-long-chunk', CONTENT_LENGTH,
   (trial) => keepsLength(trial, respond(['1234567890'], withLength(4)), '1234'));
 
 check('framing-long-write', CONTENT_LENGTH,
-  'What write() is given beyond the Content-Length is not sent.',
+  'Bytes that write() is given beyond the Content-Length are not sent.',
   'Let write() throw, or ignore the rest.',
   (trial) => keepsLength(trial, async (_environ, startResponse) => {
     const write = startResponse('200 OK', withLength(4));

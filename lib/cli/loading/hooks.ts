@@ -15,7 +15,7 @@ import { isTypeScript, toJavaScript } from './typescript.ts';
 /** Called with the URL of each file that is loaded, where hooks run in this thread. */
 type OnLoad = (url: string) => void;
 
-// What `module.registerHooks` takes, which Node 20 does not have yet.
+// The arguments of `module.registerHooks`, which Node 20 does not have yet.
 type Next<Context, Result> = (name: string, context: Context) => Result;
 interface Found {
   url: string;
