@@ -131,16 +131,21 @@ class Exchange {
     return this.passOn(body, guarded);
   }
 
-  /** Gives `to` the members of the body `from` that a server uses beside its chunks. */
+  /**
+   * Gives `to` the members of the body `from` that a server uses beside its chunks: its
+   * length, its end, and those by which it gives up a stream of which it has read nothing.
+   */
   private passOn(from: ResponseBody, to: ResponseBody): ResponseBody {
     if (typeof from !== 'object' || from === null) return to;
-    const { close, length, destroy } = from as ServerSees;
+    const { close, length } = from as ServerSees;
     if (typeof close === 'function') to.close = () => this.closing ?? close.call(from);
     // The length of the one chunk there is becomes the Content-Length. (PEP 3333,
     // "Handling the Content-Length Header")
     if (typeof length === 'number' && !Array.isArray(to)) Object.assign(to, { length });
-    // How the server gives up a Node stream of which it has read nothing.
-    if (typeof destroy === 'function') Object.assign(to, { destroy: () => destroy.call(from) });
+    for (const name of ['on', 'destroy', 'cancel']) {
+      const method: unknown = Reflect.get(from, name);
+      if (typeof method === 'function') Object.assign(to, { [name]: method.bind(from) });
+    }
     return to;
   }
 
@@ -311,7 +316,6 @@ const DONE: IteratorReturnResult<undefined> = { done: true, value: undefined };
 interface ServerSees {
   close?: unknown;
   length?: unknown;
-  destroy?: unknown;
 }
 
 // Accept = [ ( media-range [ weight ] ) *( OWS "," OWS ( media-range [ weight ] ) ) ]

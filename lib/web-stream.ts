@@ -2,7 +2,7 @@
 // waits for a chunk: return() waits, too, perhaps without end. A reader can be cancelled.
 
 /** Whether a value is a web `ReadableStream`. Never throws, not even for a Proxy. */
-export function isWebStream(value: unknown): value is ReadableStream {
+function isWebStream(value: unknown): value is ReadableStream {
   try {
     return typeof ReadableStream === 'function' && value instanceof ReadableStream;
   } catch {

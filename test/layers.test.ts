@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { AsyncLocalStorage } from 'node:async_hooks';
+import { once } from 'node:events';
 import { open } from 'node:fs/promises';
 import * as streams from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -380,14 +381,15 @@ describe('nothing is changed', () => {
   }
 });
 
+const ALONE: Array<[title: string, wrap: (app: WSGIApplication) => WSGIApplication]> = [
+  ['alone', (app) => app],
+  ['in the validator', (app) => validator(app, { onWarning: (warning) => fail(warning) })],
+  ['in the error page', (app) => errorPage(app)],
+  ['in the trace', (app) => trace(app, { write: () => {} })],
+];
+
 describe('a web stream that waits for its next chunk', () => {
-  const layers: Array<[title: string, wrap: (app: WSGIApplication) => WSGIApplication]> = [
-    ['alone', (app) => app],
-    ['in the validator', (app) => validator(app)],
-    ['in the error page', (app) => errorPage(app)],
-    ['in the trace', (app) => trace(app, { write: () => {} })],
-  ];
-  for (const [title, wrap] of layers) {
+  for (const [title, wrap] of ALONE) {
     test(`is cancelled when the client leaves, ${title}`, async () => {
       const cancelled = deferred();
       const stream = (): ReadableStream<Uint8Array> =>
@@ -405,5 +407,41 @@ describe('a web stream that waits for its next chunk', () => {
         assert.equal(errors.getValue(), '');
       });
     });
+  }
+});
+
+describe('a stream that is returned after its client has left', () => {
+  const streams: Array<[title: string, make: (given: () => void) => unknown]> = [
+    ['web', (given) => new ReadableStream({ cancel: given })],
+    ['Node', (given) => new Readable({
+      read: () => {},
+      destroy: (_error, done) => {
+        given();
+        done(new Error('an error that nobody waits for'));
+      },
+    })],
+  ];
+  for (const [kind, make] of streams) {
+    for (const [title, wrap] of ALONE) {
+      test(`is given up: a ${kind} stream, ${title}`, async () => {
+        const called = deferred();
+        const given = deferred();
+        const app: WSGIApplication = async (environ, start) => {
+          const signal = environ['tsgiref.signal']?.() as AbortSignal;
+          called.resolve();
+          await once(signal, 'abort');
+          ok(start);
+          return make(given.resolve) as ResponseBody;
+        };
+        await withServer(wrap(app), async ({ port, errors }) => {
+          const client = await RawClient.connect(port);
+          client.send('GET / HTTP/1.1\r\nHost: test\r\n\r\n');
+          await called.promise;
+          client.socket.destroy();
+          await given.promise;
+          assert.equal(errors.getValue(), '');
+        });
+      });
+    }
   }
 });

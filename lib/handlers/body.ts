@@ -3,7 +3,7 @@
 
 import { describe, fault } from '../describe.ts';
 import type { ResponseBody } from '../types.ts';
-import { asyncIteratorOf, isWebStream } from '../web-stream.ts';
+import { asyncIteratorOf } from '../web-stream.ts';
 import { type Sent, both, isWaiting } from './wait.ts';
 
 type Step = IteratorResult<Uint8Array>;
@@ -156,16 +156,23 @@ function iteratorOf(body: ResponseBody): ChunkIterator {
   return Symbol.asyncIterator in body ? asyncIteratorOf(body) : body[Symbol.iterator]();
 }
 
+/** The methods of streams: of Node's, and of a web stream. */
+interface StreamMethods {
+  on?: unknown;
+  destroy?: unknown;
+  cancel?: unknown;
+}
+
 // A stream holds a file or a socket open, also if nobody has begun to read it.
-function discard(body: ResponseBody): unknown {
-  if (isWebStream(body)) return body.cancel();
+function discard(body: ResponseBody & StreamMethods): unknown {
+  if (typeof body.cancel === 'function') return body.cancel();
   destroyStream(body);
   return undefined;
 }
 
 // A Node stream that waits for more holds its file or socket open; its iterator's
 // return() does not change that.
-function destroyStream(body: ResponseBody & { destroy?: unknown; on?: unknown }): void {
+function destroyStream(body: ResponseBody & StreamMethods): void {
   if (typeof body.destroy !== 'function') return;
   // Nobody waits for the stream any more. An error that nobody handles ends the process.
   if (typeof body.on === 'function') body.on('error', () => {});

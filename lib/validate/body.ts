@@ -264,10 +264,13 @@ class BodyGuard extends Guard implements IterationHooks {
         return this.realIterator && (() => this.iterateSync());
       case 'close':
         return (self) => this.closeBody(self);
+      // A stream keeps its file open until it is destroyed or cancelled, even if it was never
+      // read: a server that knows of that may do it, and take care of an error in doing so.
       case 'destroy':
-        // A Node stream keeps its file open until it is destroyed, even if it was never
-        // read: a server that knows of that may do it.
+      case 'cancel':
         return this.realMethod(key);
+      case 'on':
+        return this.listener(this.realMethod(key));
       default:
         return undefined;
     }
@@ -275,6 +278,14 @@ class BodyGuard extends Guard implements IterationHooks {
 
   protected override reportOther(name: string): void {
     this.exchange.reportCall(otherMembers, `used ${name} of the body`);
+  }
+
+  private listener(on: GuardedMethod | undefined): GuardedMethod | undefined {
+    if (on === undefined) return undefined;
+    return (self, args) => {
+      if (args[0] !== 'error') this.reportOther('on');
+      return on(self, args);
+    };
   }
 
   private beginAsync(): unknown {
