@@ -139,7 +139,7 @@ function splitTarget(target: string, method = ''): { path: string; host?: string
 
 function addHeaders(environ: WSGIEnvironment, rawHeaders: readonly string[]): void {
   for (let index = 0; index < rawHeaders.length; index += 2) {
-    const key = environKey(rawHeaders[index] as string);
+    const key = keyAt(index / 2, rawHeaders[index] as string);
     if (key === undefined) continue;
     const value = rawHeaders[index + 1] as string;
     const before = environ[key];
@@ -224,27 +224,23 @@ function addServerVariables(environ: WSGIEnvironment, base: BaseEnviron): void {
 
 type HeaderKey = `HTTP_${string}` | 'CONTENT_TYPE' | 'CONTENT_LENGTH' | undefined;
 
-// Clients send the same few names again and again. The bounds are against a client
-// that invents new names, or long ones.
-const MOST_KEYS = 1000;
-const LONGEST_KEY = 64;
-const keys = new Map<string, HeaderKey>();
+// A client sends the same headers in the same order again and again, so a header probably
+// has the name that had its place in the request before. The bound is against a client that
+// sends very many.
+const MOST_PLACES = 100;
+const earlier: Array<{ name: string; key: HeaderKey }> = [];
 
-/**
- * The environ key of a request header, such as `HTTP_USER_AGENT` for `User-Agent`.
- * (RFC 3875 §4.1.18)
- *
- * @returns undefined for a header that no application may see
- */
-export function environKey(name: string): HeaderKey {
-  const known = keys.get(name);
-  if (known !== undefined) return known;
-  const key = foldName(name);
-  if (keys.size < MOST_KEYS && name.length <= LONGEST_KEY) keys.set(name, key);
+function keyAt(place: number, name: string): HeaderKey {
+  const known = earlier[place];
+  if (known?.name === name) return known.key;
+  const key = environKey(name);
+  if (place < MOST_PLACES) earlier[place] = { name, key };
   return key;
 }
 
-function foldName(name: string): HeaderKey {
+// The key of a header, such as HTTP_USER_AGENT for User-Agent; undefined for a header that
+// no application may see. (RFC 3875 §4.1.18)
+function environKey(name: string): HeaderKey {
   // X_Foo and X-Foo would both be HTTP_X_FOO, so a filter in front of the server that
   // removes the one would let the other pass.
   if (name.includes('_')) return undefined;
