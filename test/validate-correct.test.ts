@@ -259,6 +259,18 @@ const SHAPES: Record<string, NonNullable<Exchange['middleware']>> = {
       inner(environ, () => () => {}).close();
       return inner(environ, start);
     },
+  'one that calls two applications at once': (inner) => {
+    const slow: Loose = validator(app(async (environ, start) => answer()(environ, start as Loose)));
+    return async function* joined(environ: object, start: unknown) {
+      const both = [slow(environ, () => () => {}), inner({ ...environ }, start)];
+      const bodies = await Promise.all(both);
+      try {
+        for (const body of bodies) yield* body;
+      } finally {
+        for (const body of bodies) body.close();
+      }
+    };
+  },
   'one that joins two bodies': (inner) => (environ: object, start: unknown) => {
     const bodies = [inner(environ, start), inner({ ...environ }, () => () => {})];
     const all = function* (): Generator<unknown> {

@@ -28,15 +28,22 @@ export function runApplication<Result>(exchange: Exchange, step: () => Result): 
  */
 export function joinOuter(exchange: Exchange, environ: unknown): void {
   // Middleware that passes a wrong environ is known by its call, which is on the stack.
-  exchange.caller = active.at(-1);
-  // Of two applications that are called one after the other with the same environ, the
-  // second finds the first one's exchange. But that one is not running now.
-  let outer = findExchange(environ);
+  const caller = (exchange.caller = active.at(-1));
+  // Of two applications that are called with the same environ, the second finds the first
+  // one's exchange. The caller of both is on the stack, unless it has waited before. But an
+  // application that is not running calls nobody.
+  const found = findExchange(environ);
+  let outer = isWithin(found, caller) ? caller : found;
   while (outer !== undefined && (outer.closed || outer.running === 0)) outer = outer.outer;
   if (outer === undefined) return;
   exchange.outer = outer;
   outer.inner ??= [];
   outer.inner.push(exchange);
+}
+
+function isWithin(exchange: Exchange | undefined, outer: Exchange | undefined): boolean {
+  if (exchange === undefined) return false;
+  return exchange === outer || isWithin(exchange.outer, outer);
 }
 
 const returnsAtOnce = rule('middleware', 'mw-no-direct-each', 'error', BLOCK_BOUNDARIES,
