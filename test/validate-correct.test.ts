@@ -271,6 +271,27 @@ const SHAPES: Record<string, NonNullable<Exchange['middleware']>> = {
       }
     };
   },
+  'one that puts into its answer what another request of its own gives':
+    (inner) => (environ: object, start: unknown) => {
+      const body = inner({ ...environ, 'wsgi.input': new BytesIO() }, () => () => {});
+      const chunks = [...body];
+      body.close();
+      return answer('200 OK', [TYPE], chunks)(environ as Loose, start as Loose);
+    },
+  'one that answers before a request of its own is over':
+    (inner) => (environ: object, start: unknown) => {
+      const body = inner({ ...environ, 'wsgi.input': new BytesIO() }, () => () => {});
+      setImmediate(() => body.close());
+      return answer()(environ as Loose, start as Loose);
+    },
+  'one that writes what another request of its own gives':
+    (inner) => (environ: object, start: Loose) => {
+      const body = inner({ ...environ, 'wsgi.input': new BytesIO() }, () => () => {});
+      const write = start('200 OK', [TYPE]);
+      for (const chunk of body) write(chunk);
+      body.close();
+      return [];
+    },
   'one that joins two bodies': (inner) => (environ: object, start: unknown) => {
     const bodies = [inner(environ, start), inner({ ...environ }, () => () => {})];
     const all = function* (): Generator<unknown> {

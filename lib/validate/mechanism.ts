@@ -32,6 +32,8 @@ export class Exchange {
   outer: Exchange | undefined = undefined;
   /** The exchange whose application is making this call, even with a wrong environ. */
   caller: Exchange | undefined = undefined;
+  /** Whether the application was given the input of the outer exchange. */
+  isSameRequest = false;
   /** The exchanges of validators that the application, a middleware, has called. */
   inner: Exchange[] | undefined = undefined;
   /** How many chunks the outer exchange had yielded when this one last did. */

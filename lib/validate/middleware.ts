@@ -4,7 +4,7 @@
 // (PEP 3333, "Middleware Handling of Block Boundaries")
 
 import { findExchange } from './environ.ts';
-import type { Exchange } from './mechanism.ts';
+import { type Exchange, exchangeOf, property } from './mechanism.ts';
 import { BLOCK_BOUNDARIES, DETAILS, isCalledByStream, rule } from './rule.ts';
 
 /** The exchanges whose application is being called just now, the innermost last. */
@@ -37,6 +37,7 @@ export function joinOuter(exchange: Exchange, environ: unknown): void {
   while (outer !== undefined && (outer.closed || outer.running === 0)) outer = outer.outer;
   if (outer === undefined) return;
   exchange.outer = outer;
+  exchange.isSameRequest = isWithin(exchangeOf(property(environ, 'wsgi.input')), outer);
   outer.inner ??= [];
   outer.inner.push(exchange);
 }
@@ -45,6 +46,9 @@ function isWithin(exchange: Exchange | undefined, outer: Exchange | undefined): 
   if (exchange === undefined) return false;
   return exchange === outer || isWithin(exchange.outer, outer);
 }
+
+// The input is the request. Middleware may send a request of its own, by a copy of environ
+// with another input, and may do with the answer as it likes: the rules here do not bind it.
 
 const returnsAtOnce = rule('middleware', 'mw-no-direct-each', 'error', BLOCK_BOUNDARIES,
   'Middleware returns its body as soon as the application has returned one.',
@@ -58,7 +62,7 @@ const yieldsEach = rule('middleware', 'mw-yield-per-chunk', 'error', BLOCK_BOUND
 export function checkMiddlewareAsking(exchange: Exchange): void {
   const { outer } = exchange;
   // Middleware asks for one chunk early to learn status and headers.
-  if (outer === undefined || exchange.chunks === 0) return;
+  if (outer === undefined || !exchange.isSameRequest || exchange.chunks === 0) return;
   // A middleware may read a body to its end after the server has stopped.
   if (outer.running === 0 || outer.stopped) return;
   const hasYielded = exchange.outerChunks !== outer.chunks || exchange.exhausted;
@@ -78,7 +82,8 @@ const noRelay = rule('middleware', 'mw-write-relay', 'error', BLOCK_BOUNDARIES,
 
 /** Reports middleware that writes what it was yielded; false if it did not. */
 export function checkRelay(exchange: Exchange): boolean {
-  const hasYielded = exchange.inner?.some((inner) => inner.chunks > 0) ?? false;
+  const { inner = [] } = exchange;
+  const hasYielded = inner.some(({ isSameRequest, chunks }) => isSameRequest && chunks > 0);
   if (hasYielded) exchange.reportCall(noRelay, 'called write() when its application had yielded');
   return hasYielded;
 }
@@ -90,7 +95,7 @@ const passesClose = rule('middleware', 'close-propagated', 'error', DETAILS,
 /** Reports middleware that was closed and did not close; called when it has had its turn. */
 export function checkPropagated(exchange: Exchange, isLate: boolean): void {
   for (const inner of exchange.inner ?? []) {
-    if (!inner.returned || inner.closed) continue;
+    if (!inner.isSameRequest || !inner.returned || inner.closed) continue;
     const deed = `did not close the body of the application${inner.name}`;
     if (isLate) inner.reportLate(passesClose, deed);
     else inner.reportValue(passesClose, deed);
