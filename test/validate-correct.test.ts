@@ -105,6 +105,13 @@ const RIGHT: Record<string, Exchange> = {
       return [bytes('b')];
     }),
   },
+  'a close() that reads what is left of the input': {
+    app: app((environ, start) => {
+      start('200 OK', [TYPE]);
+      return Object.assign([bytes('thanks')], { close: () => environ['wsgi.input'].read() });
+    }),
+    environ: { 'wsgi.input': new BytesIO(bytes('one\ntwo\n')), CONTENT_LENGTH: '8' },
+  },
   'wsgi.input as the body, whose length is one of bytes': {
     app: app((environ, start) => {
       start('200 OK', [TYPE]);

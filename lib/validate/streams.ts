@@ -218,7 +218,7 @@ class InputGuard extends Guard implements IterationHooks {
 
   private checkTime(attempt: string): void {
     const { exchange } = this;
-    if (exchange.closed) {
+    if (exchange.restored) {
       exchange.reportCall(afterResponse, `tried to ${attempt} after the response had ended`);
     }
     if (exchange.pendingReads > 0) {
