@@ -106,6 +106,20 @@ describe('validator', () => {
     assert.deepEqual(seen, ['of the input', 'of the errors']);
   });
 
+  test('gives the report of a read as the rejection of its promise', async () => {
+    const { environ, startResponse } = server();
+    let input = environ['wsgi.input'];
+    const body = validator((inner, start) => {
+      input = inner['wsgi.input'];
+      start('204 No Content', []);
+      return [];
+    })(environ, startResponse) as Iterable<Uint8Array> & { close(): void };
+    body.close();
+    for (const late of [input.read(), input.readline(), input.readlines()]) {
+      await assert.rejects(late, { code: 'input-after-response' });
+    }
+  });
+
   /** What is reported of an application under the test client, warnings included. */
   async function reported(app: WSGIApplication, request: RequestInit = {}): Promise<string> {
     const warnings: string[] = [];

@@ -187,7 +187,12 @@ class InputGuard extends Guard implements IterationHooks {
     if (method === undefined) return undefined;
     return (self, args) => {
       const { exchange } = this;
-      exchange.answer(() => this.checkCall(name, args, tooMany));
+      try {
+        exchange.answer(() => this.checkCall(name, args, tooMany));
+      } catch (error) {
+        // A program that handles the failure of a read handles a rejection.
+        return Promise.reject(error);
+      }
       const result = method(self, args);
       const checkResult = (settled: unknown): void => check(settled, args[0]);
       if (isThenable(result)) return this.settle(`${name}()`, result, checkResult);
