@@ -128,6 +128,26 @@ const RIGHT: Record<string, Exchange> = {
       return await Promise.all([1, 'done']);
     }),
   },
+  'a generator that returns the rest of its bytes, of which there are none': {
+    app: app(function* (_environ, start) {
+      start('200 OK', [TYPE]);
+      yield bytes('a');
+      return bytes('');
+    }),
+  },
+  'a generator that returns an empty array where it has no content': {
+    app: app(function* (_environ, start) {
+      start('204 No Content', []);
+      return [];
+    }),
+  },
+  'a generator that returns a Map, which has no chunks': {
+    app: app(function* (_environ, start) {
+      start('200 OK', [TYPE]);
+      yield bytes('a');
+      return new Map([['a', 1]]);
+    }),
+  },
   'an application that counts what it reads, by a read() of its own': {
     app: app(async (environ, start) => {
       const input = environ['wsgi.input'];

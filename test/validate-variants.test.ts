@@ -41,6 +41,13 @@ function* letters(): Generator<Uint8Array> {
   yield bytes('b');
 }
 
+// A generator that returns its body, and does nothing before.
+const returning = (made: unknown): Exchange => ({
+  app: app(function* () {
+    return made;
+  }),
+});
+
 const file = { read: () => bytes('') };
 const none = (): unknown[] => [];
 
@@ -313,6 +320,11 @@ const VARIANTS: Array<[id: Row['id'], what: string, exchange: Exchange]> = [
       }),
     },
   ],
+  ['body-return-value', 'a stream', returning(Readable.from([bytes('a')]))],
+  ['body-return-value', 'a web stream', returning(new Blob(['a']).stream())],
+  ['body-return-value', 'an async generator', returning((async function* () {})())],
+  ['body-return-value', 'a Blob', returning(new Blob(['a']))],
+  ['body-return-value', 'a promise', returning(Promise.resolve(bytes('a')))],
   [
     'mw-no-direct-each',
     'middleware that closes in a finally block',

@@ -189,9 +189,13 @@ const returnValue = rule('application', 'body-return-value', 'error', ITERATION,
 
 // Text and lists may be results that nobody wants, unless nothing else was yielded.
 function isMeantAsBody(value: unknown, isAll: boolean): boolean {
-  if (isBytes(value)) return true;
-  if (Array.isArray(value)) return isAll || value.some(isBytes);
-  return typeof value === 'string' ? isAll : hasMethod(value, Symbol.iterator);
+  // Nothing is lost with it.
+  if (property(value, 'length') === 0) return false;
+  if (isArray(value)) return isAll || value.some(isBytes);
+  if (typeof value === 'string' || ['Map', 'Set'].includes(kindOf(value))) return isAll;
+  const ofBodies = [Symbol.iterator, Symbol.asyncIterator, 'arrayBuffer'];
+  // An asynchronous generator waits for a promise before it returns.
+  return isThenable(value) || ofBodies.some((name) => hasMethod(value, name));
 }
 
 // Node knows its streams by these. Without them Node iterates a body, as it does with any
