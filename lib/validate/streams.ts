@@ -123,10 +123,14 @@ const readlinesArray = rule('server', 'readlines-list', 'error', STREAMS,
   'readlines() gives an array.', 'Collect the lines in an array.');
 
 const readlinesItems = rule('server', 'readlines-items', 'error', STRING_TYPES,
-  'readlines() gives lines of bytes.', 'Encode them.');
+  'readlines() gives lines of bytes.', 'Encode them.', lineHint);
 
 const iterationItems = rule('server', 'input-iter-items', 'error', STRING_TYPES,
-  'Iteration over wsgi.input gives lines of bytes.', 'Yield Uint8Arrays.');
+  'Iteration over wsgi.input gives lines of bytes.', 'Yield Uint8Arrays.', lineHint);
+
+function lineHint(found: unknown): string | undefined {
+  return isBytes(found) ? 'Cut after each LF.' : undefined;
+}
 
 const overLength = rule('server', 'input-over-length', 'error', STREAMS,
   'wsgi.input ends after CONTENT_LENGTH bytes.', 'Cut it off there.');
@@ -136,6 +140,11 @@ const underLength = rule('server', 'input-under-length', 'warning', 'RFC 9112 §
   'Reject the read, so that half a body is not taken for a whole one.');
 
 const LF = 0x0a;
+
+function isOneLine(data: Uint8Array): boolean {
+  const newline = data.indexOf(LF);
+  return newline === -1 || newline === data.length - 1;
+}
 
 /** Takes the place of wsgi.input. */
 class InputGuard extends Guard implements IterationHooks {
@@ -287,8 +296,7 @@ class InputGuard extends Guard implements IterationHooks {
       exchange.reportValue(readlineBytes, `gave ${describe(data)} from wsgi.input.readline()`);
       return;
     }
-    const newline = data.indexOf(LF);
-    if (newline !== -1 && newline < data.length - 1) {
+    if (!isOneLine(data)) {
       exchange.reportValue(readlineOne, 'gave more than one line from wsgi.input.readline()');
     }
     if (typeof size === 'number' && size >= 0 && data.length > size) {
@@ -309,8 +317,11 @@ class InputGuard extends Guard implements IterationHooks {
   }
 
   private checkItem(broken: Rule, gave: string, line: unknown): void {
+    if (!isBytes(line) || !isOneLine(line)) {
+      const what = isBytes(line) ? 'more than one line' : describe(line);
+      this.exchange.reportValue(broken, `${gave} ${what} as a line of wsgi.input`, line);
+    }
     if (isBytes(line)) this.countBytes(line.length, undefined);
-    else this.exchange.reportValue(broken, `${gave} ${describe(line)} as a line of wsgi.input`);
   }
 
   private countBytes(length: number, size: unknown): void {

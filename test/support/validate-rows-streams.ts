@@ -202,6 +202,18 @@ export const STREAM_ROWS: Row[] = [
     reading(iterate, input({ [Symbol.asyncIterator]: lines(bytes('a\n')) })),
   ),
   row(
+    'readlines-items',
+    /more than one line as a line/,
+    reading((i) => i.readlines(), input({ readlines: gives([bytes('a\nb')]) })),
+    reading((i) => i.readlines(), input({ readlines: gives([bytes('a\n'), bytes('b')]) })),
+  ),
+  row(
+    'input-iter-items',
+    /more than one line as a line/,
+    reading(iterate, input({ [Symbol.asyncIterator]: lines(bytes('a\nb')) })),
+    reading(iterate, input({ [Symbol.asyncIterator]: lines(bytes('a\n'), bytes('b')) })),
+  ),
+  row(
     'input-over-length',
     /gave 7 bytes .* CONTENT_LENGTH 3/,
     reading(read(), { CONTENT_LENGTH: '3' }),
