@@ -106,13 +106,18 @@ function checkBody(exchange: Exchange, body: unknown): body is object {
   if (!isObject(body)) return false;
   // An array can be iterated for every request, an iterator or a stream once.
   if (['next', 'getReader', 'pipe'].some((name) => hasMethod(body, name))) {
-    const { used } = exchange.reporter;
-    if (used.has(body)) {
-      exchange.reportValue(shared, `returned ${describe(body)} that an earlier request had`);
-    }
-    used.set(body, exchange.number);
+    checkUnused(exchange, body, `returned ${describe(body)}`);
   }
   return true;
+}
+
+function checkUnused(exchange: Exchange, once: object, deed: string): void {
+  const { used } = exchange.reporter;
+  const user = used.get(once);
+  if (user !== undefined && user !== exchange.number) {
+    exchange.reportValue(shared, `${deed} that an earlier request had`);
+  }
+  used.set(once, exchange.number);
 }
 
 function brokenByBody(body: unknown): Rule | undefined {
@@ -311,6 +316,10 @@ class BodyGuard extends Guard implements IterationHooks {
     }
     this.canStop = hasMethod(chunks, 'return');
     this.isGenerator = /^(?:Async)?Generator$/.test(String(property(chunks, Symbol.toStringTag)));
+    if (this.isGenerator) {
+      const deed = 'returned a body whose iterator is a generator';
+      this.attempt(() => checkUnused(exchange, chunks as object, deed));
+    }
     return new GuardedIterator(chunks as object, this.isAsync, this);
   }
 

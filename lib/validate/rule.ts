@@ -163,9 +163,10 @@ export class Reporter {
   private readonly counts: Map<string, number> = new Map();
   /**
    * The objects that belong to one request only: each environ, an input that was read, a
-   * body that can be iterated once. The value is the number of the exchange around the
-   * one that used it, 0 if there is none. It is not the exchange itself, which would keep
-   * its environ in memory until the next full collection.
+   * body or an iterator that can be iterated once. The value is the number of an exchange:
+   * for a body, of the one that used it; for the others, of the one around that, 0 if there
+   * is none. It is not the exchange itself, which would keep its environ in memory until the
+   * next full collection.
    */
   readonly used: WeakMap<object, number> = new WeakMap();
 

@@ -43,6 +43,8 @@ function steps(...results: unknown[]): Exchange {
 
 const done = { done: true, value: undefined };
 const closable = (close: unknown): Exchange => body(Object.assign([bytes('a')], { close }));
+const oneForAll = ticking();
+const around = (begin: () => unknown): unknown => ({ [Symbol.asyncIterator]: begin });
 const drain = (made: Loose): unknown[] => [...made];
 
 // A server that makes every call twice, or not at all, or in another order.
@@ -81,6 +83,12 @@ export const BODY_ROWS: Row[] = [
   ),
   row(
     'body-shared', /that an earlier request had/, twoRequests(ticking()), twoRequests([bytes('a')]),
+  ),
+  row(
+    'body-shared',
+    /whose iterator is a generator that an earlier request had/,
+    twoRequests(around(() => oneForAll)),
+    twoRequests(around(ticking)),
   ),
   row(
     'body-return-value',
