@@ -8,7 +8,7 @@ import { describe } from './describe.ts';
 import { checkBody, checkChunk } from './handlers/body.ts';
 import { formatException, property } from './handlers/exception.ts';
 import { decodeLatin1 } from './latin1.ts';
-import { standIn, whenSettled } from './stand-in.ts';
+import { showAs, standIn, whenSettled } from './stand-in.ts';
 import type {
   Bytes,
   ResponseBody,
@@ -48,7 +48,7 @@ export interface ErrorPageOptions {
  * await makeServer('127.0.0.1', 8000, errorPage(validator(app))).serveForever();
  */
 export function errorPage(app: WSGIApplication, options: ErrorPageOptions = {}): WSGIApplication {
-  return (environ, startResponse) => {
+  return showAs(app, (environ, startResponse) => {
     const exchange = new Exchange(environ, startResponse, options);
     try {
       const returned = app(environ, exchange.startResponse);
@@ -62,7 +62,7 @@ export function errorPage(app: WSGIApplication, options: ErrorPageOptions = {}):
     } catch (error) {
       return exchange.answer(error);
     }
-  };
+  });
 }
 
 // The page is many files, and an application that works needs none of them.

@@ -1,5 +1,28 @@
-// Objects that take the place of others: a middleware that watches a stream or a body hands
-// on an object that is the same to everybody, except for the methods that it watches.
+// Objects that take the place of others: a middleware shows itself as the application in it,
+// and if it watches a stream or a body, it hands on an object that is the same to everybody,
+// except for the methods that it watches.
+
+import type { WSGIApplication } from './types.ts';
+
+/**
+ * Gives a middleware the name and the length of its application, so that traces and reports
+ * name the function that the author wrote.
+ *
+ * @returns the middleware
+ */
+export function showAs<Middleware extends object>(
+  app: WSGIApplication,
+  middleware: Middleware,
+): Middleware {
+  try {
+    for (const key of ['name', 'length']) {
+      Object.defineProperty(middleware, key, { value: Reflect.get(app, key), configurable: true });
+    }
+  } catch {
+    // The call tells of an application that is not a function. A Proxy may throw here, too.
+  }
+  return middleware;
+}
 
 /** A method of an object that is replaced. */
 export type Method = (...args: unknown[]) => unknown;

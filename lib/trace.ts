@@ -3,6 +3,7 @@
 
 import { describe } from './describe.ts';
 import { maskText, maskValue } from './secrets.ts';
+import { showAs } from './stand-in.ts';
 import { Printer, type TraceOptions, cut, oneLine, showBytes } from './trace/printer.ts';
 import { traceBody, traceClose, traceErrors, traceInput } from './trace/streams.ts';
 import type {
@@ -30,7 +31,7 @@ export type { TraceOptions } from './trace/printer.ts';
  * await makeServer('127.0.0.1', 8000, trace(app)).serveForever();
  */
 export function trace(app: WSGIApplication, options: TraceOptions = {}): WSGIApplication {
-  return (environ, startResponse) => {
+  return showAs(app, (environ, startResponse) => {
     const printer = new Printer(options);
     drawRequest(environ, printer);
     const files = new WeakSet<object>();
@@ -56,7 +57,7 @@ export function trace(app: WSGIApplication, options: TraceOptions = {}): WSGIApp
     if (!isPromise(returned)) return finish(returned, 'returns');
     printer.toServer('returns a promise');
     return Promise.resolve(returned).then((body) => finish(body, 'the promise gives'), fail);
-  };
+  });
 }
 
 type Replaced = 'wsgi.input' | 'wsgi.errors' | 'wsgi.file_wrapper';

@@ -17,6 +17,7 @@
 // Mirrors wsgiref.validate.
 
 import { count, describe, isClass } from './describe.ts';
+import { showAs } from './stand-in.ts';
 import type { StartResponse, WSGIApplication } from './types.ts';
 import { checkEnviron, readRequest, restoreEnviron } from './validate/environ.ts';
 import { guardStreams } from './validate/streams.ts';
@@ -94,9 +95,7 @@ export function validator(app: WSGIApplication, options: ValidatorOptions = {}):
     new Exchange(reporter, app).reportCall(appCallable, `is ${what}`, app);
   }
   const validated = (...args: unknown[]): unknown => serve(new Exchange(reporter, app), app, args);
-  // In traces, and for a validator around this one, it has the application's name.
-  Object.defineProperty(validated, 'name', { value: property(app, 'name'), configurable: true });
-  return validated as WSGIApplication;
+  return showAs(app, validated as WSGIApplication);
 }
 
 function serve(exchange: Exchange, app: WSGIApplication, args: unknown[]): unknown {

@@ -381,6 +381,16 @@ describe('nothing is changed', () => {
   }
 });
 
+test('the name and the length of an application are those of each layer', () => {
+  function hello(_environ: WSGIEnvironment, _startResponse: StartResponse): ResponseBody {
+    return [];
+  }
+  for (const [, wrap] of LAYERS) {
+    const { name, length } = wrap(hello);
+    assert.deepEqual({ name, length }, { name: 'hello', length: 2 });
+  }
+});
+
 const ALONE: Array<[title: string, wrap: (app: WSGIApplication) => WSGIApplication]> = [
   ['alone', (app) => app],
   ['in the validator', (app) => validator(app, { onWarning: (warning) => fail(warning) })],

@@ -10,14 +10,14 @@ import { COMMAND, ROOT } from './support/command.ts';
 
 // A module may import those above it, and its own parts.
 const ORDER = [
-  'describe', 'latin1', 'secrets', 'types', 'web-stream', 'request', 'headers', 'io', 'util',
-  'handlers', 'simple-server',
-  'validate', 'fetch', 'node', 'gateway', 'testing', 'stand-in', 'trace', 'error-page', 'check',
+  'describe', 'latin1', 'secrets', 'types', 'web-stream', 'stand-in', 'request', 'headers', 'io',
+  'util', 'handlers', 'simple-server',
+  'validate', 'fetch', 'node', 'gateway', 'testing', 'trace', 'error-page', 'check',
   'index', 'cli',
 ];
 const WITHOUT_NODE = [
-  'describe', 'latin1', 'secrets', 'types', 'web-stream', 'request', 'headers', 'util', 'io',
-  'handlers', 'validate', 'fetch',
+  'describe', 'latin1', 'secrets', 'types', 'web-stream', 'stand-in', 'request', 'headers', 'util',
+  'io', 'handlers', 'validate', 'fetch',
 ];
 
 const LIB = join(ROOT, 'lib');

@@ -4,7 +4,9 @@ import assert from 'node:assert/strict';
 import { describe, it, mock } from 'node:test';
 import { runInNewContext, runInThisContext } from 'node:vm';
 
+import { errorPage } from '../lib/error-page.ts';
 import { BytesIO } from '../lib/io.ts';
+import { trace } from '../lib/trace.ts';
 import type { WSGIApplication } from '../lib/types.ts';
 import { testClient } from '../lib/testing.ts';
 import { type ValidatorOptions, WSGIError, rules, validator } from '../lib/validate.ts';
@@ -97,6 +99,16 @@ describe('a message', () => {
     assert.equal(error.party, 'application');
     assert.equal(error.reference, 'PEP 3333, "The start_response() Callable"');
     assert.equal(error.hint, "Write it like '200 OK'.");
+  });
+
+  it('names the application and its line through trace and error page', async () => {
+    const hello = app(function hello(_environ, start) {
+      start('200 OK', []);
+      return [bytes('Hello')];
+    });
+    const [report] = await play({ app: errorPage(trace(hello, { write: () => {} })) });
+    assert.match(report?.message ?? '', /^The application hello sent content without a Content-/);
+    assert.match(report?.message ?? '', /\nstartResponse was called at \S*validate-messages\./);
   });
 
   it('names the server, or the middleware in its place', async () => {

@@ -271,9 +271,10 @@ export interface CallMark {
   readonly intro?: string;
 }
 
-// Few, since the engine takes them at every call. A call that comes through a validator
-// inside has many frames of this library before those of the author.
-const MARKED_FRAMES = 4;
+// Few, since the engine takes them at every call. A call that comes through trace and error
+// page has some frames of this library before those of the author, and a call that comes
+// through a validator inside has many.
+const MARKED_FRAMES = 8;
 const MARKED_THROUGH_INNER = 24;
 
 /** Marks the call of `callee`, which is on the stack now. */
