@@ -474,12 +474,20 @@ describe('a warning', () => {
     assert.throws(() => call(strictly), fail);
   });
 
-  it('is given once, also through two validators', async () => {
-    const reports = await play({ app: tabbed, middleware: (inner) => inner });
-    assert.deepEqual(
-      reports.map(({ code }) => code),
-      ['header-value-c0'],
-    );
+  it('is given once, also through three validators', async () => {
+    const mistakes: Array<[subject: string, mistake: Exchange]> = [
+      ['The application', { app: tabbed }],
+      ['The server', { environ: { userId: '7' } }],
+    ];
+    for (const [subject, mistake] of mistakes) {
+      const told: string[] = [];
+      const onWarning = ({ message }: WSGIError): number => told.push(message);
+      const middleware = (inner: Loose): unknown =>
+        validator((environ, start) => inner(environ, start), { onWarning });
+      await play({ ...mistake, middleware, options: { onWarning } });
+      assert.equal(told.length, 1, told.join('\n\n'));
+      assert.ok(told[0]?.startsWith(subject), told[0]);
+    }
   });
 });
 

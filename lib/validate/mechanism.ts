@@ -115,7 +115,7 @@ export class Exchange {
   raised: WSGIError | undefined = undefined;
   /** How many calls of the application to the server's objects have not returned. */
   private answering = 0;
-  /** The rules of which a warning was given here. */
+  /** The rules of which a warning was given, here or by the validators next to this one. */
   private warned: Set<string> | undefined = undefined;
 
   constructor(reporter: Reporter, app: unknown) {
@@ -190,9 +190,12 @@ export class Exchange {
     severity: Severity = this.reporter.severityOf(rule, usual),
   ): void {
     if (severity === 'off') return;
-    // A report of the inner validator need not be repeated by the one around it.
-    if (this.inner?.some((inner) => inner.warned?.has(rule.id))) return;
-    if (severity === 'warning') this.warned = new Set(this.warned).add(rule.id);
+    // A warning of the inner validator need not be repeated by the one around it. A mistake of
+    // the server that the outer one has warned of is not one of the middleware between them.
+    const others = [...(this.inner ?? []), rule.party === 'server' ? this.outer : undefined];
+    const isKnown = others.some((other) => other?.warned?.has(rule.id));
+    if (isKnown || severity === 'warning') this.warned = new Set(this.warned).add(rule.id);
+    if (isKnown) return;
     const { mark } = this;
     // The server's mistake shows in a call of the application, which is not at fault.
     const isShown = rule.party === 'server' && this.answering > 0;
