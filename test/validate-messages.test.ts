@@ -310,6 +310,20 @@ describe('a hint fits the value', () => {
     app: answer('200 OK', [TYPE, ['Content-Length', length], ...more], chunks),
   });
 
+  // Middleware does something with the request's body of three bytes before it is read.
+  const upload = (change: (environ: Loose) => unknown): Exchange => ({
+    app: app(async (environ, start) => {
+      await environ['wsgi.input'].read();
+      start('204 No Content', []);
+      return [];
+    }),
+    environ: { CONTENT_LENGTH: '3', 'wsgi.input': new BytesIO(bytes('abc')) },
+    middleware: (inner) => async (environ: Loose, start: Loose) => {
+      await change(environ);
+      return inner(environ, start);
+    },
+  });
+
   let kept: Loose;
   const hints: Array<[what: string, exchange: Exchange, hint: RegExp]> = [
     ['a repeated header', header(['a', 'b']), /^Repeat the header: \['X', 'a'\], \['X', 'b'\]\.$/],
@@ -372,6 +386,14 @@ describe('a hint fits the value', () => {
         'wsgi.input': new BytesIO(bytes('a')),
       },
     }, /delete environ\.HTTP_TRANSFER_ENCODING/],
+    ['an upload that was read before', upload((environ) => environ['wsgi.input'].read()),
+      /^Put back what you have read: environ\['wsgi\.input'\] = /],
+    ['an upload that became longer', upload((environ) => {
+      environ['wsgi.input'] = new BytesIO(bytes('longer'));
+    }), /^Set CONTENT_LENGTH to the length of the new input/],
+    ['an upload that became shorter', upload((environ) => {
+      environ['wsgi.input'] = new BytesIO(bytes('a'));
+    }), /^Set CONTENT_LENGTH to the length of the new input/],
     ['a startResponse of an earlier request', {
       app: app((environ, start) => {
         kept ??= start;

@@ -132,12 +132,22 @@ function lineHint(found: unknown): string | undefined {
   return isBytes(found) ? 'Cut after each LF.' : undefined;
 }
 
+// For middleware that puts an input of its own into environ.
+const NEW_LENGTH = 'Set CONTENT_LENGTH to the length of the new input.';
+
 const overLength = rule('server', 'input-over-length', 'error', STREAMS,
-  'wsgi.input ends after CONTENT_LENGTH bytes.', 'Cut it off there.');
+  'wsgi.input ends after CONTENT_LENGTH bytes.', 'Cut it off there.',
+  (exchange) => (exchange as Exchange).outer && NEW_LENGTH);
 
 const underLength = rule('server', 'input-under-length', 'warning', 'RFC 9112 §8',
   'A body that ends before CONTENT_LENGTH makes the read fail.',
-  'Reject the read, so that half a body is not taken for a whole one.');
+  'Reject the read, so that half a body is not taken for a whole one.',
+  (exchange) => {
+    const { outer, isSameRequest } = exchange as Exchange;
+    // An input that is still the request's has been read before.
+    const remedy = 'Put back what you have read: environ[\'wsgi.input\'] = new BytesIO(bytes).';
+    return isSameRequest ? remedy : outer && NEW_LENGTH;
+  });
 
 const LF = 0x0a;
 
@@ -341,15 +351,16 @@ class InputGuard extends Guard implements IterationHooks {
     const { inputLength = Infinity } = exchange;
     if (this.received > inputLength) {
       const deed = `gave ${this.received} bytes of wsgi.input for CONTENT_LENGTH ${inputLength}`;
-      exchange.reportValue(overLength, deed);
+      exchange.reportValue(overLength, deed, exchange);
     }
   }
 
   private checkEnd(): void {
-    const { inputLength = 0 } = this.exchange;
+    const { exchange } = this;
+    const { inputLength = 0 } = exchange;
     if (!this.ended && this.received < inputLength) {
       const deed = `ended wsgi.input after ${this.received} of ${inputLength} bytes`;
-      this.exchange.reportValue(underLength, deed);
+      exchange.reportValue(underLength, deed, exchange);
     }
     this.ended = true;
   }
