@@ -180,8 +180,14 @@ const resultShape = rule('application', 'iter-result-shape', 'error', ITERATION,
   'next() gives an object with `done` and `value`, and `done` stays true.',
   'Write a generator, which does this by itself.',
   (step) => {
-    return isBytes(step) ? 'Give { done: false, value: chunk }, or write a generator.' : undefined;
+    if (isBytes(step)) return 'Give { done: false, value: chunk }, or write a generator.';
+    return isObject(step) ? 'Give { done: true } at the end, or write a generator.' : undefined;
   });
+
+// An iterator that never says `done` goes on with this when it has no more to give.
+function saysNothing(step: object): boolean {
+  return !('done' in step) && Reflect.get(step, 'value') === undefined;
+}
 
 const syncPromise = rule('application', 'iter-sync-promise', 'error', ITERATION,
   'A synchronous iterator yields chunks, not promises of them.',
@@ -401,7 +407,7 @@ class BodyGuard extends Guard implements IterationHooks {
     if (!this.isAsync && isThenable(step)) {
       const deed = 'gave a promise from next() of a synchronous iterator';
       exchange.reportValue(syncPromise, deed);
-    } else if (!isObject(step) || isBytes(step) || !('done' in step || 'value' in step)) {
+    } else if (!isObject(step) || isBytes(step) || saysNothing(step)) {
       exchange.reportValue(resultShape, `gave ${describe(step)} from next()`, step);
     } else if (Reflect.get(step, 'done')) {
       this.end(Reflect.get(step, 'value'));

@@ -160,6 +160,12 @@ export const BODY_ROWS: Row[] = [
     steps(bytes('a')),
     steps({ done: false, value: bytes('a') }, done),
   ),
+  row(
+    'iter-result-shape',
+    /gave an object from next\(\).*\n.*\nGive \{ done: true \} at the end/,
+    steps({ value: bytes('a') }, { value: undefined }),
+    steps({ value: bytes('a') }, { done: true }),
+  ),
 
   // How the server iterates
   row(
