@@ -452,6 +452,9 @@ describe('a warning', () => {
     ['Content-Type', 'text/plain'],
     ['X', 'a\tb'],
   ]);
+  // A process prints each warning once, so that each test of what is printed needs its own.
+  const spaced = answer('200 OK', [['Content-Type', 'text/plain'], ['X', 'a ']]);
+  const unquoted = answer('200 OK', [['Content-Type', 'text/plain'], ['ETag', 'a']]);
   const call = (application: WSGIApplication): unknown =>
     application(makeEnviron() as Loose, new Server().startResponse);
 
@@ -462,6 +465,13 @@ describe('a warning', () => {
     emitWarning.mock.restore();
     assert.match(message, /^The application passed the header "X" with the value "a\\tb"/);
     assert.deepEqual(options, { type: 'WSGIWarning', code: 'header-value-c0' });
+  });
+
+  it('is printed once for each place, also by a validator for each test', () => {
+    const emitWarning = mock.method(process, 'emitWarning', () => {});
+    for (let test = 1; test <= 9; test += 1) call(validator(unquoted));
+    emitWarning.mock.restore();
+    assert.equal(emitWarning.mock.callCount(), 1);
   });
 
   it('goes to onWarning instead, if there is one', () => {
@@ -478,7 +488,7 @@ describe('a warning', () => {
     const { process } = globalThis;
     Reflect.set(globalThis, 'process', undefined);
     try {
-      call(validator(tabbed));
+      call(validator(spaced));
     } finally {
       Reflect.set(globalThis, 'process', process);
       warn.mock.restore();

@@ -100,7 +100,8 @@ export interface ValidatorOptions {
   /**
    * Called with each warning, in place of `process.emitWarning`. A rule that is broken
    * again at the same place is only counted, and reported again at the 10th, the 100th,
-   * the 1000th time. The function may throw, so that a test fails on a warning, too.
+   * the 1000th time. A validator with this option counts for itself; all others in a
+   * process count together. The function may throw, so that a test fails on a warning, too.
    */
   onWarning?: (warning: WSGIError) => void;
   /** The severity of single rules, by id, in place of their own. */
@@ -153,6 +154,9 @@ export interface Breach {
   mark: CallMark | undefined;
 }
 
+// A test-suite may make a validator for each test, but all of them print for one reader.
+const printed: Map<string, number> = new Map();
+
 /** Decides between error, warning and silence, and delivers. */
 export class Reporter {
   /** The last value that `onWarning` threw: it is not an error of what is checked. */
@@ -160,7 +164,7 @@ export class Reporter {
   private readonly onWarning: (warning: WSGIError) => void;
   private readonly severities: ReadonlyMap<string, Severity>;
   private readonly strict: boolean;
-  private readonly counts: Map<string, number> = new Map();
+  private readonly counts: Map<string, number>;
   /**
    * The objects that belong to one request only: each environ, an input that was read, a
    * body or an iterator that can be iterated once. The value is the number of an exchange:
@@ -171,8 +175,9 @@ export class Reporter {
   readonly used: WeakMap<object, number> = new WeakMap();
 
   /** Throws a TypeError when `severity` names an unknown rule or severity. */
-  constructor({ onWarning = emitWarning, severity = {}, strict = false }: ValidatorOptions) {
-    this.onWarning = onWarning;
+  constructor({ onWarning, severity = {}, strict = false }: ValidatorOptions) {
+    this.onWarning = onWarning ?? emitWarning;
+    this.counts = onWarning === undefined ? printed : new Map();
     this.strict = strict;
     this.severities = new Map(Object.entries(severity));
     for (const [id, value] of this.severities) checkSeverity(id, value);
