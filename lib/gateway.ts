@@ -12,7 +12,7 @@ import {
   readGatewayHead,
 } from './handlers/gateway.ts';
 import { quoteRequest, standardError, writeLog } from './handlers/log.ts';
-import type { Sent } from './handlers/wait.ts';
+import { type Sent, isWaiting } from './handlers/wait.ts';
 import { BaseCGIHandler } from './handlers.ts';
 import { StreamInput } from './io.ts';
 import { encodeLatin1 } from './latin1.ts';
@@ -180,8 +180,13 @@ class GatewayConnection extends Connection<GatewayHandler> {
     this.begin(handler);
   }
 
+  // A server in front may send the whole body before it reads the response.
   protected override handle(handler: GatewayHandler): Promise<void> {
-    return handler.run(this.server.application);
+    const discard = (): void => this.body?.discard();
+    const handled = handler.run(this.server.application);
+    if (isWaiting(handled)) return handled.finally(discard);
+    discard();
+    return handled;
   }
 
   protected override abort(handler: GatewayHandler): void {
@@ -242,6 +247,7 @@ class Body implements AsyncIterable<Uint8Array> {
   /** Drops the bytes that are there, and those that still come. */
   discard(): void {
     this.missing = 0;
+    this.waiting.length = 0;
     this.socket.resume();
   }
 

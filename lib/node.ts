@@ -46,7 +46,7 @@ export function toNodeListener(
     const server = { baseEnviron: baseEnviron(request), getApp: () => app };
     const handler = new ListenerHandler(request, response, server);
     handler.logs = logRequests;
-    handler.waitsForTurn = mustSendContinue(request);
+    handler.expectsContinue = mustSendContinue(request);
     const { socket } = request;
     (HTTPConnection.of(socket) ?? new SharedConnection(socket, EVERYTHING)).add(handler);
   };
@@ -97,16 +97,14 @@ class ListenerHandler extends WSGIRequestHandler {
     if (!this.request.readableDidRead) return super.getStdin();
     return new StreamInput(takenBody());
   }
-
-  protected override mustContinue(environ: WSGIEnvironment): boolean {
-    return mustSendContinue(this.request) && super.mustContinue(environ);
-  }
 }
 
-// Node sends 100 Continue itself, unless the listener is one for `checkContinue`.
+// Node sends 100 Continue itself, unless the listener is one for `checkContinue`. An HTTP/1.0
+// client does not know it. (RFC 9110 §10.1.1)
 function mustSendContinue(request: IncomingMessage): boolean {
   const listeners = serverOf(request)?.listenerCount('checkContinue') ?? 0;
-  return listeners > 0 && request.headers.expect !== undefined;
+  const knows = request.httpVersion !== '1.0' && request.headers.expect !== undefined;
+  return listeners > 0 && knows;
 }
 
 const NODES_DEFAULT = 1000;

@@ -5,12 +5,13 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
-import { type AddressInfo, connect } from 'node:net';
+import { type AddressInfo, type Socket, connect } from 'node:net';
 import { Readable } from 'node:stream';
 import { describe, test } from 'node:test';
 
 import {
   type MakeServerOptions,
+  ServerHandler,
   type WSGIApplication,
   WSGIRequestHandler,
   type WSGIServer,
@@ -66,6 +67,24 @@ describe('a response on its way to a slow reader', () => {
       await serving;
     });
   }
+
+  test('is not cut by bytes that come behind shutdown()', async () => {
+    const body = new Uint8Array(300_000);
+    await withServer((_environ, start) => (start('200 OK', []), [body]), async ({ server, port }) => {
+      const finished = new Promise((resolve) => {
+        server.once('request', (_request, response) => response.once('finish', resolve));
+      });
+      const socket = connect(port, '127.0.0.1').pause();
+      socket.write(get('/'));
+      await finished;
+      const stopped = server.shutdown();
+      socket.write(get('/late'));
+      let size = 0;
+      for await (const data of socket) size += (data as Buffer).length;
+      assert.ok(size > body.length, `${size} bytes`);
+      await stopped;
+    });
+  });
 });
 
 describe('what comes behind a request', () => {
@@ -227,6 +246,36 @@ describe('what comes behind a request', () => {
     }, { maxRequests: 3 });
   });
 
+  test('is refused in its turn, if the rest of it cannot be read', async () => {
+    const go = deferred();
+    await withServer(async (environ, start) => {
+      await go.promise;
+      return echo(environ, start);
+    }, async ({ port, log }) => {
+      const expecting = 'POST /2 HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 1';
+      const broken = 'POST /3 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nno size\r\n';
+      const client = await RawClient.connect(port);
+      client.send(`${get('/1')}${expecting}\r\n\r\na${broken}`);
+      setImmediate(go.resolve);
+      assert.deepEqual(statuses(await client.rest()), ['200', '100', '200', '400']);
+      assert.deepEqual(log.map((line) => line.split(' ').slice(1, 4)), [
+        ['/1', 'HTTP/1.1"', '200'], ['/2', 'HTTP/1.1"', '200'], ['/3', 'HTTP/1.1"', '400'],
+      ]);
+    });
+  });
+
+  test('is the rest of a long upload: a client that reads nothing yet gets its answer', async () => {
+    await withServer(echo, async ({ port }) => {
+      const client = await RawClient.connect(port);
+      client.socket.pause();
+      const size = 8 * 1024 * 1024;
+      client.send(`POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: ${size}\r\n\r\n`);
+      await new Promise((resolve) => client.socket.write(new Uint8Array(size), resolve));
+      client.socket.resume();
+      assert.match(await client.rest(), /^HTTP\/1\.1 200 OK\r\n[^]*\/upload$/);
+    });
+  });
+
   test('gets its 100 Continue in its turn', async () => {
     const go = deferred();
     const post =
@@ -320,6 +369,35 @@ describe('a client that leaves', () => {
       await close();
     });
 
+    const half = 'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf';
+    for (const [how, behind, leave] of [
+      ['ends its side in the head of a request', 'GET /ne', (socket) => socket.end()],
+      ['goes in the middle of a body', half, (socket) => socket.destroy()],
+      [
+        'resets the connection before long responses', get('/long') + get('/short'),
+        (socket) => socket.resetAndDestroy(),
+      ],
+    ] as ReadonlyArray<[string, string, (socket: Socket) => unknown]>) {
+      test(`is missed by the request that waits, if it ${how} under ${door}`, async () => {
+        const called = deferred();
+        const aborted = deferred();
+        const { port, close } = await open(async (environ, start) => {
+          start('200 OK', []);
+          if (environ.PATH_INFO === '/long') return [new Uint8Array(200_000)];
+          if (environ.PATH_INFO !== '/waits') return [];
+          environ['tsgiref.signal']?.().addEventListener('abort', () => aborted.resolve());
+          called.resolve();
+          await aborted.promise;
+          return [];
+        });
+        const client = (await RawClient.connect(port)).send(get('/waits') + behind);
+        await called.promise;
+        leave(client.socket);
+        await aborted.promise;
+        await close();
+      });
+    }
+
     test(`cancels a web stream that comes too late under ${door}`, async () => {
       const called = deferred();
       const go = deferred();
@@ -383,6 +461,41 @@ describe('nothing is dropped silently', () => {
     server.close();
   });
 
+  test('a request that an override of handle() does not answer', async () => {
+    class Idle extends Quiet {
+      override async handle(): Promise<void> {}
+    }
+    await withServer(echo, async ({ port }) => {
+      assert.equal(await exchange(port, get('/')), '');
+    }, { handlerClass: Idle });
+  });
+
+  // As handle() is written in Python's wsgiref.simple_server.
+  class OfItsOwn extends Quiet {
+    override handle(): Promise<void> {
+      const environ = this.getEnviron();
+      const handler = new ServerHandler(
+        this.request, this.response, this.getStdin(), this.getStderr(), environ,
+      );
+      handler.requestHandler = this;
+      return handler.run(this.server.getApp());
+    }
+  }
+
+  test('a refusal, and 100 Continue, where handle() is overridden', async () => {
+    const reading: WSGIApplication = async (environ, start) => {
+      await environ['wsgi.input'].read();
+      return echo(environ, start);
+    };
+    await withServer(reading, async ({ port }) => {
+      const client = await RawClient.connect(port);
+      client.send('POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n');
+      await client.until((heard) => heard.startsWith('HTTP/1.1 100 Continue\r\n\r\n'));
+      client.send('aGET /nohost HTTP/1.1\r\n\r\n');
+      assert.deepEqual(statuses(await client.rest()), ['100', '200', '400']);
+    }, { handlerClass: OfItsOwn });
+  });
+
   test('maxHeaderSize counts the target and the names and values of headers', async () => {
     await withServer(echo, async ({ port }) => {
       const size = (value: number): string =>
@@ -433,6 +546,46 @@ describe('the access log', () => {
       await new Promise(setImmediate);
       const paths = ['/fast', '/late', '/never'];
       assert.deepEqual(log.sort(), paths.map((path) => `"GET ${path} HTTP/1.1" - -`));
+    });
+  });
+
+  test('says of a refusal that waited behind others whether it was sent', async () => {
+    const [called, left] = [deferred(), deferred()];
+    await withServer(async (environ, start) => {
+      environ['tsgiref.signal']?.().addEventListener('abort', () => left.resolve());
+      called.resolve();
+      await left.promise;
+      return echo(environ, start);
+    }, async ({ port, log }) => {
+      const client = await RawClient.connect(port);
+      client.send(`${get('/waits')}GET /nohost HTTP/1.1\r\n\r\n`);
+      await called.promise;
+      client.socket.destroy();
+      await left.promise;
+      await new Promise(setImmediate);
+      assert.deepEqual(log.sort(), ['"GET /nohost HTTP/1.1" - -', '"GET /waits HTTP/1.1" - -']);
+    });
+  });
+
+  test('says of a response that breaks off before its turn that nothing was sent', async () => {
+    const broken = deferred();
+    await withServer(async (environ, start) => {
+      const write = start('200 OK', []);
+      if (environ.PATH_INFO === '/first') {
+        await broken.promise;
+        return [bytes('first')];
+      }
+      environ['tsgiref.signal']?.().addEventListener('abort', () => broken.resolve());
+      void write(bytes('never sent'));
+      await environ['wsgi.input'].read();
+      return [];
+    }, async ({ port, log }) => {
+      const client = await RawClient.connect(port);
+      const second = 'POST /second HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n';
+      client.send(`${get('/first')}${second}no size\r\n`);
+      assert.match(await client.rest(), /^HTTP\/1\.1 200 OK\r\n[^]*\r\n\r\nfirst$/);
+      while (log.length < 2) await new Promise(setImmediate);
+      assert.deepEqual(log.sort(), ['"GET /first HTTP/1.1" 200 5', '"POST /second HTTP/1.1" - -']);
     });
   });
 

@@ -216,6 +216,18 @@ for (const protocol of ['scgi', 'uwsgi'] as const) {
       });
     });
 
+    test('answers a server that sends a long body before it reads, unread or not', async () => {
+      const ignoring: WSGIApplication = (_environ, start) => (start('200 OK', []), [bytes('done')]);
+      await serving(protocol, ignoring, async ({ port }) => {
+        const client = await RawClient.connect(port);
+        client.socket.pause();
+        const request = Buffer.from(format(post('x'.repeat(8_000_000))), 'latin1');
+        await new Promise((resolve) => client.socket.write(request, resolve));
+        client.socket.resume();
+        assert.match(await client.rest(), /\r\n\r\ndone$/);
+      });
+    });
+
     test('reads no further than CONTENT_LENGTH', async () => {
       await serving(protocol, mirror, async ({ port }) => {
         assert.match(await talk(port, `${format(post('hello'))}and more`), /POST \|\/post hello$/);

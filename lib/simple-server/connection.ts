@@ -8,7 +8,7 @@ import type { Socket } from 'node:net';
 
 import { ClientLeft } from '../handlers/base.ts';
 import { isWaiting } from '../handlers/wait.ts';
-import type { RefusedRequest } from '../request.ts';
+import { RefusedRequest } from '../request.ts';
 import { reportError } from '../handlers/log.ts';
 import type { WSGIRequestHandler } from './request-handler.ts';
 
@@ -38,7 +38,12 @@ export abstract class Connection<Request extends Exchange> {
   /** Takes no further request, and closes when the ones under way have been answered. */
   finish(): void {
     this.accepts = false;
-    if (this.isIdle) this.socket.destroy();
+    if (this.isIdle) this.close();
+  }
+
+  /** Closes the connection, on which no response is due. */
+  protected close(): void {
+    this.socket.destroy();
   }
 
   /** Closes at once. */
@@ -58,7 +63,9 @@ export abstract class Connection<Request extends Exchange> {
     this.underWay.push(exchange);
     try {
       const handled = this.handle(exchange);
-      if (isWaiting(handled)) handled.catch((error: unknown) => this.fail(exchange, error));
+      if (!isWaiting(handled)) return;
+      const handledLater = handled.then(() => this.checkAnswered(exchange));
+      handledLater.catch((error: unknown) => this.fail(exchange, error));
     } catch (error) {
       this.fail(exchange, error);
     }
@@ -66,6 +73,9 @@ export abstract class Connection<Request extends Exchange> {
 
   /** Has the request answered; resolves when the application's body has been closed. */
   protected abstract handle(exchange: Request): Promise<void>;
+
+  /** Called when `handle` has resolved. Throws if nothing has answered the request. */
+  protected checkAnswered(_exchange: Request): void {}
 
   /** Called for each request that is over, whether it was answered or lost its client. */
   protected leave(exchange: Request): void {
@@ -112,6 +122,8 @@ export class HTTPConnection extends Connection<WSGIRequestHandler> {
   private readonly admission: Admission;
   private waiting: WSGIRequestHandler[] = [];
   private hasRefused = false;
+  /** The newest request, if it waits and the rest of it cannot be read; and its answer. */
+  private broken: { exchange: WSGIRequestHandler; refusal: RefusedRequest } | undefined = undefined;
   /** The answer to what came behind the last request, if that was not a request. */
   private lastWords: (() => void) | undefined = undefined;
   /** A request that was answered before all of it had arrived. */
@@ -212,11 +224,8 @@ export class HTTPConnection extends Connection<WSGIRequestHandler> {
       const { response } = exchange;
       response.assignSocket(this.socket);
       response.once('finish', () => closeGently(this.socket));
-      try {
-        exchange.sendError(refusal);
-      } catch (error) {
-        this.fail(exchange, error);
-      }
+      for (const event of ['finish', 'close']) response.once(event, () => exchange.isOver());
+      this.fail(exchange, refusal);
     };
     if (this.underWay.length === 0 && this.waiting.length === 0) this.close();
   }
@@ -231,12 +240,29 @@ export class HTTPConnection extends Connection<WSGIRequestHandler> {
     if (last === undefined || last.request.complete || this.hasRefused) return false;
     this.hasRefused = true;
     this.accepts = false;
-    this.waiting = this.waiting.filter((each) => each !== last);
+    if (this.waiting.includes(last)) {
+      this.broken = { exchange: last, refusal };
+      return true;
+    }
     try {
       last.breakOff(refusal);
     } catch (error) {
       this.fail(last, error);
     }
+    return true;
+  }
+
+  /**
+   * Ends the connection of a client that has ended its side in the middle of a request, if
+   * responses to earlier requests are due. Node does so behind a whole request.
+   *
+   * @returns false if there are none: then the client may read a refusal
+   */
+  endEarly(): boolean {
+    const due = this.underWay.length + this.waiting.length;
+    const incomplete = this.newest?.request.complete === false ? 1 : 0;
+    if (due === incomplete) return false;
+    this.socket.end();
     return true;
   }
 
@@ -249,17 +275,37 @@ export class HTTPConnection extends Connection<WSGIRequestHandler> {
     return this.newest?.response.shouldKeepAlive === false;
   }
 
-  // 100 Continue would land inside an earlier response, if that is not over.
+  // 100 Continue would land inside an earlier response, and a response to an HTTP/1.0 client
+  // may end the connection.
   private mayBegin(exchange: WSGIRequestHandler): boolean {
     const { length } = this.underWay;
-    const hasTurn = length === 0 || !exchange.waitsForTurn;
-    return hasTurn && length < MOST_UNDER_WAY && this.admission.admits(exchange, this);
+    const needsTurn = exchange.expectsContinue || exchange.request.httpVersion === '1.0';
+    if (needsTurn && length > 0) return false;
+    return length < MOST_UNDER_WAY && this.admission.admits(exchange, this);
   }
 
   protected override handle(exchange: WSGIRequestHandler): Promise<void> {
     exchange.response.on('close', () => this.end(exchange));
     this.admission.begins();
+    if (this.broken?.exchange === exchange) throw this.broken.refusal;
     return exchange.handle();
+  }
+
+  // An overridden handle() may have done nothing.
+  protected override checkAnswered({ handler, response }: WSGIRequestHandler): void {
+    if (handler !== undefined || response.headersSent || response.writableEnded) return;
+    throw new Error('handle() has resolved, and nothing has answered the request');
+  }
+
+  protected override fail(exchange: WSGIRequestHandler, error: unknown): void {
+    if (!(error instanceof RefusedRequest) || exchange.response.headersSent) {
+      return super.fail(exchange, error);
+    }
+    try {
+      exchange.sendError(error);
+    } catch (second) {
+      super.fail(exchange, second);
+    }
   }
 
   protected override abort(exchange: WSGIRequestHandler): void {
@@ -300,7 +346,7 @@ export class HTTPConnection extends Connection<WSGIRequestHandler> {
     this.admission.isOver(exchange);
   }
 
-  protected close(): void {
+  protected override close(): void {
     const { lastWords } = this;
     this.lastWords = undefined;
     if (lastWords !== undefined && this.socket.writable) lastWords();

@@ -34,6 +34,11 @@ export function refusalOf(error: ParserError, limits: ServerLimits): RefusedRequ
   return new RefusedRequest('400 Bad Request', `These bytes are not an HTTP request: ${reason}.`);
 }
 
+/** Whether the client has ended its side in the middle of a request. */
+export function isEnd({ code }: ParserError): boolean {
+  return code === 'HPE_INVALID_EOF_STATE';
+}
+
 /** The answer to a request that takes too long to arrive. */
 export function refuseLate(limits: ServerLimits): RefusedRequest {
   const { headersTimeout = 60_000, requestTimeout = 300_000 } = limits;

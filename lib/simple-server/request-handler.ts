@@ -5,10 +5,9 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
-import { quoteRequest, standardError, writeLog } from '../handlers/log.ts';
-import { DONE } from '../handlers/wait.ts';
+import { quoteRequest, reportError, standardError, writeLog } from '../handlers/log.ts';
 import { StreamInput } from '../io.ts';
-import { type BaseEnviron, RefusedRequest, makeEnviron } from '../request.ts';
+import { type BaseEnviron, type RefusedRequest, makeEnviron } from '../request.ts';
 import type { ErrorStream, InputStream, WSGIApplication, WSGIEnvironment } from '../types.ts';
 import { HTTPConnection } from './connection.ts';
 import { ServerHandler } from './server-handler.ts';
@@ -18,6 +17,8 @@ export interface ApplicationServer {
   readonly baseEnviron: BaseEnviron;
   getApp(): WSGIApplication;
 }
+
+const NOTHING_SENT: readonly [code: string, size: number] = ['-', 0];
 
 /** How many bytes of an unread body are read after the response, before the connection closes. */
 const MOST_DRAINED = 1024 * 1024;
@@ -36,10 +37,12 @@ export class WSGIRequestHandler {
   readonly server: ApplicationServer;
   /** The handler at work on this request, from the moment that it runs. */
   handler: ServerHandler | undefined = undefined;
-  /** Whether the request begins only when all earlier responses are over. */
-  waitsForTurn: boolean = false;
+  /** Whether the client waits for `100 Continue`, which only this server can send. */
+  expectsContinue: boolean = false;
   /** Whether the request has been refused, so that no application may see it. */
   isRefused: boolean = false;
+  /** The line of the access log for a refusal that is on its way. */
+  private due: [code: string, size: number] | undefined = undefined;
 
   constructor(request: IncomingMessage, response: ServerResponse, server: ApplicationServer) {
     this.request = request;
@@ -47,17 +50,13 @@ export class WSGIRequestHandler {
     this.server = server;
   }
 
-  /** Serves the request; resolves when the application's body has been closed. */
+  /**
+   * Serves the request; resolves when the application's body has been closed.
+   *
+   * @throws RefusedRequest for a request that no application may see; it is answered then
+   */
   handle(): Promise<void> {
-    let environ: WSGIEnvironment;
-    try {
-      environ = this.getEnviron();
-    } catch (error) {
-      if (!(error instanceof RefusedRequest)) throw error;
-      this.sendError(error);
-      return DONE;
-    }
-    if (this.mustContinue(environ)) this.response.writeContinue();
+    const environ = this.getEnviron();
     if (asksForUpgrade(environ)) this.response.shouldKeepAlive = false;
     const mayHaveBody = hasBody(environ);
     // Of a body that nobody has begun to read, Node would discard all, whatever its size.
@@ -137,8 +136,8 @@ export class WSGIRequestHandler {
       'Content-Length': size,
       ...(isLast && { Connection: 'close' }),
     });
+    this.due = [status.slice(0, 3), request.method === 'HEAD' ? 0 : size];
     response.end(body);
-    this.logRequest(status.slice(0, 3), request.method === 'HEAD' ? 0 : size);
   }
 
   /** Called by the connection when the client has left. */
@@ -149,6 +148,14 @@ export class WSGIRequestHandler {
   /** Called by the connection when the response has been sent, or never will be. */
   isOver(): void {
     this.handler?.settleLog();
+    const { due, response } = this;
+    this.due = undefined;
+    if (due === undefined) return;
+    try {
+      this.logRequest(...(response.writableFinished ? due : NOTHING_SENT));
+    } catch (error) {
+      reportError(error);
+    }
   }
 
   /** Called by the connection when the rest of the request cannot be read. */
@@ -170,11 +177,6 @@ export class WSGIRequestHandler {
     if (this.response.writableEnded) return;
     this.response.destroy();
     if (this.handler === undefined) this.logRequest('-', 0);
-  }
-
-  // An HTTP/1.0 client does not know 100 Continue. (RFC 9110 §10.1.1)
-  protected mustContinue(environ: WSGIEnvironment): boolean {
-    return environ['HTTP_EXPECT'] !== undefined && environ.SERVER_PROTOCOL !== 'HTTP/1.0';
   }
 
   // The part of the body that the application left unread comes before the next request.

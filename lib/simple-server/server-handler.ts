@@ -22,6 +22,8 @@ export interface RequestLog {
   handler?: ServerHandler | undefined;
   /** Whether the request has been refused, so that no application may see it. */
   readonly isRefused?: boolean;
+  /** Whether the client waits for `100 Continue`, which only this server can send. */
+  readonly expectsContinue?: boolean;
   logRequest(code: string, size: number): void;
 }
 
@@ -49,6 +51,9 @@ export class ServerHandler extends SimpleHandler {
   private chunks = 0;
   /** The line of the access log, while the response waits for those before it. */
   private due: [code: string, size: number] | undefined = undefined;
+  /** The chunks of a response that waits until those before it are over. */
+  private held: Uint8Array[] | undefined = undefined;
+  private isWhole = false;
   private room: Promise<void> | undefined = undefined;
   private wake: (() => void) | undefined = undefined;
 
@@ -84,6 +89,7 @@ export class ServerHandler extends SimpleHandler {
       return DONE;
     }
     if (exchange !== undefined) exchange.handler = this;
+    if (exchange?.expectsContinue) this.response.writeContinue();
     return super.run(application);
   }
 
@@ -111,9 +117,38 @@ export class ServerHandler extends SimpleHandler {
   }
 
   override _write(data: Uint8Array): void {
+    if (this.response.socket === null) this.hold().push(data);
+    else this.send(data, this.isComplete());
+  }
+
+  // Node would keep the chunks, too. But it stops reading meanwhile, and nobody would see that
+  // the client leaves.
+  private hold(): Uint8Array[] {
+    if (this.held === undefined) {
+      this.held = [];
+      this.response.once('socket', this.sendHeld.bind(this));
+    }
+    return this.held;
+  }
+
+  private mayHoldMore(): boolean {
+    return this.isComplete() || this.bytesSent < this.response.writableHighWaterMark;
+  }
+
+  private sendHeld(): void {
+    const { held = [], isWhole, response } = this;
+    if (response.destroyed) return;
+    this.held = undefined;
+    const last = isWhole ? held.pop() : undefined;
+    for (const chunk of held) this.send(chunk, false);
+    if (last !== undefined) this.send(last, true);
+    else if (isWhole) response.end();
+  }
+
+  private send(data: Uint8Array, isLast: boolean): void {
     const { response } = this;
     // The last chunk and the end of the response leave together.
-    if (this.isComplete()) {
+    if (isLast) {
       if (data.length > SMALL_BODY) response.end(data);
       else response.end(asText(data), 'latin1');
       return;
@@ -130,15 +165,20 @@ export class ServerHandler extends SimpleHandler {
   }
 
   override _flush(): Sent {
-    const { response } = this;
+    const { held, response } = this;
     if (response.writableEnded) return undefined;
-    if (response.writableNeedDrain) return this.drained();
+    if (held !== undefined) return this.mayHoldMore() ? undefined : this.until('socket');
+    if (response.writableNeedDrain) return this.until('drain');
     this.chunks += 1;
     return this.chunks % CHUNKS_PER_TURN === 0 ? nextTurn() : undefined;
   }
 
   override _end(): void {
-    if (!this.response.writableEnded) this.response.end();
+    if (this.response.writableEnded) return;
+    if (this.response.socket === null) {
+      this.isWhole = true;
+      this.hold();
+    } else this.response.end();
   }
 
   override _abort(): void {
@@ -202,8 +242,8 @@ export class ServerHandler extends SimpleHandler {
     const code = (this.headersSent ? this.head?.line.digits : undefined) ?? '-';
     const { request, response, bytesSent } = this;
     const hasTurn = response.socket !== null || response.writableFinished;
-    if (hasTurn) this.log(code, bytesSent);
-    else if (request.socket.destroyed) this.log('-', 0);
+    if (hasTurn && this.held === undefined) this.log(code, bytesSent);
+    else if (request.socket.destroyed || response.destroyed) this.log('-', 0);
     else this.due = [code, bytesSent];
   }
 
@@ -218,14 +258,14 @@ export class ServerHandler extends SimpleHandler {
     }
   }
 
-  // All writes that wait, wait for the same: an application need not await each write().
-  private drained(): Promise<void> {
+  // All waiting writes share one promise: an application need not await each of them.
+  private until(event: 'drain' | 'socket'): Promise<void> {
     this.room ??= new Promise((resolve) => {
       this.wake = () => {
         this.room = undefined;
         resolve();
       };
-      this.response.once('drain', this.wake);
+      this.response.once(event, this.wake);
     });
     return this.room;
   }

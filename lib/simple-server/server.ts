@@ -14,7 +14,7 @@ import type { BaseEnviron, RefusedRequest } from '../request.ts';
 import { reportError, writeToStderr } from '../handlers/log.ts';
 import type { WSGIApplication } from '../types.ts';
 import { type Admission, HTTPConnection, destroySoon } from './connection.ts';
-import { type ParserError, refusalOf, refuseLate, refuseTunnel } from './refusal.ts';
+import { type ParserError, isEnd, refusalOf, refuseLate, refuseTunnel } from './refusal.ts';
 import { WSGIRequestHandler } from './request-handler.ts';
 import { Handshakes } from './tls.ts';
 
@@ -351,15 +351,16 @@ export class WSGIServer extends Server {
       this.on(event, (request: IncomingMessage, response: ServerResponse) => {
         const exchange = this.makeHandler(request, response);
         if (exchange === undefined) return;
-        // A response to an HTTP/1.0 client may end the connection.
-        exchange.waitsForTurn = event === 'checkContinue' || request.httpVersion === '1.0';
+        exchange.expectsContinue = event === 'checkContinue';
         HTTPConnection.of(request.socket)?.add(exchange);
       });
     }
     this.on('clientError', (error: ParserError, socket: Socket) => {
       const refusal = refusalOf(error, this.limits);
       if (refusal === undefined || !socket.writable) socket.destroy();
-      else this.refuse(refusal, new IncomingMessage(socket));
+      else if (!isEnd(error) || !HTTPConnection.of(socket)?.endEarly()) {
+        this.refuse(refusal, new IncomingMessage(socket));
+      }
     });
     this.on('connect', (request: IncomingMessage) => {
       // Node lets go of the connection, but earlier responses may be on their way.
