@@ -19,7 +19,7 @@ export function showAs<Middleware extends object>(
       Object.defineProperty(middleware, key, { value: Reflect.get(app, key), configurable: true });
     }
   } catch {
-    // The call tells of an application that is not a function. A Proxy may throw here, too.
+    // The call reports an application that is not a function. A Proxy may throw here, too.
   }
   return middleware;
 }
