@@ -103,15 +103,21 @@ export abstract class BaseHandler {
 
   /** The status and headers of `startResponse`; undefined before it, and after the end. */
   protected head: ResponseHead | undefined = undefined;
+  /** Whether `startResponse` has been called, even in vain. */
   private started = false;
+  /** Whether nothing more may be sent. */
   private finished = false;
   private contentLength: number | undefined = undefined;
   private isHead = false;
   private bodyless = false;
   private body: BodyReader | undefined = undefined;
+  /** Whether the whole body has been handed to the transport. */
   private contentFinished = false;
+  /** Whether the answer to an error has begun. */
   private answering = false;
+  /** Whether the transport has failed. */
   private broken = false;
+  /** Whether `run` has nothing left to do. */
   private over = false;
   private lastSent: Sent = undefined;
   private disconnectError: unknown = undefined;
@@ -130,8 +136,8 @@ export abstract class BaseHandler {
     return this.over ? DONE : served;
   }
 
-  // The whole plot. `await` gives way to other work, and so comes only where there is
-  // something to wait for.
+  // The whole plot. Each `await` lets other code run first, so the handler awaits only a
+  // promise that is not done yet.
   private async serve(application: WSGIApplication): Promise<void> {
     try {
       try {

@@ -383,7 +383,7 @@ function linger(socket: Socket): void {
     seen = socket.bytesRead;
     timer.refresh();
   };
-  // Behind the next reads: a busy process may have had no time for them.
+  // `setImmediate` lets Node read the socket first: a busy process may not have read it yet.
   const timer = setTimeout(() => setImmediate(look), LINGER);
   socket.once('close', () => clearTimeout(timer));
 }

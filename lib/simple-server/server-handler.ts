@@ -81,7 +81,7 @@ export class ServerHandler extends SimpleHandler {
   /** Serves the request, unless its client has already left: then nothing is called. */
   override run(application: WSGIApplication): Promise<void> {
     const { socket } = this.request;
-    // A request handler of another make may not have introduced itself.
+    // A subclass of the request handler may not have set `requestHandler`.
     const exchange = this.requestHandler ?? HTTPConnection.of(socket)?.find(this.response);
     if (exchange?.isRefused) return DONE;
     if (socket.destroyed || this.response.destroyed) {

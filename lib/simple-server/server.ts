@@ -313,7 +313,7 @@ export class WSGIServer extends Server {
     this.closeIfLast();
   }
 
-  // Node says that all is closed before the connections have heard it.
+  // Node emits `close` before each connection has seen its own `close`.
   private async emptied(): Promise<void> {
     if (this.open.size > 0) await new Promise<void>((resolve) => { this.onEmpty = resolve; });
   }
