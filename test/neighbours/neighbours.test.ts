@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, mkdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, after, before, describe, test } from 'node:test';
 
@@ -74,6 +74,21 @@ describe('neighbours', () => {
     assert.equal(await request('hono.ts', '/user/ada'), 'Hello, ada\n');
     assert.equal(await request('hono.ts', '/hello/x'), 'Hello from /x\n');
   });
+
+  for (const version of ['5.7', '6']) {
+    test(`TypeScript ${version} compiles an application`, async (context) => {
+      // Under a name of its own, since the other tests use the newest one.
+      if (!(await has(context, `typescript-${version}@npm:typescript@${version}`))) return;
+      const folder = `with-${version}`;
+      mkdirSync(join(workspace.path, folder, 'node_modules'), { recursive: true });
+      const installed = join(workspace.path, 'node_modules', `typescript-${version}`);
+      symlinkSync(installed, join(workspace.path, folder, 'node_modules/typescript'), 'junction');
+      // No Node runs an enum by itself.
+      workspace.write(`${folder}/hello.ts`, `enum Status { Ok = '200 OK' }
+${HELLO.replace("'200 OK'", 'Status.Ok')}`);
+      assert.equal(await request(`${folder}/hello.ts`, '/x'), 'Hello from /x\n');
+    });
+  }
 
   test('itty-router and h3 are fetch handlers', async (context) => {
     if (!(await has(context, 'typescript', '@types/node'))) return;

@@ -62,7 +62,7 @@ function isRecent(version: string): boolean {
 // three times as long. `preserve` leaves each import in the form in which it was written.
 const OPTIONS = [
   ...['--target', 'es2022', '--noCheck', '--noLib', '--isolatedModules'],
-  ...['--inlineSourceMap', '--inlineSources', '--pretty', 'false', '--types', ''],
+  ...['--inlineSourceMap', '--inlineSources', '--pretty', 'false'],
 ];
 
 const LONG_MS = 1000;
@@ -95,7 +95,10 @@ export class Compilation {
     const made = mkdtempSync(join(tmpdir(), 'tsgiref-'));
     const { root } = parse(path);
     const kind = path.endsWith('.cts') ? 'commonjs' : 'preserve';
-    const options = ['--outDir', made, '--rootDir', root, '--module', kind, ...OPTIONS];
+    // The folder is still empty when the compiler looks there for declarations of types:
+    // only version 7 takes an empty list of them.
+    const folders = ['--outDir', made, '--typeRoots', made, '--rootDir', root];
+    const options = [...folders, '--module', kind, ...OPTIONS];
     // Older ones do not look for a tsconfig.json when they are given a file.
     if (Number.parseInt(version, 10) >= 6) options.push('--ignoreConfig');
     try {
