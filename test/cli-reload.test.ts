@@ -145,6 +145,19 @@ await new Promise(() => setInterval(() => {}, 1000));`;
     }, [], { 'main.mjs': waiting });
   });
 
+  test('and a CommonJS file that another one requires', async () => {
+    const word = (text: string): string => `module.exports = '${text}';`;
+    await reloading(async (reloading) => {
+      assert.equal(await reloading.get(), 'one');
+      await reloading.after(() => reloading.save(word('two'), 'word.cjs'), RELOADED);
+      assert.equal(await reloading.get(), 'two');
+    }, [], {
+      'word.cjs': word('one'),
+      'part.cjs': `exports.word = require('./word.cjs');`,
+      'part.mjs': `export { word } from './part.cjs';`,
+    });
+  });
+
   test('and a link that leads to another folder', {
     skip: process.platform === 'win32',
   }, async () => {

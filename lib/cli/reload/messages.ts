@@ -35,6 +35,7 @@ export type FromChild =
   | { tsgiref: 'busy' }
   /** The application does not load, or threw where nobody catches it. */
   | { tsgiref: 'broken'; page: Page; files: string[] }
-  // Of Node's module loader, for each module: a URL or a path.
-  | { 'watch:import': string[] }
-  | { 'watch:require': Array<string | null> };
+  // Of Node's module loader, for each module: a URL or a path, and for some a message before
+  // it that has neither.
+  | { 'watch:import': unknown[] }
+  | { 'watch:require': unknown[] };

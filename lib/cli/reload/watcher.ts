@@ -49,10 +49,11 @@ export class Watcher {
     for (const path of this.wanted()) this.know(path, stampOf(path));
   }
 
-  /** The child has loaded these files: URLs or paths. */
-  add(files: ReadonlyArray<string | null>): void {
+  /** The child has loaded these files: URLs or paths. Anything else names no file. */
+  add(files: readonly unknown[]): void {
     for (const file of files) {
-      if (file === null || (file.includes(':') && !/^file:|^[a-z]:\\/i.test(file))) continue;
+      if (typeof file !== 'string') continue;
+      if (file.includes(':') && !/^file:|^[a-z]:\\/i.test(file)) continue;
       const path = file.startsWith('file:') ? fileURLToPath(file) : file;
       if (path.startsWith(OWN)) continue;
       this.loaded.add(path);
