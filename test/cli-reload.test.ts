@@ -4,8 +4,10 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { type IncomingMessage, get } from 'node:http';
 import { connect } from 'node:net';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { describe, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 
@@ -366,6 +368,18 @@ describe('--reload shows a page', () => {
       });
     });
   }
+
+  test('to no page from elsewhere whose name leads here', async () => {
+    await reloading(async (reloading) => {
+      await reloading.after(() => reloading.save('export const word = ;'), BROKEN);
+      for (const path of ['/', '/.tsgiref/reload']) {
+        const request = get(new URL(path, reloading.server.url), { headers: { Host: 'a.example' } });
+        const [response] = (await once(request, 'response')) as [IncomingMessage];
+        assert.equal(response.statusCode, 403);
+        assert.match(await text(response), /^This server answers [^]*--allow-host a\.example\n$/);
+      }
+    });
+  });
 
   test('without a word of source to other machines', async () => {
     await reloading(async (reloading) => {

@@ -18,6 +18,7 @@ import { type Settings, readEnvFile } from './arguments.ts';
 import { CHILD, type FromChild, type Page, RELOAD_PATH, type ToChild } from './reload/messages.ts';
 import { Watcher } from './reload/watcher.ts';
 import { announce, explainBinding, readTls, stopOnSignals } from './serve.ts';
+import { hostCheck } from './stack.ts';
 
 /** Serves until the user stops it; resolves with the exit status. */
 export async function reload(settings: Settings, words: readonly string[]): Promise<number> {
@@ -241,25 +242,19 @@ function withoutEnvFile(file: string | undefined): NodeJS.ProcessEnv {
   return env;
 }
 
-/** Answers every request with one page. */
+/** Answers every request with one page, which only its own hosts may read. */
 class PageServer {
   private readonly server: Promise<Server>;
   private readonly held = new Set<ServerResponse>();
   private page: Page = { text: '', html: undefined };
 
   constructor(settings: Settings) {
+    const check = hostCheck(settings);
     this.server = makePageServer(settings, (request, response) => {
-      if (request.url === RELOAD_PATH) return void this.held.add(response);
-      const { html, text } = this.page;
-      const wantsHtml = html !== undefined && /\btext\/html\b/.test(request.headers.accept ?? '');
-      response.writeHead(500, {
-        'Content-Type': `text/${wantsHtml ? 'html' : 'plain'}; charset=utf-8`,
-        'Content-Security-Policy': wantsHtml ? html.policy : "default-src 'none'",
-        'X-Content-Type-Options': 'nosniff',
-        'Cache-Control': 'no-store',
-        Connection: 'close',
-      });
-      response.end(wantsHtml ? html.text : text);
+      const refusal = check?.(request.headers.host ?? '');
+      if (refusal !== undefined) answer(response, 403, { text: refusal, html: undefined });
+      else if (request.url === RELOAD_PATH) this.held.add(response);
+      else answer(response, 500, this.page, request.headers.accept);
     });
   }
 
@@ -279,6 +274,23 @@ class PageServer {
     for (const response of this.held) response.writeHead(204, { Connection: 'close' }).end();
     this.held.clear();
   }
+}
+
+function answer(
+  response: ServerResponse,
+  status: number,
+  { html, text }: Page,
+  accept: string = '',
+): void {
+  const wantsHtml = html !== undefined && /\btext\/html\b/.test(accept);
+  response.writeHead(status, {
+    'Content-Type': `text/${wantsHtml ? 'html' : 'plain'}; charset=utf-8`,
+    'Content-Security-Policy': wantsHtml ? html.policy : "default-src 'none'",
+    'X-Content-Type-Options': 'nosniff',
+    'Cache-Control': 'no-store',
+    Connection: 'close',
+  });
+  response.end(wantsHtml ? html.text : text);
 }
 
 async function makePageServer(settings: Settings, listener: RequestListener): Promise<Server> {

@@ -17,12 +17,12 @@ export async function loadStack(
   settings: Settings,
   stderr: Terminal['stderr'],
 ): Promise<Middleware> {
+  const check = hostCheck(settings);
   const parts: Array<Middleware | false> = await Promise.all([
     settings.trace && loadTrace(stderr),
     settings.validate && loadValidator(stderr),
     settings.errorPage && loadErrorPage(),
-    wantsHostCheck(settings) &&
-      ((app: WSGIApplication) => checkHost(app, new Set(settings.allowedHosts))),
+    check !== undefined && ((app: WSGIApplication) => refuseOtherHosts(app, check)),
   ]);
   return (app, pageOptions) =>
     parts.reduce((inner, part) => (part ? part(inner, pageOptions) : inner), app);
@@ -49,25 +49,35 @@ async function loadValidator(stderr: Terminal['stderr']): Promise<Middleware> {
     });
 }
 
-// Only a browser can be led here by another name, and only to a server of HTTP.
-function wantsHostCheck({ host, request, cgi, gateway }: Settings): boolean {
-  return isLoopback(host) && request === undefined && !cgi && gateway === undefined;
-}
+/** The text that refuses a request for this Host; undefined if it may be answered. */
+export type HostCheck = (host: string) => string | undefined;
 
-// Against DNS rebinding: a page from elsewhere can point a name of its own at this
-// machine, and then read what a server on the loopback answers. Such a request carries
-// that name as its Host.
-function checkHost(app: WSGIApplication, allowed: ReadonlySet<string>): WSGIApplication {
-  return (environ, startResponse) => {
-    const host = environ['HTTP_HOST'] ?? '';
+/** The check of each request's Host; undefined if these settings want none. */
+export function hostCheck(settings: Settings): HostCheck | undefined {
+  const { host: bound, request, cgi, gateway, allowedHosts } = settings;
+  // Only a browser can be led here by another name, and only to a server of HTTP.
+  if (!isLoopback(bound) || request !== undefined || cgi || gateway !== undefined) return undefined;
+  const allowed = new Set(allowedHosts);
+  // Against DNS rebinding: a page from elsewhere can point a name of its own at this
+  // machine, and then read what a server on the loopback answers. Such a request carries
+  // that name as its Host.
+  return (host) => {
     const name = host.replace(/:\d*$/, '').toLowerCase();
-    if (name === '' || isLocal(name) || allowed.has(name)) return app(environ, startResponse);
-    startResponse('403 Forbidden', [['Content-Type', 'text/plain; charset=utf-8']]);
-    const text =
+    if (name === '' || isLocal(name) || allowed.has(name)) return undefined;
+    return (
       "This server answers to this machine's own names alone, " +
       `and not to ${JSON.stringify(name)}.\n` +
-      `If the name is yours, start it with: --allow-host ${name}\n`;
-    return [new TextEncoder().encode(text)];
+      `If the name is yours, start it with: --allow-host ${name}\n`
+    );
+  };
+}
+
+function refuseOtherHosts(app: WSGIApplication, check: HostCheck): WSGIApplication {
+  return (environ, startResponse) => {
+    const refusal = check(environ['HTTP_HOST'] ?? '');
+    if (refusal === undefined) return app(environ, startResponse);
+    startResponse('403 Forbidden', [['Content-Type', 'text/plain; charset=utf-8']]);
+    return [new TextEncoder().encode(refusal)];
   };
 }
 
