@@ -389,6 +389,17 @@ describe('--reload shows a page', () => {
   });
 });
 
+test('--reload answers a page that has waited for the next version', async () => {
+  await reloading(async (reloading) => {
+    const waiting = fetch(new URL('/.tsgiref/reload', reloading.server.url));
+    // Longer than a request may take that a new version waits for.
+    await new Promise((resolve) => setTimeout(resolve, 1200));
+    await reloading.after(() => reloading.save(part('two')), RELOADED);
+    assert.equal((await waiting).status, 204);
+    assert.doesNotMatch(reloading.server.stderr, /tsgiref: cut/);
+  });
+});
+
 test('--reload leaves messages of the application alone', async () => {
   await reloading(async (reloading) => {
     assert.equal(await reloading.get(), 'one');

@@ -139,7 +139,9 @@ export class ReloadedRunner implements Runner {
   private async retire(): Promise<void> {
     const now = performance.now();
     for (const [, served] of this.busy) {
-      if (now - served.came < FRESH_MS) served.turns = ANSWER_TURNS;
+      // A page that waits for the next version has just been answered, however old it is.
+      const isAnswered = served.request?.url === RELOAD_PATH;
+      if (isAnswered || now - served.came < FRESH_MS) served.turns = ANSWER_TURNS;
     }
     for (let turn = 0; turn < MOST_TURNS; turn += 1) {
       const goOn = this.busy.map(([socket, served]) => this.takeTurn(socket, served));
