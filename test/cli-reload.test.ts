@@ -400,6 +400,16 @@ test('--reload answers a page that has waited for the next version', async () =>
   });
 });
 
+test('--reload goes on when nobody reads what it prints', async () => {
+  await reloading(async (reloading) => {
+    reloading.server.child.stderr?.destroy();
+    for (const word of ['two', 'three']) {
+      reloading.save(part(word));
+      while ((await reloading.get()) !== word);
+    }
+  });
+});
+
 test('--reload leaves messages of the application alone', async () => {
   await reloading(async (reloading) => {
     assert.equal(await reloading.get(), 'one');
