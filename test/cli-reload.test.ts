@@ -452,6 +452,21 @@ describe('--reload ends', () => {
     }
   });
 
+  test('with one word for a certificate that is not there', async () => {
+    await reloading(async ({ folder }) => {
+      const tls = ['--tls-cert', 'none.pem', '--tls-key', 'none.pem'];
+      assert.deepEqual(
+        await run([COMMAND, 'main.mjs', '--reload', '--port', '0', ...tls], { cwd: folder }),
+        {
+          status: 1,
+          stdout: '',
+          stderr:
+            'tsgiref: there is no file none.pem; --tls-cert and --tls-key take PEM files\n',
+        },
+      );
+    });
+  });
+
   test('with a word for a port that is taken', async () => {
     await reloading(async ({ server, folder }) => {
       const { stderr, status } = await run(

@@ -8,7 +8,7 @@
 // here says why.
 
 import { type ChildProcess, fork } from 'node:child_process';
-import { type RequestListener, type Server, type ServerResponse, createServer } from 'node:http';
+import { type IncomingMessage, type Server, type ServerResponse, createServer } from 'node:http';
 import * as inspector from 'node:inspector';
 import { type AddressInfo, type Socket, createServer as createSocketServer } from 'node:net';
 import { relative } from 'node:path';
@@ -18,12 +18,13 @@ import { type Settings, readEnvFile } from './arguments.ts';
 import { CHILD, type FromChild, type Page, RELOAD_PATH, type ToChild } from './reload/messages.ts';
 import { Watcher } from './reload/watcher.ts';
 import { announce, explainBinding, readTls, stopOnSignals } from './serve.ts';
-import { hostCheck } from './stack.ts';
+import { type HostCheck, hostCheck } from './stack.ts';
 
 /** Serves until the user stops it; resolves with the exit status. */
 export async function reload(settings: Settings, words: readonly string[]): Promise<number> {
   leaveInspectorToChild();
-  const supervisor = new Supervisor(settings, words);
+  const pages = new PageServer(await makePageServer(settings), hostCheck(settings));
+  const supervisor = new Supervisor(settings, words, pages);
   await supervisor.bind();
   return supervisor.run();
 }
@@ -74,11 +75,11 @@ class Supervisor {
   private changed = '';
   private finish: (status: number) => void = () => {};
 
-  constructor(settings: Settings, words: readonly string[]) {
+  constructor(settings: Settings, words: readonly string[], pages: PageServer) {
     this.settings = settings;
     this.words = words;
     this.env = withoutEnvFile(settings.envFile);
-    this.pages = new PageServer(settings);
+    this.pages = pages;
     for (const path of settings.watched) this.watcher.addTree(path);
     if (settings.envFile !== undefined) this.watcher.addTree(settings.envFile);
   }
@@ -244,13 +245,13 @@ function withoutEnvFile(file: string | undefined): NodeJS.ProcessEnv {
 
 /** Answers every request with one page, which only its own hosts may read. */
 class PageServer {
-  private readonly server: Promise<Server>;
+  private readonly server: Server;
   private readonly held = new Set<ServerResponse>();
   private page: Page = { text: '', html: undefined };
 
-  constructor(settings: Settings) {
-    const check = hostCheck(settings);
-    this.server = makePageServer(settings, (request, response) => {
+  constructor(server: Server, check: HostCheck | undefined) {
+    this.server = server;
+    server.on('request', (request: IncomingMessage, response: ServerResponse) => {
       const refusal = check?.(request.headers.host ?? '');
       if (refusal !== undefined) answer(response, 403, { text: refusal, html: undefined });
       else if (request.url === RELOAD_PATH) this.held.add(response);
@@ -263,10 +264,8 @@ class PageServer {
   }
 
   serve({ socket, bytes }: Connection): void {
-    void this.server.then((server) => {
-      socket.unshift(bytes);
-      server.emit('connection', socket);
-    });
+    socket.unshift(bytes);
+    this.server.emit('connection', socket);
   }
 
   /** Ends the requests of pages that wait for the application to start. */
@@ -293,9 +292,9 @@ function answer(
   response.end(wantsHtml ? html.text : text);
 }
 
-async function makePageServer(settings: Settings, listener: RequestListener): Promise<Server> {
+async function makePageServer(settings: Settings): Promise<Server> {
   const { tls } = readTls(settings);
-  if (tls === undefined) return createServer(listener);
+  if (tls === undefined) return createServer();
   const { createServer: createSecureServer } = await import('node:https');
-  return createSecureServer(tls, listener);
+  return createSecureServer(tls);
 }
