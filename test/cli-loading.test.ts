@@ -308,6 +308,13 @@ describe('a failed load says', () => {
     });
   });
 
+  test('a top level that ends the process', async () => {
+    await inProject({ 'a.mjs': 'process.exit(0);' }, async (project) => {
+      const { stderr } = await fail(project, 'a.mjs');
+      assert.equal(stderr, 'tsgiref: a.mjs ended the process with status 0 while it was loaded\n');
+    });
+  });
+
   test('a factory that throws', async () => {
     const text = "export const make = () => { throw new Error('in factory'); };";
     await inProject({ 'a.mjs': text }, async (project) => {

@@ -356,7 +356,7 @@ describe('--reload shows a page', () => {
 
   for (const [path, message] of [
     ['/crash', /Error: in a timer\n {4}at .*main\.mjs:4:/],
-    ['/exit', /The application's process has ended, with status 3\./],
+    ['/exit', /^tsgiref: main\.mjs ended the process with status 3$/m],
   ] as const) {
     test(`for an application that ended its process: ${path}`, async () => {
       await reloading(async (reloading) => {
@@ -450,6 +450,20 @@ describe('--reload ends', () => {
     } finally {
       folder.remove();
     }
+  });
+
+  test('with a word for an application that ends its process', async () => {
+    await reloading(async (reloading) => {
+      const { server, folder } = reloading;
+      const words = [COMMAND, 'exit.mjs', '--reload', '--port', '0'];
+      assert.deepEqual(await run(words, { cwd: folder }), {
+        status: 1,
+        stdout: '',
+        stderr: 'tsgiref: exit.mjs ended the process with status 0 while it was loaded\n',
+      });
+      await reloading.after(() => reloading.save(`process.exit(0);\n${part('two')}`), BROKEN);
+      assert.match(server.stderr, /^tsgiref: main\.mjs ended the process with status 0 while it /m);
+    }, [], { 'exit.mjs': 'process.exit(0);' });
   });
 
   test('with one word for a certificate that is not there', async () => {

@@ -6,7 +6,8 @@ import { readFileSync } from 'node:fs';
 import type { ErrorPageOptions } from '../error-page.ts';
 import type { WSGIApplication } from '../types.ts';
 import { HELP, type Settings, readArguments } from './arguments.ts';
-import { explain } from './problem.ts';
+import type { Loaded } from './loading.ts';
+import { explain, explainEnding } from './problem.ts';
 import type { Terminal } from './request.ts';
 import { loadStack } from './stack.ts';
 
@@ -75,24 +76,41 @@ async function runApplication(settings: Settings, terminal: Terminal): Promise<n
   // Our own modules come first: a CommonJS application cannot require one of them
   // while it is being imported. They are read side by side, since the first answer waits
   // for all of them.
-  const [runner, stack, { loadApplication, loadDefault, unlessStuck }] = await Promise.all([
+  const [runner, stack, loading] = await Promise.all([
     loadRunner(settings, terminal),
     loadStack(settings, terminal.stderr),
     import('./loading.ts'),
   ]);
   try {
-    const { target, demo } = settings;
-    const { app, name } = await (target === undefined
-      ? loadDefault(demo, runner.onLoad)
-      : loadApplication(target, runner.onLoad));
+    const { app, name } = await load(loading, settings, runner, terminal);
     const wrapped = stack(app, runner.pageOptions);
     const running = runner.run(runner.wrap?.(wrapped) ?? wrapped, name);
-    return await unlessStuck(running, `${name} awaits something that never comes`);
+    return await loading.unlessStuck(running, `${name} awaits something that never comes`);
   } catch (error) {
     if (runner.onFailure === undefined) throw error;
     return runner.onFailure(error);
   } finally {
     runner.release?.();
+  }
+}
+
+async function load(
+  { loadApplication, loadDefault }: typeof import('./loading.ts'),
+  { target, demo, reload }: Settings,
+  { onLoad }: Runner,
+  { stderr }: Terminal,
+): Promise<Loaded> {
+  const onExit = (status: number): void => {
+    stderr.write(`tsgiref: ${explainEnding(target, status, false)}\n`);
+  };
+  // Under --reload this process may have to end, and the parent knows why it has.
+  if (!reload) process.on('exit', onExit);
+  try {
+    return await (target === undefined
+      ? loadDefault(demo, onLoad)
+      : loadApplication(target, onLoad));
+  } finally {
+    process.off('exit', onExit);
   }
 }
 

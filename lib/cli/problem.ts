@@ -19,6 +19,24 @@ export function explain(error: unknown): string {
   return error instanceof Problem ? `${error.message}\n` : formatException(error);
 }
 
+/**
+ * The sentence for a process that has ended by itself.
+ *
+ * @param target - The application in it, as the user named it.
+ * @param how - The exit status, or the signal that ended the process.
+ * @param isLoaded - Whether the application had been loaded before.
+ */
+export function explainEnding(
+  target: string | undefined,
+  how: number | string,
+  isLoaded: boolean,
+): string {
+  const name = target ?? 'the application';
+  const when = isLoaded ? '' : ' while it was loaded';
+  if (typeof how === 'number') return `${name} ended the process with status ${how}${when}`;
+  return `the process of ${name} was ended by ${how}${when}`;
+}
+
 /** The trace of what the application threw, without calls of Node's loader and of this command. */
 export function applicationTrace(error: unknown): string {
   // Behind a call of the command, there are only its callers.

@@ -15,6 +15,7 @@ import { relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import { type Settings, readEnvFile } from './arguments.ts';
+import { explainEnding } from './problem.ts';
 import { CHILD, type FromChild, type Page, RELOAD_PATH, type ToChild } from './reload/messages.ts';
 import { Watcher } from './reload/watcher.ts';
 import { announce, explainBinding, readTls, stopOnSignals } from './serve.ts';
@@ -184,14 +185,15 @@ class Supervisor {
     this.waiting.unshift(...this.sent.values());
     this.sent.clear();
     if (this.state === 'stopping') return this.finish(0);
-    if (this.state === 'starting' && !this.hasServed) return this.finish(status || 1);
     if (this.state === 'retiring') {
       this.state = 'starting';
       return this.start();
     }
-    this.state = 'broken';
-    const reason = `The application's process has ended, with ${signal ?? `status ${status}`}.`;
+    const isLoaded = this.state === 'serving';
+    const reason = explainEnding(this.settings.target, signal ?? status ?? 1, isLoaded);
     if (this.page === undefined) process.stderr.write(`tsgiref: ${reason}\n`);
+    if (!this.hasServed) return this.finish(status || 1);
+    this.state = 'broken';
     process.stderr.write('Save a file of the application to start it again\n');
     const text = `${reason}\n\nSave a file of the application to start it again.\n`;
     this.pages.show(this.page ?? { text, html: undefined });
