@@ -10,7 +10,7 @@
 /**
  * An application: any function of these two positional arguments. A plain
  * function, an `async` function, a generator and an async generator all fit.
- * The server may call it many times, also while an earlier call still waits.
+ * The server may call it again before an earlier call has finished.
  * (PEP 3333, "The Application/Framework Side")
  *
  * @example
@@ -75,7 +75,7 @@ export interface WSGIEnvironment {
    * may set it.
    */
   REMOTE_HOST?: string;
-  /** Name under which the client has logged in, where something has checked it. */
+  /** Name under which the client has logged in, if the server or a middleware has checked it. */
   REMOTE_USER?: string;
   /** How it has logged in, such as `Basic`. */
   AUTH_TYPE?: string;
@@ -100,7 +100,7 @@ export interface WSGIEnvironment {
   'wsgi.run_once': boolean;
   /** True if `wsgi.input` ends by itself where the body ends. */
   'wsgi.input_terminated'?: boolean;
-  /** Hands a file to the server to send in the way it knows best. */
+  /** Hands a file to the server to send in the server's fastest way. */
   'wsgi.file_wrapper'?: FileWrapperFunction;
 
   /**
@@ -135,6 +135,7 @@ export interface StartResponse {
    * Begins the response. Sends nothing yet: status and headers wait for the first
    * non-empty chunk of the body. An application that fails before that chunk can
    * call again, with the error that it has caught, and answer something else.
+   * Every error of this function, except `error` itself, has a `code`: the id of the rule.
    * (PEP 3333, "The start_response() Callable")
    *
    * @param status - Three digits, one space and a reason: `'404 Not Found'`.
@@ -148,7 +149,6 @@ export interface StartResponse {
    * @throws Error on a second call without `error`, and after the response's end.
    * @throws `error` itself if status and headers have already been sent. The
    *   application must let it pass.
-   *   The other errors have a `code`, the id of the rule, as a `WSGIError` has.
    *
    * @example
    * startResponse('200 OK', [['Content-Type', 'text/html; charset=utf-8']]);
