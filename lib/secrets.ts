@@ -12,7 +12,7 @@ export const MASK = '••••••';
 const SECRET_NAME = new RegExp(
   'authori[sz]ation|cookie|token|secret|passw|passphrase|credential|session|sess_?id' +
     '|signature|jwt|csrf|xsrf|(api|access|private)key' +
-    '|(^|_)(auth|key|keys|pwd|sid|otp|pin)$|(^|_)key_' +
+    '|(^|_)(auth|key|keys|pass|pwd|sid|otp|pin)$|(^|_)key_' +
     // A proxy's address holds its password. (CVE-2016-1000110)
     '|^http_proxy$',
 );

@@ -16,12 +16,13 @@ describe('a name is secret', () => {
     'session', 'PHPSESSID', 'JSESSIONID', 'sid', 'connect.sid', 'jwt', 'HTTP_X_JWT_ASSERTION',
     'csrf_token', 'X-CSRF', 'XSRF-TOKEN',
     'password', 'passwd', 'pwd', 'passphrase', 'HTTP_PROXY', 'X-Amz-Signature', 'otp', 'key_id',
+    'pass', 'smtp_pass', 'dbPass',
   ];
   const open = [
     'Host', 'HTTP_USER_AGENT', 'AUTH_TYPE', 'author', 'HTTP_KEEP_ALIVE', 'keyboard', 'monkey',
     'keyword', 'REMOTE_USER',
     'code', 'status', 'path', 'HTTP_PROXY_CONNECTION', 'passenger', 'side', 'HTTP_ACCEPT',
-    'shipping', 'compass',
+    'shipping', 'compass', 'passed', 'passThrough', 'bypass',
   ];
   for (const name of secret) test(name, () => assert.equal(isSecret(name), true));
   for (const name of open) test(`and ${name} is not`, () => assert.equal(isSecret(name), false));
