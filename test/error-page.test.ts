@@ -160,6 +160,16 @@ describe('errorPage answers', () => {
     );
   });
 
+  test('with collections, and with the number of bytes, as properties', async () => {
+    const body = Buffer.from('hide-me');
+    const error = Object.assign(new Error('no'), {
+      body, parts: [body], sent: new Map([['pass', 'hide-me'], ['to', 'ada']]), seen: new Set([1]),
+    });
+    const page = (await ask(() => { throw error; }, { HTTP_ACCEPT: '*/*' })).body;
+    assert.match(page, / {2}body: 7 bytes\n {2}parts: \["7 bytes"\]\n/);
+    assert.match(page, / {2}sent: \{"pass":"••••••","to":"ada"\}\n {2}seen: \[1\]\n/);
+  });
+
   test('with the secrets masked that are in messages and in lists of headers', async () => {
     const url = 'postgres://ada:hide-1@db/x';
     const sent = {

@@ -1,7 +1,7 @@
 // A report of an error: its causes, the calls that led to it with their source, and the
 // request. Nothing here knows how it will be shown.
 
-import { describe } from '../describe.ts';
+import { count, describe } from '../describe.ts';
 import { property } from '../handlers/exception.ts';
 import { MASK, isSecret, maskText } from '../secrets.ts';
 import type { WSGIEnvironment } from '../types.ts';
@@ -122,23 +122,33 @@ function readProperties(error: unknown): Entry[] {
 }
 
 function showProperty(value: unknown): string {
-  if (typeof value === 'string') return value;
-  if (typeof value !== 'object' || value === null) return String(value);
   try {
-    return JSON.stringify(value, hideSecrets) ?? describe(value);
+    const shown = toPlain(value);
+    if (typeof shown !== 'object' || shown === null) return String(shown);
+    return JSON.stringify(shown, hideSecrets) ?? describe(value);
   } catch {
     return describe(value);
   }
 }
 
-// A list may hold names and values in turn, as headers often are.
-function hideSecrets(key: string, part: unknown): unknown {
+function hideSecrets(this: object, key: string, converted: unknown): unknown {
   if (isSecret(key)) return MASK;
+  // A Buffer arrives here as the list of its numbers.
+  const before: unknown = Reflect.get(this, key);
+  const part = ArrayBuffer.isView(before) ? toPlain(before) : toPlain(converted);
   if (!Array.isArray(part)) return part;
+  // A list may hold names and values in turn, as headers often are.
   return part.map((item: unknown, index) => {
     const name: unknown = part[index - 1];
     return typeof item === 'string' && typeof name === 'string' && isSecret(name) ? MASK : item;
   });
+}
+
+// JSON has the numbers of bytes, and nothing of a collection.
+function toPlain(value: unknown): unknown {
+  if (ArrayBuffer.isView(value)) return count(value.byteLength, 'byte');
+  if (value instanceof Map) return Object.fromEntries(value);
+  return value instanceof Set ? [...value] : value;
 }
 
 // By its looks, not by its class: there may be two copies of the validator.
