@@ -460,6 +460,9 @@ describe('other ways to run it', () => {
     assert.match(await probe(['--bind', '127.0.0.2:0'], {}), /on http:\/\/127\.0\.0\.2:\d+\//);
     assert.match(await probe(['--bind', '[::1]:0'], {}), /on http:\/\/\[::1\]:\d+\//);
     assert.match(
+      await probe(['--host', '[::1]', '--port', '0'], {}), /on http:\/\/\[::1\]:\d+\//,
+    );
+    assert.match(
       await probe([], { HOST: '127.0.0.3', PORT: '0' }), /on http:\/\/127\.0\.0\.3:\d+\//,
     );
     assert.match(
@@ -486,10 +489,16 @@ describe('other ways to run it', () => {
 
   const wrong: Array<[string[], RegExp]> = [
     [['--bind', 'x:y'], /--bind takes HOST:PORT, not 'x:y'/],
+    [['--bind', '18340'], /for a port, write --bind :18340$/m],
     [['--bind', ':1', '--port', '2'], /--bind says both host and port/],
     [['--request', 'G@T /'], /--request takes 'METHOD \/path' or '\/path', not 'G@T \/'/],
     [['--request', 'a b c'], /--request takes 'METHOD \/path' or '\/path', not 'a b c'/],
     [['--request', '/', '-H', 'nothing'], /-H takes 'Name: value', not 'nothing'/],
+    [['--request', '/', '-H', 'A B: c'], /-H takes 'Name: value', not 'A B: c'/],
+    [
+      ['--request', '/', '-H', 'X: a\r\nb'],
+      /the value of a header has no control characters; -H "X: a\\r\\nb" has one/,
+    ],
     [['--request', '/', '-d', '@missing'], /there is no file missing to take the data from/],
     [['--request', '/', '-d', '@.'], /the data cannot be read from \.: EISDIR/],
     [['--tls-cert', 'x'], /HTTPS takes both --tls-cert FILE and --tls-key FILE/],
@@ -502,6 +511,19 @@ describe('other ways to run it', () => {
       /app\.mjs and app\.mjs are not a certificate and its key in PEM/,
     ],
     [['--timeout', 'soon'], /--timeout takes a whole number, not 'soon'/],
+    [['--timeout', '2147484'], /--timeout takes at most 2147483 seconds, not 2147484/],
+    [['--max-requests', '-1'], /--max-requests takes a whole number, not '-1'/],
+    [['-p', '-1'], /a port is a number from 0 to 65535, not '-1'/],
+    [['--demo'], /--demo serves the demo application, and not app\.mjs: leave out one of them/],
+    [
+      ['--plain', '--debug'],
+      /--debug shows the error page to everyone, and --plain leaves it out: leave out one of them/,
+    ],
+    [
+      ['--request', '/', '--once'],
+      /--once is for a server that listens, and --request starts none: leave out one of them/,
+    ],
+    [['--request', '/', '--cgi'], /--request makes a request by itself, and --cgi takes one from/],
     [['-d', 'x=1'], /--data belongs to --request: tsgiref FILE --request \/path --data …/],
     [['--reload', '--once'], /--reload serves until Ctrl-C, and --once does not/],
     [['--watch', 'x'], /--watch belongs to --reload/],

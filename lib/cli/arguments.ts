@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { parseArgs, parseEnv } from 'node:util';
 
+import { quote } from '../describe.ts';
 import type { GatewayAddress, GatewayProtocol } from '../gateway.ts';
 import { TOKEN } from '../latin1.ts';
 import { Problem, nearest } from './problem.ts';
@@ -141,7 +142,7 @@ export function readArguments(
   if (values.help) return 'help';
   if (values.version) return 'version';
   checkPositionals(positionals);
-  checkCombination(values);
+  checkCombination(values, positionals[0]);
 
   const envFile = values['env-file'];
   const [host, port] = readAddress(values, { ...readEnvFile(envFile), ...environment });
@@ -183,10 +184,21 @@ type Values = Parsed['values'];
 
 function parse(words: readonly string[]) {
   try {
-    return parseArgs({ args: [...words], options: OPTIONS, allowPositionals: true, tokens: true });
+    const args = joinNegative(words);
+    return parseArgs({ args, options: OPTIONS, allowPositionals: true, tokens: true });
   } catch (error) {
     throw new Problem(explain(error));
   }
+}
+
+// No option is a digit, so `-1` is the value of the option before it.
+function joinNegative(words: readonly string[]): string[] {
+  return words.reduce<string[]>((joined, word) => {
+    const before = joined.at(-1) ?? '';
+    const [option] = /^-[a-z]$|^--[a-z-]+$/.exec(before) ?? [];
+    if (option === undefined || !/^-\d/.test(word)) return [...joined, word];
+    return [...joined.slice(0, -1), option + (option.startsWith('--') ? '=' : '') + word];
+  }, []);
 }
 
 function explain(error: unknown): string {
@@ -224,19 +236,47 @@ const ONLY_HTTP = [
   ...['--backlog', '--max-requests', '--timeout'],
 ];
 
+// A process that does not listen has no use for them.
+const ONLY_SERVER = ['--once', '--open', '--max-requests', '--tls-cert', '--tls-key'];
+
+/** Options of which only one has an effect, and the reason, which names both. */
+type Conflict = [some: string[], others: string[], reason: (one: string, other: string) => string];
+
+const CONFLICTS: Conflict[] = [
+  [
+    ['--reload'], ['--request', '--cgi', '--once', '--max-requests'],
+    (reload, alone) => `${reload} serves until Ctrl-C, and ${alone} does not`,
+  ],
+  [
+    ['--scgi', '--uwsgi'], ONLY_HTTP,
+    (gateway, http) => `${http} is for HTTP, and ${gateway} is not`,
+  ],
+  [
+    ['--request'], ['--cgi'],
+    (request, cgi) => `${request} makes a request by itself, and ${cgi} takes one from a server`,
+  ],
+  [
+    ['--request', '--cgi'], ONLY_SERVER,
+    (one, server) => `${server} is for a server that listens, and ${one} starts none`,
+  ],
+  [
+    ['--plain'], ['--debug'],
+    (plain, debug) => `${debug} shows the error page to everyone, and ${plain} leaves it out`,
+  ],
+];
+
 // An option that would have no effect is a mistake to report.
-function checkCombination(values: Values): void {
+function checkCombination(values: Values, file: string | undefined): void {
   const given = (Object.keys(values) as Array<keyof Values>).map((name) => `--${name}`);
   const find = (...names: string[]): string | undefined =>
     given.find((each) => names.includes(each));
-  const alone = find('--request', '--cgi', '--once', '--max-requests');
-  if (values.reload && alone) {
-    throw new Problem(`--reload serves until Ctrl-C, and ${alone} does not: leave out one of them`);
+  for (const [some, others, reason] of CONFLICTS) {
+    const one = find(...some);
+    const other = find(...others);
+    if (one && other) throw new Problem(`${reason(one, other)}: leave out one of them`);
   }
-  const ofGateway = find('--scgi', '--uwsgi');
-  const ofHttp = find(...ONLY_HTTP);
-  if (ofGateway && ofHttp) {
-    throw new Problem(`${ofHttp} is for HTTP, and ${ofGateway} is not: leave out one of them`);
+  if (values.demo && file !== undefined) {
+    throw new Problem(`--demo serves the demo application, and not ${file}: leave out one of them`);
   }
   const ofCheck = ['--check', '--only', '--json', '--timeout', '--env-file'];
   const useless = given.find((each) => !ofCheck.includes(each));
@@ -261,13 +301,16 @@ function readAddress(
   const usualHost = environment['HOST'] || '127.0.0.1';
   const usualPort = (): number => readPort(environment['PORT'] || '8000', 'PORT');
   if (bind === undefined) {
-    return [host ?? usualHost, port === undefined ? usualPort() : readPort(port)];
+    // As in a URL, an address of IPv6 may be in brackets.
+    const name = (host ?? usualHost).replace(/^\[(.*)\]$/, '$1');
+    return [name, port === undefined ? usualPort() : readPort(port)];
   }
   if (host !== undefined || port !== undefined) {
     throw new Problem('--bind says both host and port; leave out --host and --port');
   }
   const [name, given] = splitAddress(bind);
   if (name === undefined) throw new Problem(`--bind takes HOST:PORT, not '${bind}'`);
+  if (/^\d+$/.test(name)) throw new Problem(`for a port, write --bind :${name}`);
   return [name, given === undefined ? usualPort() : readPort(given)];
 }
 
@@ -336,8 +379,13 @@ function readRequest(text: string, { values, tokens }: Parsed): RequestSettings 
 
 function readHeader(text: string): [name: string, value: string] {
   const colon = text.indexOf(':');
-  if (colon < 1) throw new Problem(`-H takes 'Name: value', not '${text}'`);
-  return [text.slice(0, colon).trim(), text.slice(colon + 1).trim()];
+  const name = text.slice(0, Math.max(colon, 0)).trim();
+  const value = text.slice(colon + 1).trim();
+  if (!TOKEN.test(name)) throw new Problem(`-H takes 'Name: value', not '${text}'`);
+  if (/[\x00-\x08\x0a-\x1f\x7f]/.test(value)) {
+    throw new Problem(`the value of a header has no control characters; -H ${quote(text)} has one`);
+  }
+  return [name, value];
 }
 
 function readCheck({ check, only = [], json = false }: Values): Settings['check'] {
@@ -352,6 +400,9 @@ function readTls(cert: string | undefined, key: string | undefined): Settings['t
   throw new Problem('HTTPS takes both --tls-cert FILE and --tls-key FILE');
 }
 
+// Timers count milliseconds in 31 bits.
+const LONGEST_TIMEOUT = Math.floor((2 ** 31 - 1) / 1000);
+
 function readLimits(values: Values): Limits {
   const limits: Limits = {};
   const read = (option: keyof Values): number | undefined => {
@@ -361,6 +412,9 @@ function readLimits(values: Values): Limits {
     throw new Problem(`--${option} takes a whole number, not '${text}'`);
   };
   const timeout = read('timeout');
+  if (timeout !== undefined && timeout > LONGEST_TIMEOUT) {
+    throw new Problem(`--timeout takes at most ${LONGEST_TIMEOUT} seconds, not ${timeout}`);
+  }
   Object.assign(limits, {
     ...given('maxConnections', read('max-connections')),
     ...given('requestQueueSize', read('backlog')),
