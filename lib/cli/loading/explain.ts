@@ -29,6 +29,8 @@ export function explainLoading(error: unknown, file: string): Problem {
       return explainNotFound(message, file);
     case 'ERR_UNKNOWN_FILE_EXTENSION':
     case 'ERR_IMPORT_ATTRIBUTE_MISSING':
+    // Its name in Node 20.
+    case 'ERR_IMPORT_ASSERTION_TYPE_MISSING':
     case 'ERR_UNKNOWN_BUILTIN_MODULE':
     case 'ERR_PACKAGE_PATH_NOT_EXPORTED':
     case 'ERR_PACKAGE_IMPORT_NOT_DEFINED':
