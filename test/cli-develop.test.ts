@@ -499,6 +499,15 @@ describe('other ways to run it', () => {
       ['--request', '/', '-H', 'X: a\r\nb'],
       /the value of a header has no control characters; -H "X: a\\r\\nb" has one/,
     ],
+    [
+      ['--request', '/', '-H', 'Content-Length: 99', '-d', 'abc'],
+      /sends a body of 3 bytes, and not 'Content-Length: 99': leave out this header/,
+    ],
+    [
+      ['--request', '/', '-H', 'Transfer-Encoding: chunked', '-d', 'x'],
+      /sends a body of 1 byte, and not 'Transfer-Encoding: chunked': leave out this header/,
+    ],
+    [['--request', '/', '-d', '@'], /@ names no file: write @FILE, or @- for standard input/],
     [['--request', '/', '-d', '@missing'], /there is no file missing to take the data from/],
     [['--request', '/', '-d', '@.'], /the data cannot be read from \.: EISDIR/],
     [['--tls-cert', 'x'], /HTTPS takes both --tls-cert FILE and --tls-key FILE/],

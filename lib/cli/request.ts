@@ -4,6 +4,7 @@
 import { Console } from 'node:console';
 import { readFileSync } from 'node:fs';
 
+import { count } from '../describe.ts';
 import { SimpleHandler } from '../handlers.ts';
 import { BytesIO, ErrorOutput } from '../io.ts';
 import { decodeLatin1 } from '../latin1.ts';
@@ -33,6 +34,7 @@ export async function request(
   // A reader that has seen enough closes the pipe; the write reports it.
   stdout.on('error', () => {});
   const body = readData(settings);
+  checkFraming(settings, body?.length ?? 0);
   const environ = environOf(settings, body);
   const output = new Output(settings.include || stdout.isTTY === true, terminal);
   const errors = new ErrorOutput(stderr);
@@ -139,6 +141,19 @@ const BASE = {
   CONTENT_LENGTH: '',
 };
 
+// The application gets the body whole, whatever its headers say of it.
+function checkFraming({ headers }: RequestSettings, length: number): void {
+  for (const [name, value] of headers) {
+    const wanted = name.toLowerCase();
+    const isWrong = wanted === 'content-length' && value !== String(length);
+    if (!isWrong && wanted !== 'transfer-encoding') continue;
+    throw new Problem(
+      `--request sends a body of ${count(length, 'byte')}, and not '${name}: ${value}': ` +
+        'leave out this header',
+    );
+  }
+}
+
 /** The environ of a server at localhost that was sent this request by curl. */
 function environOf(
   { method, target, headers }: RequestSettings,
@@ -192,6 +207,7 @@ function readData({ data }: RequestSettings): Uint8Array | undefined {
 
 // FILE, or - for standard input.
 function readContent(file: string): Uint8Array {
+  if (file === '') throw new Problem('@ names no file: write @FILE, or @- for standard input');
   try {
     return readFileSync(file === '-' ? 0 : file);
   } catch (error) {
