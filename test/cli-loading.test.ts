@@ -253,6 +253,11 @@ describe('a failed load says', () => {
       "tsgiref: a.mjs:2 imports './util', but there is no such file; did you mean util.mjs?\n",
     ],
     [
+      'no name of a file that cannot be meant',
+      { 'main.mjs': `import './min.mjs';` },
+      /^tsgiref: main\.mjs:1 imports '\.\/min\.mjs', but there is no file \S+min\.mjs\n$/,
+    ],
+    [
       'how JSON is imported',
       { 'a.mjs': `import './b.json';`, 'b.json': '{}' },
       /^tsgiref: a\.mjs could not be loaded: Module "file:\S+b\.json" needs an import attribute of /,
@@ -311,6 +316,16 @@ describe('a failed load says', () => {
       const { stderr, status } = await fail(project, 'a.mjs:make()');
       assert.equal(stderr, 'tsgiref: a.mjs awaits something, in make(), that never comes\n');
       assert.equal(status, 1);
+    });
+  });
+
+  test('no name of a link that leads nowhere', {
+    skip: process.platform === 'win32',
+  }, async () => {
+    await inProject({ 'a.mjs': `import './link.mjs';` }, async (project) => {
+      symlinkSync('nowhere.mjs', join(project.path, 'link.mjs'));
+      const { stderr } = await fail(project, 'a.mjs');
+      assert.match(stderr, /imports '\.\/link\.mjs', but there is no file \S+link\.mjs\n$/);
     });
   });
 

@@ -2,7 +2,7 @@
 // Nothing else in the command loads code of the application's.
 
 import { existsSync, readdirSync, statSync } from 'node:fs';
-import { basename, dirname, extname, resolve } from 'node:path';
+import { basename, dirname, extname, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
 import { describe } from '../describe.ts';
@@ -107,11 +107,18 @@ function checkFile(file: string): void {
   }
 }
 
-/** The name of a file in the same folder that may have been meant by this path. */
-export function fileLike(path: string): string | undefined {
+/**
+ * The name of a file in the same folder that may have been meant by this path.
+ *
+ * @param importer - The path of the file that names it, which does not mean itself.
+ */
+export function fileLike(path: string, importer?: string): string | undefined {
   const folder = dirname(path);
   if (!existsSync(folder)) return undefined;
-  const names = readdirSync(folder);
+  // A link that leads nowhere has a name, and is not a file.
+  const names = readdirSync(folder).filter((name) => {
+    return existsSync(join(folder, name)) && join(folder, name) !== importer;
+  });
   const stem = basename(path).replace(/\.\w+$/, '');
   const sameStem = names.find(
     (name) => name !== stem && name.replace(/\.[mc]?[jt]s$/, '') === stem,

@@ -58,15 +58,17 @@ function explainNotFound(message: string, file: string): Problem {
   const isPath = /^(?:[./]|file:|[A-Za-z]:[\\/])/.test(missing);
   const path = resolve(dirname(importer), toPath(missing));
 
-  const reason = isPath ? explainNoFile(path) : explainNoPackage(specifier, missing, importer);
+  const reason = isPath
+    ? explainNoFile(path, importer)
+    : explainNoPackage(specifier, missing, importer);
   const problem = new Problem(`${where} imports '${specifier}', ${reason}`);
   if (isPath) problem.files = [path];
   if (found !== undefined) problem.place = { path: importer, line: found.line };
   return problem;
 }
 
-function explainNoFile(path: string): string {
-  const meant = fileLike(path);
+function explainNoFile(path: string, importer: string): string {
+  const meant = fileLike(path, importer);
   return meant === undefined
     ? `but there is no file ${path}`
     : `but there is no such file; did you mean ${meant}?`;
