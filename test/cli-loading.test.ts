@@ -347,6 +347,17 @@ describe('a failed load says', () => {
     });
   });
 
+  test('an application that is called as a factory', async () => {
+    const text = 'export default (environ, start) => { start(); };';
+    await inProject({ 'a.mjs': text }, async (project) => {
+      const { stderr } = await fail(project, 'a.mjs:default()');
+      assert.match(
+        stderr,
+        /TypeError: start is not a function\n[^]*\ndefault takes two arguments, .*, write a\.mjs:default\n$/,
+      );
+    });
+  });
+
   test('after five seconds, a top level that awaits while a timer lives', async () => {
     await inProject(
       { 'a.mjs': 'setTimeout(() => process.exit(9), 20_000);\nawait new Promise(() => {});' },

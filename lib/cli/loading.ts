@@ -222,7 +222,17 @@ async function callFactory(value: unknown, file: string, found: string): Promise
     throw new Problem(`${file} exports ${describe(value)} as '${found}', which cannot be called`);
   }
   const make = value as unknown as () => unknown;
-  return patiently(async () => make(), file, `in ${found}()`);
+  try {
+    return await patiently(async () => make(), file, `in ${found}()`);
+  } catch (error) {
+    // The error of an application that was called without its arguments says nothing of that.
+    if (error instanceof Problem && make.length === 2) {
+      error.message +=
+        `\n${found} takes two arguments, as an application does, and a factory takes none; ` +
+        `to serve ${found} itself, write ${file}:${found}`;
+    }
+    throw error;
+  }
 }
 
 // Frameworks for fetch export the function, or an object with it, which may be a function.
