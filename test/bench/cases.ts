@@ -16,7 +16,6 @@ export interface Settings {
   rounds: number;
   /** For how long a load lasts. */
   seconds: number;
-  withWrk: boolean;
   /** How many connections may lie idle. */
   idle: number;
 }
@@ -74,10 +73,10 @@ const show = (answer: Buffer | undefined): string =>
   JSON.stringify(answer?.toString('latin1', 0, 300));
 
 function load(name: string, headers: 3 | 15, ratio: number): Case['run'] {
-  return async ({ rounds, seconds, withWrk }) =>
+  return async ({ rounds, seconds }) =>
     withBoth(name, `GET / HTTP/1.1\r\n${CLOSING}\r\n`, async (ours, bare) => {
       const measure = (server: ServerChild, time = seconds) => async (): Promise<number> =>
-        requestRate({ port: server.port, connections: 32, seconds: time, headers }, withWrk);
+        requestRate({ port: server.port, connections: 32, seconds: time, headers });
       await compare(1, measure(ours, 1), measure(bare, 1));
       const comparison = await compare(rounds, measure(ours), measure(bare));
       const { ours: one, bare: other } = comparison;
@@ -143,12 +142,12 @@ function transfer(name: string, ratio: number, body: Uint8Array[] = []): Case['r
     });
 }
 
-async function validator({ rounds, seconds, withWrk }: Settings): Promise<Row> {
+async function validator({ rounds, seconds }: Settings): Promise<Row> {
   const servers = [
     await ServerChild.start('tsgiref', 'validated'), await ServerChild.start('tsgiref', 'hello'),
   ];
   const measure = (server: ServerChild | undefined) => async (): Promise<number> =>
-    requestRate({ port: server?.port ?? 0, connections: 32, seconds, headers: 3 }, withWrk);
+    requestRate({ port: server?.port ?? 0, connections: 32, seconds, headers: 3 });
   const comparison = await compare(rounds, measure(servers[0]), measure(servers[1]));
   for (const server of servers) await server.stop();
   return {
@@ -210,13 +209,13 @@ function start(...options: string[]): Case['run'] {
   };
 }
 
-async function idle({ rounds, seconds, withWrk, idle: wanted }: Settings): Promise<Row> {
+async function idle({ rounds, seconds, idle: wanted }: Settings): Promise<Row> {
   const count = Math.min(wanted, Math.floor((descriptorLimit() - 200) / 2));
   return withBoth('hello', `GET / HTTP/1.1\r\n${CLOSING}\r\n`, async (ours, bare) => {
     const sockets: Array<{ destroy(): void }> = [];
     const perConnection: number[] = [];
     for (const server of [ours, bare]) {
-      await requestRate({ port: server.port, connections: 32, seconds: 1, headers: 3 }, withWrk);
+      await requestRate({ port: server.port, connections: 32, seconds: 1, headers: 3 });
       const before = await server.memory();
       for (let opened = 0; opened < count; opened += 100) {
         const group = await Promise.all(Array.from({ length: 100 }, () => open(server.port)));
@@ -226,7 +225,7 @@ async function idle({ rounds, seconds, withWrk, idle: wanted }: Settings): Promi
       perConnection.push(((await server.memory()).resident - before.resident) / count / 1024);
     }
     const measure = (server: ServerChild) => async (): Promise<number> =>
-      requestRate({ port: server.port, connections: 32, seconds, headers: 3 }, withWrk);
+      requestRate({ port: server.port, connections: 32, seconds, headers: 3 });
     const comparison = await compare(rounds, measure(ours), measure(bare));
     for (const socket of sockets) socket.destroy();
     const [one, other] = perConnection.map((size) => size.toFixed(1));

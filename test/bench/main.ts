@@ -7,7 +7,6 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
 import { CASES, type Row, type Settings } from './cases.ts';
-import { hasWrk } from './load.ts';
 import { LARGE } from './pairs.ts';
 import { SIZES, measureScaling } from './scaling.ts';
 
@@ -17,7 +16,6 @@ const HELP = `npm run bench -- [options]
   --seconds N     how long each load lasts (1)
   --only TEXT     the cases whose names contain TEXT; "scaling" for that table
   --idle N        idle connections (10000)
-  --no-wrk        use the own load generator also where wrk is installed
 `;
 
 const { values } = parseArgs({
@@ -26,7 +24,6 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '1' },
     only: { type: 'string', default: '' },
     idle: { type: 'string', default: '10000' },
-    'no-wrk': { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
 });
@@ -39,7 +36,6 @@ if (values.help) {
 const settings: Settings = {
   rounds: Number(values.rounds),
   seconds: Number(values.seconds),
-  withWrk: hasWrk && !values['no-wrk'],
   idle: Number(values.idle),
 };
 
@@ -72,10 +68,8 @@ process.env['TSGIREF_BENCH_FILE'] = join(folder, 'file');
 writeFileSync(join(folder, 'file'), Buffer.alloc(LARGE, '0123456789abcdef'));
 
 try {
-  const load = settings.withWrk ? 'wrk' : 'the own load generator';
-  console.log(
-    `Node ${process.versions.node}, ${settings.rounds} rounds, ${load}, ${availableParallelism()} processors\n`,
-  );
+  const machine = `${availableParallelism()} processors`;
+  console.log(`Node ${process.versions.node}, ${settings.rounds} rounds, ${machine}\n`);
   console.log(line('', 'tsgiref', 'bare node:http', 'median', 'spread', 'goal'));
   for (const { name, run } of CASES) {
     if (name.includes(values.only)) console.log(describe(name, await run(settings)));
