@@ -71,6 +71,7 @@ class SharedConnection extends HTTPConnection {
 // The surrounding server decides what is served.
 const EVERYTHING: Admission = {
   admits: () => true,
+  refuses() {},
   begins() {},
   isOver() {},
   isGone() {},

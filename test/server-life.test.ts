@@ -254,6 +254,22 @@ describe('handleRequest', () => {
     await server.shutdown();
   });
 
+  for (const [kind, bytesSent] of [
+    ['bytes that are not a request', 'rubbish\r\n\r\n'],
+    ['CONNECT', 'CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n'],
+    ['a request without a Host', 'GET / HTTP/1.1\r\n\r\n'],
+  ] as const) {
+    test(`resolves when the server has refused ${kind}`, async () => {
+      const server = makeServer('127.0.0.1', 0, hello, { handlerClass: Quiet });
+      const handled = server.handleRequest();
+      await server.ready;
+      const client = (await RawClient.connect(server.serverPort)).send(bytesSent);
+      assert.match((await client.response()).statusLine, /^HTTP\/1\.1 (400|501) /);
+      await handled;
+      await server.shutdown();
+    });
+  }
+
   test('does not begin those that still wait when the server shuts down', async () => {
     const served: string[] = [];
     const server = makeServer('127.0.0.1', 0, (environ, start) => {

@@ -107,6 +107,8 @@ const MOST_UNDER_WAY = 100;
 export interface Admission {
   /** Whether this request may begin now. If not, `proceed()` is called later. */
   admits(exchange: WSGIRequestHandler, connection: HTTPConnection): boolean;
+  /** Called when bytes that are not a request are about to be refused. */
+  refuses(exchange: WSGIRequestHandler): void;
   /** Called when the request is about to be handled. */
   begins(): void;
   /** Called when the response is over: its bytes are with the system, or the client left. */
@@ -222,9 +224,15 @@ export class HTTPConnection extends Connection<WSGIRequestHandler> {
     }
     this.lastWords = () => {
       const { response } = exchange;
+      this.admission.refuses(exchange);
       response.assignSocket(this.socket);
       response.once('finish', () => closeGently(this.socket));
-      for (const event of ['finish', 'close']) response.once(event, () => exchange.isOver());
+      for (const event of ['finish', 'close']) {
+        response.once(event, () => {
+          exchange.isOver();
+          this.admission.isOver(exchange);
+        });
+      }
       this.fail(exchange, refusal);
     };
     if (this.underWay.length === 0 && this.waiting.length === 0) this.close();

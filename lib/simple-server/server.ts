@@ -125,6 +125,7 @@ export class WSGIServer extends Server {
 
     this.admission = {
       admits: (exchange, connection) => this.admits(exchange, connection),
+      refuses: (exchange) => this.assign(exchange),
       begins: () => this.countRequest(),
       isOver: (exchange) => this.release(exchange),
       isGone: (connection) => this.forget(connection),
@@ -203,7 +204,8 @@ export class WSGIServer extends Server {
   }
 
   /**
-   * Serves one request and resolves when its response is over, or the server is closed.
+   * Serves one request and resolves when its response is over, or the server is closed. A
+   * request that is refused counts, too.
    * From the first call on, requests wait until one of these, or `serveForever`, asks for
    * them. While `serveForever` serves all, it only waits for the next request to be over.
    * Rejects if binding failed.
@@ -389,10 +391,15 @@ export class WSGIServer extends Server {
   }
 
   private admits(exchange: WSGIRequestHandler, connection: HTTPConnection): boolean {
-    if (this.asked.length === 0 && !this.onDemand) return true;
+    if (this.assign(exchange) || !this.onDemand) return true;
+    this.heldBack.add(connection);
+    return false;
+  }
+
+  // Gives the request to the oldest call of handleRequest() that waits for one.
+  private assign(exchange: WSGIRequestHandler): boolean {
     const resolve = this.asked.shift();
     if (resolve !== undefined) this.served.set(exchange, resolve);
-    else this.heldBack.add(connection);
     return resolve !== undefined;
   }
 
