@@ -6,7 +6,7 @@
 
 import { describe } from './describe.ts';
 import { checkBody, checkChunk } from './handlers/body.ts';
-import { formatException, property } from './handlers/exception.ts';
+import { formatException, isConnectionLost, property } from './handlers/exception.ts';
 import { decodeLatin1 } from './latin1.ts';
 import { showAs, standIn, whenSettled } from './stand-in.ts';
 import type {
@@ -173,7 +173,8 @@ class Exchange {
   }
 
   private isAnswerable(error: unknown): boolean {
-    return !this.sent && !isReset(error);
+    // The client may have left, which is not worth a report. Only the server can know.
+    return !this.sent && !isConnectionLost(error);
   }
 
   private render(
@@ -324,15 +325,4 @@ function wantsHtml(accept: string): boolean {
   return accept.split(',').some((range) => {
     return /^\s*text\/html\s*(;|$)/i.test(range) && !/;\s*q=0(\.0*)?\s*$/i.test(range);
   });
-}
-
-// The client may have left, which is not worth a report. Only the server can know.
-function isReset(error: unknown): boolean {
-  let current = error;
-  for (let depth = 0; depth < 10; depth += 1) {
-    const code = property(current, 'code');
-    if (code === 'ECONNRESET' || code === 'EPIPE') return true;
-    current = property(current, 'cause');
-  }
-  return false;
 }

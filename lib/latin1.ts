@@ -78,12 +78,12 @@ function check(part: 'name' | 'value', text: string, forbidden: RegExp): string 
       `a header ${part} is a string, not ${describe(text)}; use String(…)`,
     );
   }
-  if (!forbidden.test(text)) return text;
-  const [found = ''] = forbidden.exec(text) ?? [];
+  const found = forbidden.exec(text);
+  if (found === null) return text;
   throw fault(
     RangeError,
     part === 'name' ? 'header-name-token' : 'header-value-c0',
-    `the header ${part} ${quote(text)} contains ${codePoint(found)}: ` +
+    `the header ${part} ${quote(text)} contains ${codePoint(found[0])}: ` +
       'control characters and characters above U+00FF are not allowed',
   );
 }

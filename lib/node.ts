@@ -6,7 +6,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { checkApplication } from './handlers/base.ts';
 import { StreamInput } from './io.ts';
 import { percentDecode } from './latin1.ts';
-import { type BaseEnviron, RefusedRequest } from './request.ts';
+import { type BaseEnviron, RefusedRequest, makeBaseEnviron } from './request.ts';
 import { WSGIRequestHandler } from './simple-server.ts';
 import { type Admission, HTTPConnection } from './simple-server/connection.ts';
 import type { InputStream, WSGIApplication, WSGIEnvironment } from './types.ts';
@@ -135,12 +135,6 @@ async function* takenBody(): AsyncGenerator<Uint8Array> {
 
 function baseEnviron({ socket }: IncomingMessage): BaseEnviron {
   const address = socket.localAddress ?? 'localhost';
-  return {
-    SERVER_NAME: address.includes(':') ? `[${address}]` : address,
-    SERVER_PORT: String(socket.localPort ?? ''),
-    GATEWAY_INTERFACE: 'CGI/1.1',
-    SCRIPT_NAME: '',
-    REMOTE_HOST: '',
-    CONTENT_LENGTH: '',
-  };
+  const name = address.includes(':') ? `[${address}]` : address;
+  return makeBaseEnviron(name, String(socket.localPort ?? ''));
 }

@@ -17,6 +17,18 @@ export interface BaseEnviron {
   CONTENT_LENGTH: string;
 }
 
+/** The base environ of a server with this name and port. */
+export function makeBaseEnviron(serverName: string, serverPort: string): BaseEnviron {
+  return {
+    SERVER_NAME: serverName,
+    SERVER_PORT: serverPort,
+    GATEWAY_INTERFACE: 'CGI/1.1',
+    SCRIPT_NAME: '',
+    REMOTE_HOST: '',
+    CONTENT_LENGTH: '',
+  };
+}
+
 /** The head of a request, as it arrived. Node's `IncomingMessage` is one. */
 export interface RequestHead {
   /** The method, such as `GET`. */

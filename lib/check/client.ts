@@ -22,8 +22,6 @@ export class Client {
   received = '';
   /** True once the server has closed the connection, or broken it off. */
   ended = false;
-  /** The interim responses (1xx) that came before the last response. */
-  interim: Response[] = [];
 
   private isOpen = false;
   private taken = 0;
@@ -163,7 +161,6 @@ export class Client {
   }
 
   private async nextHead(method: string): Promise<ReturnType<typeof readHead>> {
-    this.interim = [];
     for (;;) {
       let head = readHead(this.pending, method);
       await this.patience.until(
@@ -176,7 +173,6 @@ export class Client {
       }
       this.taken += head.length;
       if (head.response.code >= 200) return head;
-      this.interim.push(head.response);
     }
   }
 

@@ -90,14 +90,7 @@ export class NotApplicable extends Error {
 }
 
 // The sources that several groups quote.
-export const DETAILS = 'PEP 3333, "Specification Details"';
-export const ENVIRON = 'PEP 3333, "environ Variables"';
-export const STREAMS = 'PEP 3333, "Input and Error Streams"';
-export const START_RESPONSE = 'PEP 3333, "The start_response() Callable"';
-export const CONTENT_LENGTH = 'PEP 3333, "Handling the Content-Length Header"';
-export const STREAMING = 'PEP 3333, "Buffering and Streaming"';
-export const WRITE = 'PEP 3333, "The write() Callable"';
-export const UNICODE = 'PEP 3333, "Unicode Issues"';
-export const ERROR_HANDLING = 'PEP 3333, "Error Handling"';
-export const OTHER_FEATURES = 'PEP 3333, "Other HTTP Features"';
-export const FILE_HANDLING = 'PEP 3333, "Optional Platform-Specific File Handling"';
+export {
+  CONTENT_LENGTH, DETAILS, ENVIRON, ERROR_HANDLING, FILE_HANDLING, OTHER_FEATURES, START_RESPONSE,
+  STREAMING, STREAMS, UNICODE, WRITE,
+} from '../validate/rule.ts';

@@ -55,8 +55,6 @@ export class Trial {
   readonly clients: Client[] = [];
   /** The calls of the application, in their order. */
   readonly calls: Call[] = [];
-  /** The observations of the application's side, in sentences. */
-  readonly seen: string[] = [];
   /** Where the server listens, once it does. */
   url: URL | undefined = undefined;
 
@@ -243,7 +241,7 @@ export class Trial {
       return `call ${index + 1}: ${line}`;
     });
     const bodies = this.bodies.map(({ use }) => `the body: ${summarize(use.calls)}`);
-    return [...calls, ...this.seen, ...bodies];
+    return [...calls, ...bodies];
   }
 
   // A check that was given up may go on: it must leave nothing behind.

@@ -404,7 +404,6 @@ function readTls(cert: string | undefined, key: string | undefined): Settings['t
 const LONGEST_TIMEOUT = Math.floor((2 ** 31 - 1) / 1000);
 
 function readLimits(values: Values): Limits {
-  const limits: Limits = {};
   const read = (option: keyof Values): number | undefined => {
     const text = values[option];
     if (text === undefined) return undefined;
@@ -415,16 +414,12 @@ function readLimits(values: Values): Limits {
   if (timeout !== undefined && timeout > LONGEST_TIMEOUT) {
     throw new Problem(`--timeout takes at most ${LONGEST_TIMEOUT} seconds, not ${timeout}`);
   }
-  Object.assign(limits, {
-    ...given('maxConnections', read('max-connections')),
-    ...given('requestQueueSize', read('backlog')),
-    ...given('maxHeaderSize', read('max-header-size')),
-    ...given('maxRequests', read('max-requests')),
-    ...given('requestTimeout', timeout === undefined ? undefined : timeout * 1000),
-  });
-  return limits;
-}
-
-function given(name: keyof Limits, value: number | undefined): Limits {
-  return value === undefined ? {} : { [name]: value };
+  const limits = {
+    maxConnections: read('max-connections'),
+    requestQueueSize: read('backlog'),
+    maxHeaderSize: read('max-header-size'),
+    maxRequests: read('max-requests'),
+    requestTimeout: timeout && timeout * 1000,
+  };
+  return Object.fromEntries(Object.entries(limits).filter(([, limit]) => limit !== undefined));
 }

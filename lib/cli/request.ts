@@ -8,7 +8,7 @@ import { count } from '../describe.ts';
 import { SimpleHandler } from '../handlers.ts';
 import { BytesIO, ErrorOutput } from '../io.ts';
 import { decodeLatin1 } from '../latin1.ts';
-import { RefusedRequest, makeEnviron } from '../request.ts';
+import { RefusedRequest, makeBaseEnviron, makeEnviron } from '../request.ts';
 import type { WSGIApplication, WSGIEnvironment } from '../types.ts';
 import type { RequestSettings } from './arguments.ts';
 import { Problem } from './problem.ts';
@@ -132,15 +132,6 @@ function isText(data: Uint8Array): boolean {
   }
 }
 
-const BASE = {
-  SERVER_NAME: 'localhost',
-  SERVER_PORT: '80',
-  GATEWAY_INTERFACE: 'CGI/1.1',
-  SCRIPT_NAME: '',
-  REMOTE_HOST: '',
-  CONTENT_LENGTH: '',
-};
-
 // The application gets the body whole, whatever its headers say of it.
 function checkFraming({ headers }: RequestSettings, length: number): void {
   for (const [name, value] of headers) {
@@ -172,7 +163,7 @@ function environOf(
   const head = { method, url: encode(target), httpVersion: '1.1', rawHeaders };
   const client = { remoteAddress: '127.0.0.1', secure: false };
   try {
-    const environ = makeEnviron(head, BASE, client, '');
+    const environ = makeEnviron(head, makeBaseEnviron('localhost', '80'), client, '');
     // No server takes part.
     delete environ.SERVER_SOFTWARE;
     return environ;

@@ -6,7 +6,7 @@ import { BaseHandler, type ResponseHead } from '../handlers.ts';
 import { ClientLeft } from '../handlers/base.ts';
 import { DONE, type Sent, isWaiting } from '../handlers/wait.ts';
 import { ErrorOutput, StreamInput } from '../io.ts';
-import { RefusedRequest, makeEnviron } from '../request.ts';
+import { RefusedRequest, makeBaseEnviron, makeEnviron } from '../request.ts';
 import type { ErrorStream, InputStream, WSGIApplication } from '../types.ts';
 import { asyncIteratorOf } from '../web-stream.ts';
 
@@ -83,14 +83,7 @@ export class FetchHandler extends BaseHandler {
       httpVersion: '1.1',
       rawHeaders: withRequired(this.request, headers),
     };
-    const base = {
-      SERVER_NAME: url.hostname,
-      SERVER_PORT: url.port || (secure ? '443' : '80'),
-      GATEWAY_INTERFACE: 'CGI/1.1',
-      SCRIPT_NAME: '',
-      REMOTE_HOST: '',
-      CONTENT_LENGTH: '',
-    };
+    const base = makeBaseEnviron(url.hostname, url.port || (secure ? '443' : '80'));
     this.environ = makeEnviron(head, base, { remoteAddress, secure }, 'tsgiref/0.1');
   }
 

@@ -56,20 +56,11 @@ export class CGIHandler extends BaseCGIHandler {
  * in `SCRIPT_NAME` included; here it is taken off. Use it only where IIS is not
  * configured to do so itself (`allowPathInfoForScriptMappings`).
  */
-export class IISCGIHandler extends BaseCGIHandler {
-  override wsgiRunOnce: boolean = true;
-
-  constructor() {
-    const environ = cgiEnviron();
-    const script = environ['SCRIPT_NAME'] ?? '';
-    const path = environ['PATH_INFO'] ?? '';
-    if (`${path}/`.startsWith(`${script}/`)) environ['PATH_INFO'] = path.slice(script.length);
-    super(standardInput(environ), process.stdout, standardError(), environ);
-  }
-
-  override async run(application: WSGIApplication): Promise<void> {
-    await super.run(application);
-    releaseStandardInput();
+export class IISCGIHandler extends CGIHandler {
+  override addCgiVars(): void {
+    super.addCgiVars();
+    const { SCRIPT_NAME: script, PATH_INFO: path } = this.environ;
+    if (`${path}/`.startsWith(`${script}/`)) this.environ.PATH_INFO = path.slice(script.length);
   }
 }
 

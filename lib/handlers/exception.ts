@@ -17,27 +17,35 @@ const MOST_PARTS = 10;
  */
 export function formatException(error: unknown, limit?: number): string {
   let text = '';
-  let current = error;
-  for (let depth = 0; depth < LONGEST_CHAIN; depth += 1) {
-    text += `${depth === 0 ? '' : 'Caused by: '}${shortenTrace(traceOf(current), limit)}\n`;
-    for (const part of partsOf(current)) {
+  for (const [depth, each] of chainOf(error).entries()) {
+    text += `${depth === 0 ? '' : 'Caused by: '}${shortenTrace(traceOf(each), limit)}\n`;
+    for (const part of partsOf(each)) {
       text += `One of its errors: ${shortenTrace(traceOf(part), limit)}\n`;
     }
-    const cause = property(current, 'cause');
-    if (cause === undefined) break;
-    current = cause;
   }
   return escapeControls(text);
 }
 
 /** Whether `error` is `wanted`, or was caused by it. */
 export function isCausedBy(error: unknown, wanted: unknown): boolean {
-  let current = error;
-  for (let depth = 0; depth < LONGEST_CHAIN; depth += 1) {
-    if (current === wanted) return true;
-    current = property(current, 'cause');
+  return chainOf(error).includes(wanted);
+}
+
+/** Whether `error`, or one of its causes, says that a connection was lost. */
+export function isConnectionLost(error: unknown): boolean {
+  const codes: unknown[] = ['EPIPE', 'ECONNRESET', 'ECONNABORTED'];
+  return chainOf(error).some((each) => codes.includes(property(each, 'code')));
+}
+
+// The error, its cause, and so on.
+function chainOf(error: unknown): unknown[] {
+  const chain = [error];
+  let cause = property(error, 'cause');
+  while (cause !== undefined && chain.length < LONGEST_CHAIN) {
+    chain.push(cause);
+    cause = property(cause, 'cause');
   }
-  return false;
+  return chain;
 }
 
 /** A property of any value; undefined where there is none or it cannot be read. */

@@ -4,7 +4,7 @@
 
 import { codePoint, describe, fault, quote } from '../describe.ts';
 import { type HeaderList, Headers } from '../headers.ts';
-import { TOKEN, checkHeaderValue } from '../latin1.ts';
+import { TOKEN, checkHeaderName, checkHeaderValue } from '../latin1.ts';
 import type { ResponseHeaders, Status } from '../types.ts';
 import { isHopByHop } from '../util.ts';
 
@@ -211,14 +211,7 @@ function roleOf(name: string): Role {
 function checkName(name: string): Role {
   const known = roles.get(name);
   if (known !== undefined) return known;
-  if (typeof name !== 'string') {
-    throw fault(
-      TypeError,
-      'header-name-string',
-      `a header name is a string, not ${describe(name)}; use String(…)`,
-    );
-  }
-  if (!TOKEN.test(name)) {
+  if (!TOKEN.test(checkHeaderName(name))) {
     throw fault(
       RangeError,
       'header-name-token',

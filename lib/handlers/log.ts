@@ -2,6 +2,7 @@
 // reads it may go away: then what is written is lost, and the process goes on.
 
 import { ErrorOutput } from '../io.ts';
+import { escapeControls } from '../secrets.ts';
 import type { ErrorStream } from '../types.ts';
 import { formatException } from './exception.ts';
 
@@ -31,8 +32,8 @@ export function reportError(error: unknown): void {
 /** Writes one line about a client to standard error. */
 export function writeLog(address: string, message: string): void {
   const line = `${address} - - [${logDate(Date.now())}] ${message}`;
-  // Terminals act on control characters, and people read a log in terminals.
-  writeToStderr(`${escapeControls(line)}\n`);
+  // A line of the log is one line, whatever a client has sent.
+  writeToStderr(`${escapeControls(line).replaceAll('\n', '\\x0a').replaceAll('\t', '\\x09')}\n`);
 }
 
 /** The first line of a request in quotes; `"-"` for one that could not be read. */
@@ -40,13 +41,6 @@ export function quoteRequest(method = '', target = '', protocol = ''): string {
   if (!method) return '"-"';
   // A quote from the client must not end what is quoted; Apache does the same.
   return `"${method} ${target.replace(/["\\]/g, '\\$&')} ${protocol}"`;
-}
-
-// A line of the log is one line: a line break is escaped, too.
-function escapeControls(line: string): string {
-  return line.replace(/[\x00-\x1f\x7f-\x9f]/g, (character) => {
-    return `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`;
-  });
 }
 
 let lastSecond = NaN;

@@ -10,7 +10,7 @@ import type { TlsOptions } from 'node:tls';
 
 import { describe } from '../describe.ts';
 import { checkApplication } from '../handlers/base.ts';
-import type { BaseEnviron, RefusedRequest } from '../request.ts';
+import { type BaseEnviron, type RefusedRequest, makeBaseEnviron } from '../request.ts';
 import { reportError, writeToStderr } from '../handlers/log.ts';
 import type { WSGIApplication } from '../types.ts';
 import { type Admission, HTTPConnection, destroySoon } from './connection.ts';
@@ -116,7 +116,7 @@ export class WSGIServer extends Server {
     this.requestedAddress = address;
     this.limits = limits;
     [this.serverName, this.serverPort] = address;
-    this.baseEnviron = this.makeBaseEnviron();
+    this.baseEnviron = makeBaseEnviron(this.serverName, String(this.serverPort));
     this.requestQueueSize = limits.requestQueueSize ?? 511;
     this.requestsLeft = limits.maxRequests ?? Infinity;
     // Node would drop header lines beyond a number; maxHeaderSize is the limit here.
@@ -157,7 +157,7 @@ export class WSGIServer extends Server {
 
   /** Called once bound: makes `baseEnviron`. An override may add to it. */
   setupEnviron(): void {
-    this.baseEnviron = this.makeBaseEnviron();
+    this.baseEnviron = makeBaseEnviron(this.serverName, String(this.serverPort));
   }
 
   /** The application; throws an Error if none was set. */
@@ -325,17 +325,6 @@ export class WSGIServer extends Server {
     if (!this.adopts || !this.stopping || this.open.size > 0 || this.hasClosed) return;
     this.hasClosed = true;
     this.emit('close');
-  }
-
-  private makeBaseEnviron(): BaseEnviron {
-    return {
-      SERVER_NAME: this.serverName,
-      GATEWAY_INTERFACE: 'CGI/1.1',
-      SERVER_PORT: String(this.serverPort),
-      REMOTE_HOST: '',
-      CONTENT_LENGTH: '',
-      SCRIPT_NAME: '',
-    };
   }
 
   // Every event of Node that matters to a connection becomes a call to its owner.

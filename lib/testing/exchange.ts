@@ -129,8 +129,8 @@ function partsOf({ url, method, headers, body, signal }: Outgoing): RequestParts
   for (const [name, value] of headers ?? []) {
     if (name !== 'content-length' && name !== 'transfer-encoding') list.push(name, value);
   }
-  const length = body === null ? emptyLength(method) : lengthOf(body);
-  if (length !== undefined) list.push('Content-Length', String(length));
+  if (body instanceof Uint8Array) list.push('Content-Length', String(body.length));
+  else if (body === null && /^(?:POST|PUT)$/.test(method)) list.push('Content-Length', '0');
   return {
     url,
     method,
@@ -139,12 +139,4 @@ function partsOf({ url, method, headers, body, signal }: Outgoing): RequestParts
     signal,
     remoteAddress: '127.0.0.1',
   };
-}
-
-function lengthOf(body: Uint8Array | AsyncIterable<Uint8Array>): number | undefined {
-  return body instanceof Uint8Array ? body.length : undefined;
-}
-
-function emptyLength(method: string): number | undefined {
-  return method === 'POST' || method === 'PUT' ? 0 : undefined;
 }

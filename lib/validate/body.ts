@@ -597,7 +597,7 @@ const reportTrapped = rule('application', 'report-trapped', 'error', 'tsgiref/va
   (report) => (report instanceof WSGIError ? `Fix what it says: ${report.hint}` : undefined));
 
 /** Reports an application that has caught a report and goes on, here where it cannot. */
-export function checkReportTrapped(exchange: Exchange): void {
+function checkReportTrapped(exchange: Exchange): void {
   const { raised } = exchange;
   if (raised === undefined) return;
   exchange.raised = undefined;

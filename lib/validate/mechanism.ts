@@ -522,7 +522,7 @@ export function call(method: unknown, self: unknown, args: readonly unknown[]): 
 }
 
 /** Calls `finish` when `step` has returned, thrown or settled; gives what it gave. */
-export function whenDone(step: () => unknown, finish: () => void): unknown {
+function whenDone(step: () => unknown, finish: () => void): unknown {
   let result: unknown;
   try {
     result = step();

@@ -33,7 +33,7 @@ export const PUBLIC_MODULES: readonly string[] = [
 const BUILT = !import.meta.url.endsWith('.ts');
 
 /** The URL of the folder that holds our package.json. */
-export const OWN_FOLDER: string = new URL(BUILT ? '../../../../' : '../../../', import.meta.url)
+const OWN_FOLDER = new URL(BUILT ? '../../../../' : '../../../', import.meta.url)
   .href;
 
 /**
