@@ -22,20 +22,20 @@ import './check/groups/client-leaves.ts';
 import './check/groups/hygiene.ts';
 
 import { selectChecks } from './check/definition.ts';
-import { type CheckResult, Run, type RunOptions } from './check/run.ts';
+import { type CheckResult, Run, type CheckRunOptions } from './check/run.ts';
 import type { StartServer } from './check/trial.ts';
 
 export {
   type Check,
-  type Group as CheckGroup,
-  type Verdict as CheckVerdict,
+  type CheckGroup,
+  type CheckVerdict,
   checks,
 } from './check/definition.ts';
-export type { CheckResult, Outcome, RunOptions as CheckRunOptions } from './check/run.ts';
+export type { CheckResult, Outcome, CheckRunOptions } from './check/run.ts';
 export type { RunningServer, StartServer } from './check/trial.ts';
 
 /** How `checkServer` works. */
-export interface CheckOptions extends RunOptions {
+export interface CheckOptions extends CheckRunOptions {
   /** The groups and the ids of checks to run; default all. */
   only?: string | readonly string[] | undefined;
 }

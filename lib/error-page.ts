@@ -185,10 +185,10 @@ class Exchange {
     const isHtml = wantsHtml(environ['HTTP_ACCEPT'] ?? '');
     try {
       const { reloadPath } = this.options;
-      const occasion = { error, environ, form: this.form?.text, reloadPath };
+      const context = { error, environ, form: this.form?.text, reloadPath };
       const { text, policy } = isHtml
-        ? htmlPage(occasion)
-        : { text: textPage(occasion), policy: "default-src 'none'" };
+        ? htmlPage(context)
+        : { text: textPage(context), policy: "default-src 'none'" };
       const page = new TextEncoder().encode(text);
       const headers: ResponseHeaders = [
         ['Content-Type', `text/${isHtml ? 'html' : 'plain'}; charset=utf-8`],

@@ -275,7 +275,7 @@ export class StreamInput implements InputStream {
     this.chunk = NOTHING;
     this.offset = 0;
     while (!this.ended && this.received < this.length) {
-      const { done, value } = await this.askSource();
+      const { done, value } = await this.nextChunk();
       if (done) {
         this.ended = true;
         break;
@@ -293,7 +293,7 @@ export class StreamInput implements InputStream {
 
   // An iterator that has thrown reports afterwards that it is done, as if the body
   // were complete, so the error is stored and thrown again.
-  private async askSource(): Promise<IteratorResult<Bytes>> {
+  private async nextChunk(): Promise<IteratorResult<Bytes>> {
     if (this.failure !== undefined) throw this.failure.error;
     try {
       this.iterator ??=

@@ -102,8 +102,8 @@ function serve(exchange: Exchange, app: WSGIApplication, args: unknown[]): unkno
   const [environ, startResponse] = args;
   joinOuter(exchange, environ);
   if (args.length !== 2) {
-    const deed = `called the application with ${count(args.length, 'argument')}`;
-    exchange.reportCall(appArguments, deed);
+    const action = `called the application with ${count(args.length, 'argument')}`;
+    exchange.reportCall(appArguments, action);
   }
   const isEnviron = checkEnviron(exchange, environ);
   const isCallable = checkCallable(exchange, startResponse);

@@ -299,7 +299,7 @@ describe('errorPage answers', () => {
     );
     assert.match(
       page,
-      /<p><b>some-rule<\/b> broken by the application<\/p>\n<p>do this &lt;now&gt;<\/p>\n<p class="law">Chunks are bytes \(PEP 3333\)<\/p>/,
+      /<p><b>some-rule<\/b> broken by the application<\/p>\n<p>do this &lt;now&gt;<\/p>\n<p class="rule-text">Chunks are bytes \(PEP 3333\)<\/p>/,
     );
     const plain = (await ask(app, { HTTP_ACCEPT: '*/*' })).body;
     assert.match(

@@ -4,12 +4,12 @@
 import type { Trial } from './trial.ts';
 
 /** The name of a group of checks. */
-export type Group =
+export type CheckGroup =
   | 'connection' | 'environ' | 'input' | 'errors' | 'startResponse' | 'write' | 'body' | 'close'
   | 'framing' | 'failure' | 'client-leaves' | 'hygiene';
 
 /** The groups, in the order in which a server is best built. */
-export const GROUPS: readonly Group[] = [
+export const GROUPS: readonly CheckGroup[] = [
   'connection', 'environ', 'input', 'errors', 'startResponse', 'write', 'body', 'close',
   'framing', 'failure', 'client-leaves', 'hygiene',
 ];
@@ -18,13 +18,13 @@ export const GROUPS: readonly Group[] = [
  * The finding of a check: undefined if the server passed, otherwise its fault, as the
  * rest of a sentence that begins with "The server".
  */
-export type Verdict = string | undefined;
+export type CheckVerdict = string | undefined;
 
 /** One check: a rule, and an experiment that shows whether the server keeps it. */
 export interface Check {
   /** Its name in reports and in the `only` option, such as `environ-query`. */
   readonly id: string;
-  readonly group: Group;
+  readonly group: CheckGroup;
   /** The rule, one sentence. */
   readonly rule: string;
   /** The source of the rule: a section of PEP 3333 or of an RFC. */
@@ -34,7 +34,7 @@ export interface Check {
   /** True if nothing else may run in the process at the same time. */
   readonly alone: boolean;
   /** Runs the experiment. Throws a Finding or a NotApplicable where it ends early. */
-  readonly run: (trial: Trial) => Promise<Verdict>;
+  readonly run: (trial: Trial) => Promise<CheckVerdict>;
 }
 
 /** Every check, in the order of the groups. */
@@ -62,7 +62,7 @@ type Declare = (
   source: string,
   rule: string,
   hint: string,
-  run: (trial: Trial) => Promise<Verdict>,
+  run: (trial: Trial) => Promise<CheckVerdict>,
 ) => void;
 
 /** Declares the checks of one group. */
@@ -72,7 +72,7 @@ export interface CheckMaker extends Declare {
 }
 
 /** The function that declares checks of `group`. */
-export function checksOf(group: Group): CheckMaker {
+export function checksOf(group: CheckGroup): CheckMaker {
   const declare = (alone: boolean): Declare => (id, source, rule, hint, run) => {
     checks.push({ id, group, rule, source, hint, alone, run });
   };

@@ -35,7 +35,7 @@ export interface CheckResult {
 }
 
 /** How a server is checked. */
-export interface RunOptions {
+export interface CheckRunOptions {
   /**
    * How long a server may take for any one thing, in milliseconds; default ten times as
    * long as for its first answer, from 1000 to 6000.
@@ -89,7 +89,7 @@ class Attempt {
 export class Run {
   private readonly start: StartServer;
   private readonly selected: readonly Check[];
-  private readonly options: RunOptions;
+  private readonly options: CheckRunOptions;
   private readonly results = new Map<string, CheckResult>();
   private readonly underWay = new Set<Attempt>();
   private readonly context = new AsyncLocalStorage<Attempt>();
@@ -103,7 +103,7 @@ export class Run {
   private readonly doubtful: Attempt[] = [];
   private limit = 0;
 
-  constructor(start: StartServer, selected: readonly Check[], options: RunOptions) {
+  constructor(start: StartServer, selected: readonly Check[], options: CheckRunOptions) {
     this.start = start;
     this.selected = selected;
     this.options = options;

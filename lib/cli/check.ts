@@ -103,9 +103,9 @@ async function runAll(
     concurrency = 1;
     if (underWay.size > 1) continue;
     // The first check runs in every process, whether it was asked for or not.
-    const [culprit = FIRST_CHECK] = underWay;
-    settle(failed(culprit, ending));
-    if (culprit !== FIRST_CHECK) continue;
+    const [failedId = FIRST_CHECK] = underWay;
+    settle(failed(failedId, ending));
+    if (failedId !== FIRST_CHECK) continue;
     for (const id of waiting) if (!results.has(id)) settle(notApplicable(id));
     break;
   }
@@ -122,7 +122,7 @@ function runBatch(order: CheckOrder, settle: (result: CheckResult) => void): Pro
   const child = fork(new URL('./check-child.js', import.meta.url), {
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
   });
-  const lastWords = collect(child);
+  const lastOutput = collect(child);
   const underWay = new Set<string>();
   let isLoaded = false;
   let isFinished = false;
@@ -156,7 +156,7 @@ function runBatch(order: CheckOrder, settle: (result: CheckResult) => void): Pro
       if (problem !== undefined) return reject(new Problem(problem));
       if (isFinished) return resolve({ underWay: new Set(), ending: undefined });
       const how = signal === null ? `with the exit status ${code}` : `by the signal ${signal}`;
-      const words = lastWords();
+      const words = lastOutput();
       if (!isLoaded) {
         const reason = isSilent
           ? `did not finish loading within ${LONGEST_LOADING_MS / 1000} seconds${words}`

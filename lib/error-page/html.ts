@@ -81,12 +81,12 @@ function renderChain([, ...others]: ErrorReport[]): string {
   return `<ul class="chain">\n${items.join('\n')}\n</ul>\n`;
 }
 
-function renderRule({ code, party, law, hint }: Rule): string {
+function renderRule({ code, party, ruleText, hint }: Rule): string {
   const who = party === '' ? '' : ` broken by the ${party}`;
   return `<div class="rule">
 <p><b>${escape(code)}</b>${escape(who)}</p>
 <p>${escape(hint)}</p>
-<p class="law">${escape(law)}</p>
+<p class="rule-text">${escape(ruleText)}</p>
 </div>`;
 }
 

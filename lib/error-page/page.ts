@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto';
 
 import { renderHtml, waitScript } from './html.ts';
-import { type Occasion, makeReport } from './report.ts';
+import { type ErrorContext, makeReport } from './report.ts';
 import { renderText } from './text.ts';
 
 /** A page and the policy that goes with it. */
@@ -13,17 +13,17 @@ export interface HtmlPage {
 }
 
 /** The page as HTML. */
-export function htmlPage(occasion: Occasion): HtmlPage {
-  const { environ, reloadPath } = occasion;
+export function htmlPage(context: ErrorContext): HtmlPage {
+  const { environ, reloadPath } = context;
   const method = environ?.REQUEST_METHOD ?? 'GET';
   const script = reloadPath === undefined ? undefined : waitScript(reloadPath, method);
-  const text = renderHtml(makeReport(occasion), { script });
+  const text = renderHtml(makeReport(context), { script });
   return { text, policy: policyFor(script) };
 }
 
 /** The page as plain text. */
-export function textPage(occasion: Occasion): string {
-  return renderText(makeReport(occasion));
+export function textPage(context: ErrorContext): string {
+  return renderText(makeReport(context));
 }
 
 // Nothing but this one script may run, so that no text on the page can.

@@ -29,7 +29,7 @@ export interface Rule {
   /** Who broke it. */
   party: string;
   /** The text of the rule, if the message had it, and its source. */
-  law: string;
+  ruleText: string;
   hint: string;
 }
 
@@ -46,7 +46,7 @@ export interface Place {
 }
 
 /** An error, and the circumstances in which it was thrown. */
-export interface Occasion {
+export interface ErrorContext {
   error: unknown;
   /** Of the request that was being served. */
   environ?: WSGIEnvironment | undefined;
@@ -63,7 +63,7 @@ const MOST_PROPERTIES = 20;
 const LONGEST_MESSAGE = 2000;
 
 /** Everything to be shown of an error. */
-export function makeReport({ error, environ, form, place }: Occasion): Report {
+export function makeReport({ error, environ, form, place }: ErrorContext): Report {
   const errors: ErrorReport[] = [];
   collect(error, '', errors, new Set());
   markRootCause(errors);
@@ -159,7 +159,7 @@ function readRule(error: unknown, message: string): Rule | undefined {
   return {
     code,
     party: text(property(error, 'party')) ?? '',
-    law: said?.slice(code.length + 2) ?? text(property(error, 'reference')) ?? '',
+    ruleText: said?.slice(code.length + 2) ?? text(property(error, 'reference')) ?? '',
     hint: text(property(error, 'hint')) ?? '',
   };
 }

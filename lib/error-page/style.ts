@@ -36,8 +36,8 @@ body > h2 { margin: 2.25rem 0 .6rem; }
   border-left: 3px solid var(--rule-line); border-radius: .4rem; }
 .rule p { margin: 0; overflow-wrap: anywhere; }
 .rule b { margin-right: .4rem; font-family: var(--mono); }
-.rule p:first-child, .law { font-size: .85rem; }
-.law { color: var(--dim); }
+.rule p:first-child, .rule-text { font-size: .85rem; }
+.rule-text { color: var(--dim); }
 .frame summary, li { margin: 0 0 .35rem; font: .85rem/1.5 var(--mono); overflow-wrap: anywhere; }
 pre { margin: 0; padding: .5rem 0; overflow-x: auto; background: var(--code); tab-size: 2;
   border: 1px solid var(--line); border-radius: .4rem; font: .85rem/1.6 var(--mono); }

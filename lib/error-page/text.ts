@@ -30,9 +30,9 @@ function renderError(error: ErrorReport): string {
   return head + details + (rule === undefined ? '' : renderRule(rule)) + renderFrames(frames);
 }
 
-function renderRule({ code, party, law, hint }: Rule): string {
+function renderRule({ code, party, ruleText, hint }: Rule): string {
   const who = party === '' ? '' : `, broken by the ${party}`;
-  return `  hint: ${hint}\n  rule: ${code}${who}\n        ${law}\n`;
+  return `  hint: ${hint}\n  rule: ${code}${who}\n        ${ruleText}\n`;
 }
 
 // Calls in libraries are listed only where there are no others.

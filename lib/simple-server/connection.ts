@@ -127,7 +127,7 @@ export class HTTPConnection extends Connection<WSGIRequestHandler> {
   /** The newest request, if it waits and the rest of it cannot be read; and its answer. */
   private broken: { exchange: WSGIRequestHandler; refusal: RefusedRequest } | undefined = undefined;
   /** The answer to what came behind the last request, if that was not a request. */
-  private lastWords: (() => void) | undefined = undefined;
+  private finalRefusal: (() => void) | undefined = undefined;
   /** A request that was answered before all of it had arrived. */
   private unread: WSGIRequestHandler['request'] | undefined = undefined;
 
@@ -172,7 +172,7 @@ export class HTTPConnection extends Connection<WSGIRequestHandler> {
   }
 
   override get isIdle(): boolean {
-    return super.isIdle && this.lastWords === undefined;
+    return super.isIdle && this.finalRefusal === undefined;
   }
 
   override finish(): void {
@@ -195,7 +195,7 @@ export class HTTPConnection extends Connection<WSGIRequestHandler> {
   private takeNoMore(): void {
     this.accepts = false;
     // The refusal of what came behind a request that gets no answer would look like one.
-    if (this.waiting.length > 0) this.lastWords = undefined;
+    if (this.waiting.length > 0) this.finalRefusal = undefined;
     this.waiting = [];
     const last = this.underWay.at(-1);
     if (last?.response.headersSent === false) last.response.shouldKeepAlive = false;
@@ -222,7 +222,7 @@ export class HTTPConnection extends Connection<WSGIRequestHandler> {
     } else if (this.unread !== undefined && !this.unread.complete) {
       return this.cut();
     }
-    this.lastWords = () => {
+    this.finalRefusal = () => {
       const { response } = exchange;
       this.admission.refuses(exchange);
       response.assignSocket(this.socket);
@@ -355,9 +355,9 @@ export class HTTPConnection extends Connection<WSGIRequestHandler> {
   }
 
   protected override close(): void {
-    const { lastWords } = this;
-    this.lastWords = undefined;
-    if (lastWords !== undefined && this.socket.writable) lastWords();
+    const { finalRefusal } = this;
+    this.finalRefusal = undefined;
+    if (finalRefusal !== undefined && this.socket.writable) finalRefusal();
     else this.socket.destroySoon();
   }
 }

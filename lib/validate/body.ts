@@ -111,11 +111,11 @@ function checkBody(exchange: Exchange, body: unknown): body is object {
   return true;
 }
 
-function checkUnused(exchange: Exchange, once: object, deed: string): void {
+function checkUnused(exchange: Exchange, once: object, action: string): void {
   const { used } = exchange.reporter;
   const user = used.get(once);
   if (user !== undefined && user !== exchange.number) {
-    exchange.reportValue(shared, `${deed} that an earlier request had`);
+    exchange.reportValue(shared, `${action} that an earlier request had`);
   }
   used.set(once, exchange.number);
 }
@@ -316,15 +316,15 @@ class BodyGuard extends Guard implements IterationHooks {
     exchange.iterating = true;
     const chunks = begin();
     if (!hasMethod(chunks, 'next')) {
-      const deed = `returned a body whose iterator is ${describe(chunks)}`;
-      exchange.reportValue(iterable, deed, undefined);
+      const action = `returned a body whose iterator is ${describe(chunks)}`;
+      exchange.reportValue(iterable, action, undefined);
       if (!isObject(chunks)) return chunks;
     }
     this.canStop = hasMethod(chunks, 'return');
     this.isGenerator = /^(?:Async)?Generator$/.test(String(property(chunks, Symbol.toStringTag)));
     if (this.isGenerator) {
-      const deed = 'returned a body whose iterator is a generator';
-      this.attempt(() => checkUnused(exchange, chunks as object, deed));
+      const action = 'returned a body whose iterator is a generator';
+      this.attempt(() => checkUnused(exchange, chunks as object, action));
     }
     return new GuardedIterator(chunks as object, this.isAsync, this);
   }
@@ -336,7 +336,7 @@ class BodyGuard extends Guard implements IterationHooks {
 
   // ---- One step
 
-  ask(): boolean {
+  beforeNext(): boolean {
     const { exchange } = this;
     this.attempt(() => {
       if (exchange.closed) exchange.reportCall(afterClose, 'asked for a chunk after close()');
@@ -352,11 +352,11 @@ class BodyGuard extends Guard implements IterationHooks {
     return exchange.stopped;
   }
 
-  run(next: () => unknown): unknown {
+  callNext(next: () => unknown): unknown {
     return this.attempt(() => runApplication(this.exchange, next));
   }
 
-  async wait(step: PromiseLike<unknown>): Promise<unknown> {
+  async awaitStep(step: PromiseLike<unknown>): Promise<unknown> {
     const { exchange } = this;
     this.isPending = true;
     exchange.running += 1;
@@ -388,7 +388,7 @@ class BodyGuard extends Guard implements IterationHooks {
     return exchange.letOut(error);
   }
 
-  take(step: unknown): void {
+  afterNext(step: unknown): void {
     const { exchange } = this;
     // The server has left: no further chunk is sent.
     if (exchange.closed || exchange.stopped) return;
@@ -405,19 +405,19 @@ class BodyGuard extends Guard implements IterationHooks {
     const { exchange } = this;
     checkReportTrapped(exchange);
     if (!this.isAsync && isThenable(step)) {
-      const deed = 'gave a promise from next() of a synchronous iterator';
-      exchange.reportValue(syncPromise, deed);
+      const action = 'gave a promise from next() of a synchronous iterator';
+      exchange.reportValue(syncPromise, action);
     } else if (!isObject(step) || isBytes(step) || saysNothing(step)) {
       exchange.reportValue(resultShape, `gave ${describe(step)} from next()`, step);
     } else if (Reflect.get(step, 'done')) {
       this.end(Reflect.get(step, 'value'));
     } else {
       if (exchange.exhausted) exchange.reportValue(resultShape, 'went on after it had said `done`');
-      this.look(Reflect.get(step, 'value'));
+      this.checkNextChunk(Reflect.get(step, 'value'));
     }
   }
 
-  private look(chunk: unknown): void {
+  private checkNextChunk(chunk: unknown): void {
     const { exchange } = this;
     checkTrapped(exchange, 'yielded another chunk', false);
     checkChunk(exchange, chunk, this.isAsync, this.real);
@@ -457,14 +457,14 @@ class BodyGuard extends Guard implements IterationHooks {
     this.reuse?.follow(exchange, undefined);
   }
 
-  private reportLength(deed: string): void {
-    const whole = `${deed} a body whose length is ${this.length}`;
+  private reportLength(action: string): void {
+    const whole = `${action} a body whose length is ${this.length}`;
     this.exchange.reportValue(lengthExact, whole);
   }
 
   // ---- The end of the iteration
 
-  stop(): boolean {
+  beforeStop(): boolean {
     const { exchange } = this;
     if (exchange.stopped) return false;
     exchange.stopped = true;
@@ -472,7 +472,7 @@ class BodyGuard extends Guard implements IterationHooks {
     return true;
   }
 
-  finish(): void {
+  afterStop(): void {
     const { exchange } = this;
     endIteration(exchange);
     // The body was closed while it was stopped. The server need not wait for that, so the
@@ -571,8 +571,8 @@ function checkAsking(exchange: Exchange): void {
   if (length === undefined || bytes < length || isHead || FORBIDDEN.has(code)) return;
   exchange.askedPastLength += 1;
   if (exchange.askedPastLength === 2 && !exchange.exhausted) {
-    const deed = `went on to ask for chunks after the ${count(length, 'byte')} announced`;
-    exchange.reportCall(pastLength, deed);
+    const action = `went on to ask for chunks after the ${count(length, 'byte')} announced`;
+    exchange.reportCall(pastLength, action);
   }
 }
 
@@ -583,10 +583,10 @@ const throwTrapped = rule('application', 'sr-throw-trapped', 'error', ERROR_HAND
   'Let the error pass: the server cuts the response, so that it does not look whole.');
 
 /** Reports an application that goes on after startResponse threw its error back. */
-export function checkTrapped(exchange: Exchange, deed: string, isCall = true): void {
+export function checkTrapped(exchange: Exchange, action: string, isCall = true): void {
   if (exchange.thrownBack === undefined) return;
   exchange.thrownBack = undefined;
-  const whole = `caught the error that startResponse threw back, and ${deed}`;
+  const whole = `caught the error that startResponse threw back, and ${action}`;
   if (isCall) exchange.reportCall(throwTrapped, whole);
   else exchange.reportValue(throwTrapped, whole);
 }
@@ -602,9 +602,9 @@ function checkReportTrapped(exchange: Exchange): void {
   if (raised === undefined) return;
   exchange.raised = undefined;
   const [said = ''] = raised.message.split('\n');
-  const deed = `caught the report "${said}" (${raised.code}), and went on`;
+  const action = `caught the report "${said}" (${raised.code}), and went on`;
   exchange.mark = { stack: raised.stack, intro: CALL };
-  exchange.reportValue(reportTrapped, deed, raised);
+  exchange.reportValue(reportTrapped, action, raised);
 }
 
 // ---- One chunk: bytes, and bytes that stay what they are
@@ -748,9 +748,9 @@ function lengthHint(found: unknown): string | undefined {
 /** Counts a chunk, and reports one that is too much. */
 export function countBytes(exchange: Exchange, size: number, isWrite: boolean): void {
   if (size === 0) return;
-  const report = (broken: Rule, deed: string): void => {
-    if (isWrite) exchange.reportCall(broken, deed, exchange);
-    else exchange.reportValue(broken, deed, exchange);
+  const report = (broken: Rule, action: string): void => {
+    if (isWrite) exchange.reportCall(broken, action, exchange);
+    else exchange.reportValue(broken, action, exchange);
   };
   if (!exchange.headLooked) checkFirst(exchange, report);
   exchange.bytes += size;
@@ -764,12 +764,12 @@ function checkRest(exchange: Exchange, chunks: readonly unknown[]): void {
   const { bytes, length, isHead, code } = exchange;
   const rest = chunks.filter(isBytes).reduce((sum, chunk) => sum + chunk.length, 0);
   if (rest === 0 || isHead || FORBIDDEN.has(code)) return;
-  const deed = `returned ${count(bytes + rest, 'byte')} with a Content-Length of ${length}`;
-  exchange.reportValue(tooLong, deed, exchange);
+  const action = `returned ${count(bytes + rest, 'byte')} with a Content-Length of ${length}`;
+  exchange.reportValue(tooLong, action, exchange);
 }
 
 // The head is sent with the first byte.
-function checkFirst(exchange: Exchange, report: (broken: Rule, deed: string) => void): void {
+function checkFirst(exchange: Exchange, report: (broken: Rule, action: string) => void): void {
   exchange.headLooked = true;
   const { code, isHead, hasContentType } = exchange;
   checkUnchanged(exchange);
@@ -785,8 +785,8 @@ function checkSum(exchange: Exchange): void {
   if (!exchange.headLooked) checkUnchanged(exchange);
   const { bytes, length, isHead, code } = exchange;
   if (length === undefined || bytes >= length || isHead || FORBIDDEN.has(code)) return;
-  const deed = `ended its body after ${count(bytes, 'byte')} of a Content-Length of ${length}`;
-  exchange.reportValue(tooShort, deed, exchange);
+  const action = `ended its body after ${count(bytes, 'byte')} of a Content-Length of ${length}`;
+  exchange.reportValue(tooShort, action, exchange);
 }
 
 // ---- close(): called once, on the body itself, when the request ends, however it ends
@@ -855,8 +855,8 @@ const unclosed = new GraceSet<Exchange>(200, (exchange) => {
   // around it checks that.
   if (closed || outer !== undefined || missed) return;
   exchange.missed = true;
-  const deed = `${stopped ? 'stopped' : 'ended'} the iteration and did not call close()`;
-  exchange.reportLate(stopped ? notReturn : closeCalled, deed);
+  const action = `${stopped ? 'stopped' : 'ended'} the iteration and did not call close()`;
+  exchange.reportLate(stopped ? notReturn : closeCalled, action);
 });
 
 interface Watched {
@@ -895,9 +895,9 @@ let isListening = false;
 export async function settle<Value>(
   exchange: Exchange,
   promise: PromiseLike<Value>,
-  deed: string,
+  action: string,
 ): Promise<Value> {
-  const pending = { deed, promise };
+  const pending = { action, promise };
   exchange.pending = pending;
   waiting.add(exchange);
   grace.add(exchange);
@@ -924,5 +924,5 @@ function reportAllUnsettled(): void {
 function reportUnsettled(exchange: Exchange, pending: Exchange['pending']): void {
   if (pending === undefined || exchange.pending !== pending) return;
   forgetPending(exchange);
-  exchange.reportLate(settles, pending.deed);
+  exchange.reportLate(settles, pending.action);
 }

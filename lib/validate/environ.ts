@@ -99,8 +99,8 @@ function checkReuse(exchange: Exchange, environ: object): void {
   if (isOfOther(environ)) {
     exchange.reportCall(perRequest, 'passed an environ that an earlier request had');
   } else if (isOfOther(property(environ, 'wsgi.input'))) {
-    const deed = 'passed a wsgi.input from which an earlier request has read';
-    exchange.reportCall(perRequest, deed, undefined, 'warning');
+    const action = 'passed a wsgi.input from which an earlier request has read';
+    exchange.reportCall(perRequest, action, undefined, 'warning');
   }
   reporter.used.set(environ, outer?.number ?? 0);
 }
@@ -156,8 +156,8 @@ function checkKeys(exchange: Exchange, environ: Variables): void {
   for (const key of Reflect.ownKeys(environ)) {
     const property = Object.getOwnPropertyDescriptor(environ, key);
     if (typeof key === 'symbol') {
-      const deed = `put a symbol, ${quote(String(key))}, into environ as a key`;
-      exchange.reportCall(stringKeys, deed);
+      const action = `put a symbol, ${quote(String(key))}, into environ as a key`;
+      exchange.reportCall(stringKeys, action);
       continue;
     }
     if (property?.writable !== true) {
@@ -259,8 +259,8 @@ function checkValue(exchange: Exchange, key: string, value: unknown): void {
     exchange.reportCall(valueLatin1, `set ${key} to ${quoteValue(key, value)}`);
   } else if (BREAKS_LINES.test(value) && FROM_HEAD.test(key)) {
     const found = codePoint(BREAKS_LINES.exec(value)?.[0] ?? '');
-    const deed = `set ${key} to ${quoteValue(key, value)}, which contains ${found}`;
-    exchange.reportCall(valueControl, deed);
+    const action = `set ${key} to ${quoteValue(key, value)}, which contains ${found}`;
+    exchange.reportCall(valueControl, action);
   }
 }
 
@@ -354,8 +354,8 @@ function checkSyntax(exchange: Exchange, environ: Variables): void {
     const broken = checks.filter(({ isBroken }) => isBroken(value));
     if (broken.length === 0) lastGood.set(key, value);
     else {
-      const deed = `set ${key} to ${quoteValue(key, value)}`;
-      for (const each of broken) exchange.reportCall(each.rule, deed);
+      const action = `set ${key} to ${quoteValue(key, value)}`;
+      for (const each of broken) exchange.reportCall(each.rule, action);
     }
   }
 }
@@ -401,15 +401,16 @@ function checkPath(exchange: Exchange, environ: Variables): void {
   }
   if (typeof path !== 'string' || path === '' || path.startsWith('/')) return;
 
-  const deed = `set PATH_INFO to ${quote(path)}`;
+  const action = `set PATH_INFO to ${quote(path)}`;
+  const withMethod = `${action} for ${describe(method)}`;
   if (path === '*') {
-    if (method !== 'OPTIONS') exchange.reportCall(pathAsterisk, `${deed} for ${describe(method)}`);
+    if (method !== 'OPTIONS') exchange.reportCall(pathAsterisk, withMethod);
   } else if (/^[a-z][a-z0-9+.-]*:\/\//i.test(path)) {
-    exchange.reportCall(pathAbsolute, deed);
+    exchange.reportCall(pathAbsolute, action);
   } else if (/^[^/?#@]+:[0-9]+$/.test(path)) {
-    if (method !== 'CONNECT') exchange.reportCall(pathAuthority, `${deed} for ${describe(method)}`);
+    if (method !== 'CONNECT') exchange.reportCall(pathAuthority, withMethod);
   } else {
-    exchange.reportCall(pathSlash, deed);
+    exchange.reportCall(pathSlash, action);
   }
 }
 
@@ -448,8 +449,8 @@ function checkAgreement(exchange: Exchange, environ: Variables): void {
   const { HTTPS: https, 'wsgi.url_scheme': scheme } = environ;
   if (typeof https !== 'string' || https === '' || typeof scheme !== 'string') return;
   if (/^(?:on|yes|1)$/i.test(https) !== (scheme === 'https')) {
-    const deed = `set HTTPS to ${quote(https)} and wsgi.url_scheme to ${quote(scheme)}`;
-    exchange.reportCall(schemeAgrees, deed);
+    const action = `set HTTPS to ${quote(https)} and wsgi.url_scheme to ${quote(scheme)}`;
+    exchange.reportCall(schemeAgrees, action);
   }
 }
 
@@ -490,15 +491,15 @@ function checkWsgi(exchange: Exchange, environ: Variables): void {
   const [noInput] = ['read', 'readline', 'readlines'].filter((name) => !hasMethod(input, name));
   const [noErrors] = ['write', 'writelines', 'flush'].filter((name) => !hasMethod(errors, name));
   if (input !== undefined && noInput !== undefined) {
-    const deed = `passed a wsgi.input, ${describe(input)}, without ${noInput}()`;
-    exchange.reportCall(inputMethods, deed);
+    const action = `passed a wsgi.input, ${describe(input)}, without ${noInput}()`;
+    exchange.reportCall(inputMethods, action);
   } else if (input !== undefined && !hasMethod(input, Symbol.asyncIterator)) {
-    const deed = `passed a wsgi.input, ${describe(input)}, that cannot be iterated`;
-    exchange.reportCall(inputMethods, deed);
+    const action = `passed a wsgi.input, ${describe(input)}, that cannot be iterated`;
+    exchange.reportCall(inputMethods, action);
   }
   if (errors !== undefined && noErrors !== undefined) {
-    const deed = `passed a wsgi.errors, ${describe(errors)}, without ${noErrors}()`;
-    exchange.reportCall(errorsMethods, deed);
+    const action = `passed a wsgi.errors, ${describe(errors)}, without ${noErrors}()`;
+    exchange.reportCall(errorsMethods, action);
   }
 }
 
@@ -516,8 +517,8 @@ function checkScheme(exchange: Exchange, scheme: unknown): void {
   if (scheme === 'http' || scheme === 'https' || scheme === undefined) return;
   const isScheme = typeof scheme === 'string' && SCHEME.test(scheme);
   const severity = isScheme ? 'warning' : 'error';
-  const deed = `set wsgi.url_scheme to ${describe(scheme)}`;
-  exchange.reportCall(schemeKnown, deed, scheme, severity);
+  const action = `set wsgi.url_scheme to ${describe(scheme)}`;
+  exchange.reportCall(schemeKnown, action, scheme, severity);
 }
 
 // ---- While the application has it

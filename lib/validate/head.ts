@@ -190,16 +190,16 @@ function checkPair(exchange: Exchange, pair: unknown): readonly unknown[] {
     return [];
   }
   if (pair.length !== 2) {
-    const deed = `passed a header of ${count(pair.length, 'item')}, ${describe(pair[0])} first`;
-    exchange.reportCall(pairLength, deed, pair);
+    const action = `passed a header of ${count(pair.length, 'item')}, ${describe(pair[0])} first`;
+    exchange.reportCall(pairLength, action, pair);
     return [];
   }
   const [name, value]: unknown[] = pair;
   if (typeof name !== 'string') {
     exchange.reportCall(nameString, `passed ${describe(name)} as a header's name`);
   } else if (typeof value !== 'string') {
-    const deed = `passed ${describe(value)} as the value of ${describe(name)}`;
-    exchange.reportCall(valueString, deed, [name, value]);
+    const action = `passed ${describe(value)} as the value of ${describe(name)}`;
+    exchange.reportCall(valueString, action, [name, value]);
   }
   return pair;
 }
@@ -286,14 +286,15 @@ function checkValue(exchange: Exchange, name: string, value: string): void {
   if (PLAIN_VALUE.test(value)) return;
   const odd = /[\x00-\x1f\x7f]|[^\x00-\xff]/u.exec(value);
   const where = odd === null ? '' : `, which contains ${codePoint(odd[0])}`;
-  const deed = `passed the header ${quote(name)} with the value ${quoteValue(name, value)}${where}`;
+  const shown = quoteValue(name, value);
+  const action = `passed the header ${quote(name)} with the value ${shown}${where}`;
   for (const { rule: broken, isBroken } of VALUES) {
-    if (isBroken(value)) exchange.reportCall(broken, deed);
+    if (isBroken(value)) exchange.reportCall(broken, action);
   }
   // PEP 3333 forbids a TAB with the rest; RFC 9110 and every server allow it.
   const control = VALUES.find((each) => each.rule.id === 'header-value-c0');
   if (control !== undefined && value.includes('\t')) {
-    exchange.reportCall(control.rule, deed, undefined, 'warning');
+    exchange.reportCall(control.rule, action, undefined, 'warning');
   }
 }
 
@@ -368,12 +369,12 @@ const SINGLE = new Set([
 ]);
 
 function checkRepeated(exchange: Exchange, key: string, before: string, value: string): void {
-  const deed = `passed ${key} twice, as ${quoteValue(key, before)} and ${quoteValue(key, value)}`;
+  const action = `passed ${key} twice, as ${quoteValue(key, before)} and ${quoteValue(key, value)}`;
   if (key === 'content-length') {
-    exchange.reportCall(lengthOnce, deed, value, before === value ? 'warning' : 'error');
+    exchange.reportCall(lengthOnce, action, value, before === value ? 'warning' : 'error');
   } else if (SINGLE.has(key)) {
     const isGrave = key === 'content-type' || key === 'location';
-    exchange.reportCall(once, deed, value, isGrave ? 'error' : 'warning');
+    exchange.reportCall(once, action, value, isGrave ? 'error' : 'warning');
   }
 }
 
@@ -441,8 +442,8 @@ export function checkFields(exchange: Exchange, code: number, list: ResponseHead
     headers.set(key, value);
     for (const { rule: broken, isBroken } of BY_NAME.get(key) ?? []) {
       if (!isBroken(value)) continue;
-      const deed = `passed the header ${key} with the value ${quoteValue(key, value)}`;
-      exchange.reportCall(broken, deed);
+      const action = `passed the header ${key} with the value ${quoteValue(key, value)}`;
+      exchange.reportCall(broken, action);
     }
   }
   if (code > 0 && !isOrdinary(code)) {

@@ -107,7 +107,7 @@ export class Exchange {
   missed = false;
   /** The subject of the grace period: the body that the server has, or a pending promise. */
   body: object | undefined = undefined;
-  pending: { readonly deed: string; promise: object | undefined } | undefined = undefined;
+  pending: { readonly action: string; promise: object | undefined } | undefined = undefined;
 
   /** Whether an error or a report has reached the server's side, which now only closes. */
   failed = false;
@@ -130,31 +130,31 @@ export class Exchange {
   }
 
   /**
-   * Reports the call that breaks `rule`, while the caller is still on the stack. `deed`
+   * Reports the call that breaks `rule`, while the caller is still on the stack. `action`
    * is the message's first sentence without its subject; `found` is the wrong value.
    */
-  reportCall(rule: Rule, deed: string, found?: unknown, severity?: Severity): void {
-    this.report(rule, deed, found, severity, true);
+  reportCall(rule: Rule, action: string, found?: unknown, severity?: Severity): void {
+    this.report(rule, action, found, severity, true);
   }
 
   /** Reports a value that breaks `rule`, after the call that brought it. */
-  reportValue(rule: Rule, deed: string, found?: unknown, severity?: Severity): void {
-    this.report(rule, deed, found, severity, rule.party === 'server');
+  reportValue(rule: Rule, action: string, found?: unknown, severity?: Severity): void {
+    this.report(rule, action, found, severity, rule.party === 'server');
   }
 
   /** Warns of what came to light when there was no call left to throw at. */
-  reportLate(rule: Rule, deed: string): void {
+  reportLate(rule: Rule, action: string): void {
     const severity = this.reporter.severityOf(rule) === 'off' ? 'off' : 'warning';
-    this.report(rule, deed, undefined, severity, false, severity);
+    this.report(rule, action, undefined, severity, false, severity);
   }
 
   /**
    * Throws a report on. Any other error was thrown by the value itself while it was
    * looked at, and breaks `rule`.
    */
-  rethrow(error: unknown, rule: Rule, deed: string): void {
+  rethrow(error: unknown, rule: Rule, action: string): void {
     if (error instanceof WSGIError || error === this.reporter.thrown) throw error;
-    this.reportCall(rule, `${deed} (looking at it throws ${describe(error)})`);
+    this.reportCall(rule, `${action} (looking at it throws ${describe(error)})`);
   }
 
   /** Does what the application asks for, and remembers a report that it is thrown. */
@@ -183,7 +183,7 @@ export class Exchange {
 
   private report(
     rule: Rule,
-    deed: string,
+    action: string,
     found: unknown,
     usual: Severity | undefined,
     isCall: boolean,
@@ -205,7 +205,7 @@ export class Exchange {
     } catch {
       // The value cannot be looked at, and has the usual hint.
     }
-    const seen = { rule, deed, hint, isCall, isShown, mark };
+    const seen = { rule, action, hint, isCall, isShown, mark };
     this.reporter.deliver(severity, { ...seen, ...this.blame(rule) });
   }
 
@@ -344,17 +344,17 @@ export function exchangeOf(value: unknown): Exchange | undefined {
 /** The steps in which an iterator is used. */
 export interface IterationHooks {
   /** Before next(). Returns true to end the iteration there. */
-  ask(): boolean;
+  beforeNext(): boolean;
   /** Calls the real next(), which may throw. */
-  run(next: () => unknown): unknown;
+  callNext(next: () => unknown): unknown;
   /** Waits for the promise of a step, which may reject. */
-  wait(step: PromiseLike<unknown>): Promise<unknown>;
+  awaitStep(step: PromiseLike<unknown>): Promise<unknown>;
   /** Looks at a step, and may throw a report. */
-  take(step: unknown): void;
+  afterNext(step: unknown): void;
   /** Before return() and throw(). Returns false if the iterator was stopped before. */
-  stop(): boolean;
+  beforeStop(): boolean;
   /** When return() and throw() have been carried out. */
-  finish(): void;
+  afterStop(): void;
   /** When close() is called, a method that iterators do not have. */
   close(): void;
 }
@@ -378,8 +378,8 @@ export class GuardedIterator {
   // where its step would have come.
   next(): unknown {
     const hooks = this.#hooks;
-    if (hooks.ask()) return this.#settle({ done: true, value: undefined });
-    const step = hooks.run(() => this.#source.next?.());
+    if (hooks.beforeNext()) return this.#settle({ done: true, value: undefined });
+    const step = hooks.callNext(() => this.#source.next?.());
     if (!this.#isAsync) return this.#take(step);
     return isThenable(step) ? this.#wait(step) : this.#takeLater(step);
   }
@@ -400,12 +400,12 @@ export class GuardedIterator {
   }
 
   async #wait(step: PromiseLike<unknown>): Promise<unknown> {
-    return this.#takeLater(await this.#hooks.wait(step));
+    return this.#takeLater(await this.#hooks.awaitStep(step));
   }
 
   async #takeLater(step: unknown): Promise<unknown> {
     try {
-      this.#hooks.take(step);
+      this.#hooks.afterNext(step);
     } catch (error) {
       // Its finally blocks run before the error comes, as after an error of its own.
       await this.#endSource();
@@ -416,7 +416,7 @@ export class GuardedIterator {
 
   #take(step: unknown): unknown {
     try {
-      this.#hooks.take(step);
+      this.#hooks.afterNext(step);
     } catch (error) {
       void this.#endSource();
       throw error;
@@ -437,10 +437,10 @@ export class GuardedIterator {
   // Not held up by a next() that is pending: the server may have to leave.
   #stop(name: 'return' | 'throw', argument: unknown, otherwise: () => unknown): unknown {
     const hooks = this.#hooks;
-    if (!hooks.stop()) return otherwise();
+    if (!hooks.beforeStop()) return otherwise();
     const hasMember = this.#source[name] !== undefined;
     const stop = (): unknown => (hasMember && this.#source[name]?.(argument)) || otherwise();
-    return whenDone(stop, () => hooks.finish());
+    return whenDone(stop, () => hooks.afterStop());
   }
 
   #settle(step: unknown): unknown {
@@ -481,11 +481,11 @@ export class GraceSet<Item> {
   private lookLater(): void {
     if (this.waiting || typeof globalThis.setTimeout !== 'function') return;
     this.waiting = true;
-    setTimeout(() => this.look(), this.interval);
+    setTimeout(() => this.sweep(), this.interval);
   }
 
   // An item that is still here at the second look had one whole interval at least.
-  private look(): void {
+  private sweep(): void {
     const due = [...this.old];
     this.old.clear();
     for (const item of this.young) this.old.add(item);

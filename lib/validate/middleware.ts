@@ -72,8 +72,8 @@ export function checkMiddlewareAsking(exchange: Exchange): void {
   if (!outer.returned) {
     exchange.reportCall(returnsAtOnce, 'iterated its application\'s body before returning its own');
   } else {
-    const deed = 'asked for another chunk before it had yielded for the last one';
-    exchange.reportCall(yieldsEach, deed);
+    const action = 'asked for another chunk before it had yielded for the last one';
+    exchange.reportCall(yieldsEach, action);
   }
 }
 
@@ -96,8 +96,8 @@ const passesClose = rule('middleware', 'close-propagated', 'error', DETAILS,
 export function checkPropagated(exchange: Exchange, isLate: boolean): void {
   for (const inner of exchange.inner ?? []) {
     if (!inner.isSameRequest || !inner.returned || inner.closed) continue;
-    const deed = `did not close the body of the application${inner.name}`;
-    if (isLate) inner.reportLate(passesClose, deed);
-    else inner.reportValue(passesClose, deed);
+    const action = `did not close the body of the application${inner.name}`;
+    if (isLate) inner.reportLate(passesClose, action);
+    else inner.reportValue(passesClose, action);
   }
 }

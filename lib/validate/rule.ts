@@ -143,8 +143,8 @@ export interface Breach {
   party: Party;
   /** The party as a message names it: `The application hello`. */
   subject: string;
-  /** The deed of the party, as the rest of that sentence. */
-  deed: string;
+  /** The action of the party, as the rest of that sentence. */
+  action: string;
   hint: string;
   /** Whether the call that broke the rule is on the stack now. */
   isCall: boolean;
@@ -206,15 +206,15 @@ export class Reporter {
   }
 
   // The same warning for every request would hide all others.
-  private count(error: WSGIError, { subject, deed }: Breach): WSGIError | undefined {
-    const place = PLACE.exec(error.message)?.[0] ?? `${subject} ${deed}`;
+  private count(error: WSGIError, { subject, action }: Breach): WSGIError | undefined {
+    const place = PLACE.exec(error.message)?.[0] ?? `${subject} ${action}`;
     const key = `${error.code} ${place}`;
     const count = (this.counts.get(key) ?? 0) + 1;
     if (count > 1 || this.counts.size < MOST_PLACES) this.counts.set(key, count);
     if (count === 1) return error;
     if (!/^10+$/.test(String(count))) return undefined;
     const where = PLACE.test(error.message) ? `\n${error.message.split('\n').at(-1)}` : '';
-    const message = `${subject} ${deed}: ${error.code}, ${count} times so far.${where}`;
+    const message = `${subject} ${action}: ${error.code}, ${count} times so far.${where}`;
     return Object.assign(new WSGIError(message, { ...error, id: error.code }), { count });
   }
 }
@@ -239,9 +239,9 @@ function checkSeverity(id: string, severity: Severity): void {
 }
 
 function makeError(breach: Breach): WSGIError {
-  const { rule: broken, party, subject, deed, hint, isCall, isShown, mark } = breach;
-  const law = `${broken.id}: ${broken.text} (${broken.reference})`;
-  const message = `${subject} ${deed}.\n${law}\n${hint}`;
+  const { rule: broken, party, subject, action, hint, isCall, isShown, mark } = breach;
+  const ruleLine = `${broken.id}: ${broken.text} (${broken.reference})`;
+  const message = `${subject} ${action}.\n${ruleLine}\n${hint}`;
   const error = withDeepStack(() => new WSGIError(message, { ...broken, party, hint }));
   const here = authorFrames(error.stack);
   const there = authorFrames(mark?.stack);

@@ -97,8 +97,8 @@ function startResponse(exchange: Exchange, args: readonly unknown[]): unknown {
   exchange.starts += 1;
   const [status, headers, error] = args;
   if (args.length < 2 || args.length > 3) {
-    const deed = `called startResponse with ${count(args.length, 'argument')}`;
-    exchange.reportCall(argumentCount, deed);
+    const action = `called startResponse with ${count(args.length, 'argument')}`;
+    exchange.reportCall(argumentCount, action);
   }
   checkMoment(exchange, again, error);
 
@@ -118,16 +118,16 @@ function startResponse(exchange: Exchange, args: readonly unknown[]): unknown {
 function checkMoment(exchange: Exchange, again: boolean, error: unknown): void {
   checkTrapped(exchange, 'called startResponse again');
   if (exchange.exhausted || exchange.closed) {
-    const deed = 'called startResponse after the body had ended';
-    exchange.reportCall(afterEnd, deed, exchange.closed);
+    const action = 'called startResponse after the body had ended';
+    exchange.reportCall(afterEnd, action, exchange.closed);
   }
   if (error === undefined || error === null) {
     if (!again) return;
     if (exchange.started) exchange.reportCall(twice, 'called startResponse a second time');
     else exchange.reportCall(againAfterThrow, 'called startResponse again after it had thrown');
   } else if (!isObject(error) || !isErrorLike(error)) {
-    const deed = `passed ${describe(error)} to startResponse as the error`;
-    exchange.reportCall(errorType, deed, error);
+    const action = `passed ${describe(error)} to startResponse as the error`;
+    exchange.reportCall(errorType, action, error);
   }
 }
 
@@ -151,8 +151,8 @@ function callServer(
   }
   // Middleware may have buffered what was yielded, or have dealt with the error.
   if (hasError && exchange.headSent && exchange.outer === undefined) {
-    const deed = 'took an error after the head was sent, and did not throw it';
-    exchange.reportCall(sentMustThrow, deed);
+    const action = 'took an error after the head was sent, and did not throw it';
+    exchange.reportCall(sentMustThrow, action);
   }
   if (given !== undefined) giveBack(headers as Pairs, given, passed as Pairs);
   return write;
@@ -179,8 +179,8 @@ function checkThrown(exchange: Exchange, error: unknown, thrown: unknown): void 
   exchange.thrownBack = thrown;
   const isReport = thrown instanceof Error && thrown.name === 'WSGIError';
   if (thrown === error || exchange.outer !== undefined || isReport) return;
-  const deed = `threw ${describe(thrown)} in place of the error it was given`;
-  exchange.reportCall(rethrowsSame, deed);
+  const action = `threw ${describe(thrown)} in place of the error it was given`;
+  exchange.reportCall(rethrowsSame, action);
 }
 
 // ---- write

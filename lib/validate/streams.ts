@@ -229,15 +229,15 @@ class InputGuard extends Guard implements IterationHooks {
     if (args.length > 1) {
       exchange.reportCall(tooMany, `called wsgi.input.${name}() with ${args.length} arguments`);
     }
-    const deed = (): string => `called wsgi.input.${name}(${describe(size)})`;
+    const action = (): string => `called wsgi.input.${name}(${describe(size)})`;
     if (size !== undefined && !Number.isInteger(size)) {
-      exchange.reportCall(sizeInteger, deed(), size);
+      exchange.reportCall(sizeInteger, action(), size);
     } else if (typeof size === 'number' && size < -1) {
-      exchange.reportCall(sizeNotNegative, deed());
+      exchange.reportCall(sizeNotNegative, action());
     }
     this.checkTime(`call wsgi.input.${name}()`);
     // A line may end before its limit; only read() asks for as much as its size.
-    if (name === 'read' && typeof size === 'number') this.checkDemand(deed, size);
+    if (name === 'read' && typeof size === 'number') this.checkDemand(action, size);
   }
 
   private checkTime(attempt: string): void {
@@ -252,12 +252,12 @@ class InputGuard extends Guard implements IterationHooks {
 
   // A loop asks once more at the end of the body, to learn that it has ended. A read of
   // more than is left may wait without end, on a server whose input does not end by itself.
-  private checkDemand(deed: () => string, size: number): void {
+  private checkDemand(action: () => string, size: number): void {
     const { inputLength, environ } = this.exchange;
     if (inputLength === undefined) return;
     const left = inputLength - this.received;
     if (left > 0 && size > left && property(environ, 'wsgi.input_terminated') !== true) {
-      const whole = `${deed()} with ${count(left, 'byte')} left of ${inputLength}`;
+      const whole = `${action()} with ${count(left, 'byte')} left of ${inputLength}`;
       this.exchange.reportCall(pastLength, whole);
     }
   }
@@ -293,8 +293,8 @@ class InputGuard extends Guard implements IterationHooks {
       exchange.reportValue(readBytes, `gave ${describe(data)} from wsgi.input.read()`);
     } else {
       if (typeof size === 'number' && size >= 0 && data.length > size) {
-        const deed = `gave ${count(data.length, 'byte')} from wsgi.input.read(${size})`;
-        exchange.reportValue(readTooLong, deed);
+        const action = `gave ${count(data.length, 'byte')} from wsgi.input.read(${size})`;
+        exchange.reportValue(readTooLong, action);
       }
       this.countBytes(data.length, size);
     }
@@ -310,16 +310,16 @@ class InputGuard extends Guard implements IterationHooks {
       exchange.reportValue(readlineOne, 'gave more than one line from wsgi.input.readline()');
     }
     if (typeof size === 'number' && size >= 0 && data.length > size) {
-      const deed = `gave ${count(data.length, 'byte')} from wsgi.input.readline(${size})`;
-      exchange.reportValue(readlineOne, deed);
+      const action = `gave ${count(data.length, 'byte')} from wsgi.input.readline(${size})`;
+      exchange.reportValue(readlineOne, action);
     }
     this.countBytes(data.length, size);
   }
 
   private checkLines(lines: unknown, hint: unknown): void {
     if (!Array.isArray(lines)) {
-      const deed = `gave ${describe(lines)} from wsgi.input.readlines()`;
-      this.exchange.reportValue(readlinesArray, deed);
+      const action = `gave ${describe(lines)} from wsgi.input.readlines()`;
+      this.exchange.reportValue(readlinesArray, action);
       return;
     }
     for (const line of lines) this.checkItem(readlinesItems, 'gave readlines()', line);
@@ -345,13 +345,13 @@ class InputGuard extends Guard implements IterationHooks {
     }
     this.received += length;
     if (this.ended) {
-      const deed = `gave ${count(length, 'byte')} of wsgi.input after it had ended`;
-      exchange.reportValue(readAfterEnd, deed);
+      const action = `gave ${count(length, 'byte')} of wsgi.input after it had ended`;
+      exchange.reportValue(readAfterEnd, action);
     }
     const { inputLength = Infinity } = exchange;
     if (this.received > inputLength) {
-      const deed = `gave ${this.received} bytes of wsgi.input for CONTENT_LENGTH ${inputLength}`;
-      exchange.reportValue(overLength, deed, exchange);
+      const action = `gave ${this.received} bytes of wsgi.input for CONTENT_LENGTH ${inputLength}`;
+      exchange.reportValue(overLength, action, exchange);
     }
   }
 
@@ -359,8 +359,8 @@ class InputGuard extends Guard implements IterationHooks {
     const { exchange } = this;
     const { inputLength = 0 } = exchange;
     if (!this.ended && this.received < inputLength) {
-      const deed = `ended wsgi.input after ${this.received} of ${inputLength} bytes`;
-      exchange.reportValue(underLength, deed, exchange);
+      const action = `ended wsgi.input after ${this.received} of ${inputLength} bytes`;
+      exchange.reportValue(underLength, action, exchange);
     }
     this.ended = true;
   }
@@ -368,43 +368,43 @@ class InputGuard extends Guard implements IterationHooks {
   // ---- Iteration
 
   private iterate(): unknown {
-    this.ask();
+    this.beforeNext();
     this.lines = call(Reflect.get(this.real, Symbol.asyncIterator), this.real, []) as object;
     return new GuardedIterator(this.lines, true, this);
   }
 
   private refuseIteration(): never {
     const { exchange } = this;
-    const deed = 'iterated over wsgi.input synchronously';
-    exchange.answer(() => exchange.reportCall(iterateAsync, deed));
+    const action = 'iterated over wsgi.input synchronously';
+    exchange.answer(() => exchange.reportCall(iterateAsync, action));
     throw new TypeError('wsgi.input is not iterable: use for await');
   }
 
-  ask(): boolean {
+  beforeNext(): boolean {
     this.exchange.answer(() => this.checkTime('iterate over wsgi.input'));
     return false;
   }
 
-  run(next: () => unknown): unknown {
+  callNext(next: () => unknown): unknown {
     return next();
   }
 
-  wait(step: PromiseLike<unknown>): Promise<unknown> {
+  awaitStep(step: PromiseLike<unknown>): Promise<unknown> {
     return this.settle('iteration', step, () => {});
   }
 
-  take(step: unknown): void {
+  afterNext(step: unknown): void {
     this.exchange.answer(() => {
       if (property(step, 'done')) this.checkEnd();
       else this.checkItem(iterationItems, 'gave an iteration', property(step, 'value'));
     });
   }
 
-  stop(): boolean {
+  beforeStop(): boolean {
     return true;
   }
 
-  finish(): void {}
+  afterStop(): void {}
 
   close(): void {
     this.reportOther('close');
@@ -458,9 +458,9 @@ class ErrorsGuard extends Guard {
       try {
         return method(self, checked ?? args);
       } catch (error) {
-        const deed = `threw ${describe(error)} from wsgi.errors.${key}()`;
+        const action = `threw ${describe(error)} from wsgi.errors.${key}()`;
         // A method that was taken off its stream has nowhere to write to.
-        if (checked !== undefined && self === this.real) exchange.reportCall(anyText, deed);
+        if (checked !== undefined && self === this.real) exchange.reportCall(anyText, action);
         throw error;
       }
     };
@@ -551,11 +551,11 @@ function checkFileWrapper(exchange: Exchange, wrapFile: unknown): void {
   if (typeof wrapFile !== 'function') {
     exchange.reportCall(wrapperShape, `set wsgi.file_wrapper to ${describe(wrapFile)}`);
   } else if (wrapFile.length > 2) {
-    const deed = `offered a wsgi.file_wrapper that requires ${wrapFile.length} arguments`;
-    exchange.reportCall(wrapperShape, deed);
+    const action = `offered a wsgi.file_wrapper that requires ${wrapFile.length} arguments`;
+    exchange.reportCall(wrapperShape, action);
   } else if (isClass(wrapFile)) {
-    const deed = 'offered a class as wsgi.file_wrapper, which cannot be called';
-    exchange.reportCall(wrapperShape, deed);
+    const action = 'offered a class as wsgi.file_wrapper, which cannot be called';
+    exchange.reportCall(wrapperShape, action);
   }
 }
 
@@ -581,8 +581,8 @@ function wrap(exchange: Exchange, wrapFile: unknown, args: unknown[]): unknown {
 function checkWrapperArguments(exchange: Exchange, args: unknown[]): void {
   const [file, blockSize] = args;
   if (args.length < 1 || args.length > 2) {
-    const deed = `called wsgi.file_wrapper with ${count(args.length, 'argument')}`;
-    exchange.reportCall(wrapperArgument, deed);
+    const action = `called wsgi.file_wrapper with ${count(args.length, 'argument')}`;
+    exchange.reportCall(wrapperArgument, action);
   } else if (!hasMethod(file, 'read') && !hasMethod(file, Symbol.asyncIterator)) {
     exchange.reportCall(wrapperArgument, `passed ${describe(file)} to wsgi.file_wrapper`, file);
   } else if (blockSize !== undefined && !(Number.isInteger(blockSize) && Number(blockSize) > 0)) {

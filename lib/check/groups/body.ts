@@ -7,7 +7,7 @@ import type {
 } from '../../types.ts';
 import type { Step } from '../body.ts';
 import {
-  DETAILS, FILE_HANDLING, NotApplicable, STREAMING, type Verdict, checksOf,
+  DETAILS, FILE_HANDLING, NotApplicable, STREAMING, type CheckVerdict, checksOf,
 } from '../definition.ts';
 import {
   type Gate, type Trial, bytes, respond, respondWith, sendsAtOnce, show,
@@ -241,7 +241,7 @@ function gives(
   });
 }
 
-function streams(trial: Trial, headers: ResponseHeaders): Promise<Verdict> {
+function streams(trial: Trial, headers: ResponseHeaders): Promise<CheckVerdict> {
   const makeApp = (gate: Gate): WSGIApplication => respondWith(async function* () {
     yield bytes('first');
     await gate.opened;
@@ -250,7 +250,7 @@ function streams(trial: Trial, headers: ResponseHeaders): Promise<Verdict> {
   return sendsAtOnce(trial, makeApp, 'the first chunk before the second was there');
 }
 
-async function stopsAsking(trial: Trial, async: boolean): Promise<Verdict> {
+async function stopsAsking(trial: Trial, async: boolean): Promise<CheckVerdict> {
   const chunk = new Uint8Array(64 * 1024);
   let isOver = false;
   const steps = function* (): Generator<Step> {
@@ -270,7 +270,7 @@ async function stopsAsking(trial: Trial, async: boolean): Promise<Verdict> {
     : `asked for ${show(taken)} bytes while the client read nothing`;
 }
 
-async function sendFile(trial: Trial, lazy: boolean): Promise<Verdict> {
+async function sendFile(trial: Trial, lazy: boolean): Promise<CheckVerdict> {
   let problem: string | undefined;
   let reads = 0;
   let closed = 0;

@@ -3,7 +3,7 @@
 
 import type { ObservedBody } from '../body.ts';
 import type { Client } from '../client.ts';
-import { DETAILS, NotApplicable, STREAMS, type Verdict, checksOf } from '../definition.ts';
+import { DETAILS, NotApplicable, STREAMS, type CheckVerdict, checksOf } from '../definition.ts';
 import { Gate, type Trial, bytes, respond, respondWith } from '../trial.ts';
 
 const check = checksOf('client-leaves');
@@ -187,7 +187,7 @@ async function begin(
   return client;
 }
 
-async function closedOnce(trial: Trial, { use }: ObservedBody): Promise<Verdict> {
+async function closedOnce(trial: Trial, { use }: ObservedBody): Promise<CheckVerdict> {
   await trial.until(() => use.closed > 0, 'did not call close() when the client had left');
   const { asked } = use;
   await trial.quiet();
@@ -196,7 +196,7 @@ async function closedOnce(trial: Trial, { use }: ObservedBody): Promise<Verdict>
   return survives(trial);
 }
 
-async function survives(trial: Trial): Promise<Verdict> {
+async function survives(trial: Trial): Promise<CheckVerdict> {
   const { body } = await trial.exchange(respond(['still there']));
   return trial.same('the next request', body, 'still there');
 }

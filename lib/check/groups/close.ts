@@ -1,6 +1,6 @@
 // close(): called on every body that has one, exactly once, however the request ends.
 
-import { DETAILS, ERROR_HANDLING, type Verdict, checksOf } from '../definition.ts';
+import { DETAILS, ERROR_HANDLING, type CheckVerdict, checksOf } from '../definition.ts';
 import type { ObservedBody, Step } from '../body.ts';
 import { type RequestParts, type Trial, bytes, respond, respondWith } from '../trial.ts';
 
@@ -163,14 +163,17 @@ function fail(): never {
   throw new Error('thrown by the body, on purpose');
 }
 
-async function closedOnce(trial: Trial, { use }: ObservedBody): Promise<Verdict> {
+async function closedOnce(trial: Trial, { use }: ObservedBody): Promise<CheckVerdict> {
   await trial.until(() => use.closed > 0, 'did not call close()');
   await trial.quiet();
   if (use.closed > 1) return `called close() ${use.closed} times`;
   return use.closedOnBody ? undefined : 'called close() without the body as "this"';
 }
 
-async function closeFails(trial: Trial, onClose: () => void | Promise<void>): Promise<Verdict> {
+async function closeFails(
+  trial: Trial,
+  onClose: () => void | Promise<void>,
+): Promise<CheckVerdict> {
   const { body, use } = trial.body([bytes('complete')], { onClose });
   const response = await trial.exchange(respondWith(() => body));
   await trial.until(() => use.closed > 0, 'did not call close()');

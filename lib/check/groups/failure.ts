@@ -2,7 +2,7 @@
 
 import type { ErrorStream, StartResponse, WSGIApplication, WSGIEnvironment } from '../../types.ts';
 import {
-  ERROR_HANDLING, NotApplicable, type Verdict, checksOf,
+  ERROR_HANDLING, NotApplicable, type CheckVerdict, checksOf,
 } from '../definition.ts';
 import { Gate, type Trial, bytes, respond, respondWith, show } from '../trial.ts';
 
@@ -202,12 +202,12 @@ function answers500(id: string, rule: string, app: WSGIApplication, hint: string
   });
 }
 
-async function survives(trial: Trial): Promise<Verdict> {
+async function survives(trial: Trial): Promise<CheckVerdict> {
   const { body } = await trial.exchange(respond(['still there']));
   return trial.same('the next request', body, 'still there');
 }
 
-async function cuts(trial: Trial, headers: Array<[string, string]>): Promise<Verdict> {
+async function cuts(trial: Trial, headers: Array<[string, string]>): Promise<CheckVerdict> {
   await trial.serve(respondWith(async function* () {
     yield bytes('sent');
     throw new Error('thrown after the first chunk');
@@ -215,7 +215,7 @@ async function cuts(trial: Trial, headers: Array<[string, string]>): Promise<Ver
   return isCut(trial);
 }
 
-async function isCut(trial: Trial): Promise<Verdict> {
+async function isCut(trial: Trial): Promise<CheckVerdict> {
   const client = await trial.send();
   const response = await client.nextResponse();
   if (response?.framing === 'close') {

@@ -1,7 +1,7 @@
 // Where a response ends, and what the connection is good for afterwards.
 
 import type { Client } from '../client.ts';
-import { CONTENT_LENGTH, NotApplicable, type Verdict, checksOf } from '../definition.ts';
+import { CONTENT_LENGTH, NotApplicable, type CheckVerdict, checksOf } from '../definition.ts';
 import { type Response, announcesClose } from '../response.ts';
 import { type Trial, bytes, header, respond, respondWith, show } from '../trial.ts';
 
@@ -323,7 +323,7 @@ function bodyless(
 
 async function keepsLength(
   trial: Trial, app: Parameters<Trial['serve']>[0], expected: string,
-): Promise<Verdict> {
+): Promise<CheckVerdict> {
   await trial.serve(app);
   const client = await trial.send();
   const response = await client.nextResponse();

@@ -1,7 +1,7 @@
 // Bytes and headers that must not pass through a server, in either direction.
 
 import {
-  NotApplicable, OTHER_FEATURES, START_RESPONSE, UNICODE, type Verdict, checksOf,
+  NotApplicable, OTHER_FEATURES, START_RESPONSE, UNICODE, type CheckVerdict, checksOf,
 } from '../definition.ts';
 import type { Response } from '../response.ts';
 import {
@@ -218,7 +218,7 @@ function refusesHead(
   });
 }
 
-async function keepsHopByHop(trial: Trial, [name, value]: [string, string]): Promise<Verdict> {
+async function keepsHopByHop(trial: Trial, [name, value]: [string, string]): Promise<CheckVerdict> {
   await trial.serve(respond(['ok, ', 'and more'], [['Content-Type', 'text/plain'], [name, value]]));
   const client = await trial.send();
   const response = await client.response();
@@ -233,7 +233,7 @@ async function keepsHopByHop(trial: Trial, [name, value]: [string, string]): Pro
 // A refusal may also be the end of the connection, but not a call of the application.
 async function refuses(
   trial: Trial, request: RequestParts, shown: string, hasBody: boolean = false,
-): Promise<Verdict> {
+): Promise<CheckVerdict> {
   await trial.serve(respondWith(async (environ) => {
     if (hasBody) await environ['wsgi.input'].read();
     return [bytes('ok')];
@@ -249,12 +249,12 @@ async function refuses(
   return isRefusal(response, shown) ?? survives(trial);
 }
 
-function isRefusal(response: Response | undefined, shown: string): Verdict {
+function isRefusal(response: Response | undefined, shown: string): CheckVerdict {
   if (response === undefined || response.code >= 400) return undefined;
   return `answered ${response.code} to ${shown}`;
 }
 
-async function refusesBody(trial: Trial, encoded: string): Promise<Verdict> {
+async function refusesBody(trial: Trial, encoded: string): Promise<CheckVerdict> {
   let read: string | undefined;
   await trial.serve(respondWith(async (environ) => {
     read = await environ['wsgi.input'].read().then(text, () => undefined);
@@ -273,7 +273,7 @@ function isSmuggled(trial: Trial): boolean {
   return trial.calls.some(({ given }) => String(given['PATH_INFO']).includes('smuggled'));
 }
 
-async function survives(trial: Trial): Promise<Verdict> {
+async function survives(trial: Trial): Promise<CheckVerdict> {
   const { body } = await trial.exchange(respond(['still there']));
   return trial.same('the next request', body, 'still there');
 }

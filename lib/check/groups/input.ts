@@ -2,7 +2,9 @@
 
 import type { InputStream, WSGIEnvironment } from '../../types.ts';
 import type { Client } from '../client.ts';
-import { NotApplicable, OTHER_FEATURES, STREAMS, type Verdict, checksOf } from '../definition.ts';
+import {
+  type CheckVerdict, NotApplicable, OTHER_FEATURES, STREAMS, checksOf,
+} from '../definition.ts';
 import { Patience } from '../patience.ts';
 import { Refusal, type Trial, bytes, respondWith, text } from '../trial.ts';
 
@@ -273,7 +275,7 @@ function reads(
 async function inPieces(
   trial: Trial, pieces: string[], read: (input: InputStream) => Promise<Uint8Array>,
   call: string, expected: string,
-): Promise<Verdict> {
+): Promise<CheckVerdict> {
   const { length } = pieces.join('');
   const head = { method: 'POST', headers: [`Content-Length: ${length}`] };
   const value = await trial.inside(read, head, async (client) => {
@@ -288,7 +290,7 @@ async function inPieces(
 
 async function leaveUnread(
   trial: Trial, beginning: string, read: (input: InputStream) => Promise<unknown>,
-): Promise<Verdict> {
+): Promise<CheckVerdict> {
   await trial.serve(respondWith(async (environ) => {
     if (environ.REQUEST_METHOD === 'POST') await read(environ['wsgi.input']);
     return [bytes(`${environ.REQUEST_METHOD} ${environ.PATH_INFO}`)];
@@ -309,7 +311,7 @@ async function leaveUnread(
 async function chunked(
   trial: Trial, encoded: string, expected: string,
   read: (input: InputStream) => Promise<Uint8Array> = (input) => input.read(),
-): Promise<Verdict> {
+): Promise<CheckVerdict> {
   const request = { method: 'POST', headers: ['Transfer-Encoding: chunked'] };
   const value = await insideChunked(trial, read,
     (client) => client.send(trial.format(request) + encoded));

@@ -3,7 +3,7 @@
 
 import type { StartResponse, Write, WSGIEnvironment } from '../../types.ts';
 import {
-  ERROR_HANDLING, NotApplicable, START_RESPONSE, type Verdict, checksOf,
+  ERROR_HANDLING, NotApplicable, START_RESPONSE, type CheckVerdict, checksOf,
 } from '../definition.ts';
 import { announcesClose, valuesOf } from '../response.ts';
 import {
@@ -268,7 +268,7 @@ type Waiting = (
   environ: WSGIEnvironment, startResponse: StartResponse, wait: () => Promise<void>,
 ) => AsyncGenerator<Uint8Array>;
 
-async function staysSilent(trial: Trial, app: Waiting): Promise<Verdict> {
+async function staysSilent(trial: Trial, app: Waiting): Promise<CheckVerdict> {
   const gate = new Gate();
   let isWaiting = false;
   const wait = (): Promise<void> => {
