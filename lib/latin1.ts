@@ -82,8 +82,16 @@ function check(part: 'name' | 'value', text: string, forbidden: RegExp): string 
   if (found === null) return text;
   throw fault(
     RangeError,
-    part === 'name' ? 'header-name-token' : 'header-value-c0',
+    brokenRule(part, found[0]),
     `the header ${part} ${quote(text)} contains ${codePoint(found[0])}: ` +
       'control characters and characters above U+00FF are not allowed',
   );
+}
+
+function brokenRule(part: 'name' | 'value', character: string): string {
+  if (part === 'name') {
+    return /[\r\n]/.test(character) ? 'header-name-colon-nl' : 'header-name-token';
+  }
+  if (character > '\xff') return 'header-value-latin1';
+  return /[\x00\r\n]/.test(character) ? 'header-value-crlf-nul' : 'header-value-c0';
 }

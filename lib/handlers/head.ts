@@ -125,7 +125,7 @@ function checkPair(pair: readonly [string, string]): void {
   if (!Array.isArray(pair) || pair.length !== 2) {
     throw fault(
       TypeError,
-      'header-pair-tuple',
+      Array.isArray(pair) ? 'header-pair-len' : 'header-pair-tuple',
       `each header is a [name, value] pair, not ${describe(pair)}`,
     );
   }
@@ -167,7 +167,7 @@ function checkStatus(status: Status): StatusLine {
   if (forbidden !== null) {
     throw fault(
       RangeError,
-      'status-ctl',
+      forbidden[0] > '\xff' ? 'status-latin1' : 'status-ctl',
       `the status ${quote(status)} contains ${codePoint(forbidden[0])}: ` +
         'control characters and characters above U+00FF are not allowed',
     );
@@ -175,14 +175,14 @@ function checkStatus(status: Status): StatusLine {
   if (!STATUS.test(status)) {
     throw fault(
       RangeError,
-      'status-three-digits',
+      /^[0-9]{3}/.test(status) ? 'status-space' : 'status-three-digits',
       `the status ${quote(status)} is not three digits, a space and a reason: use ${wanted}`,
     );
   }
   if (status < '200') {
     throw fault(
       RangeError,
-      'status-1xx',
+      status < '100' ? 'status-min-100' : 'status-1xx',
       `the status ${quote(status)} cannot end a request: 1xx only announce another`,
     );
   }
@@ -214,7 +214,7 @@ function checkName(name: string): Role {
   if (!TOKEN.test(checkHeaderName(name))) {
     throw fault(
       RangeError,
-      'header-name-token',
+      nameRule(name),
       `${quote(name)} is not a header name: letters, digits and any of ` +
         "!#$%&'*+-.^_`|~ are allowed",
     );
@@ -230,6 +230,11 @@ function checkName(name: string): Role {
   const role = roleOf(name);
   if (roles.size < MOST_KNOWN) roles.set(name, role);
   return role;
+}
+
+function nameRule(name: string): string {
+  if (name === '') return 'header-name-nonempty';
+  return name.includes(':') ? 'header-name-colon-nl' : 'header-name-token';
 }
 
 function checkContentLength(value: string): number {
