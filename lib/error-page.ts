@@ -5,6 +5,7 @@
 // Never put it around an application that strangers can reach: it shows source.
 
 import { describe } from './describe.ts';
+import { checkApplication } from './handlers/base.ts';
 import { checkBody, checkChunk } from './handlers/body.ts';
 import { formatException, isConnectionLost, property } from './handlers/exception.ts';
 import { decodeLatin1 } from './latin1.ts';
@@ -43,11 +44,13 @@ export interface ErrorPageOptions {
  *
  * @param app - The application.
  * @param options - How the page learns of a new version.
+ * @throws TypeError if `app` is not a function.
  *
  * @example
  * await makeServer('127.0.0.1', 8000, errorPage(validator(app))).serveForever();
  */
 export function errorPage(app: WSGIApplication, options: ErrorPageOptions = {}): WSGIApplication {
+  checkApplication(app);
   return showAs(app, (environ, startResponse) => {
     const exchange = new Exchange(environ, startResponse, options);
     try {

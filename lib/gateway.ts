@@ -4,6 +4,7 @@
 
 import { type ListenOptions, Server, type Socket } from 'node:net';
 
+import { describe } from './describe.ts';
 import { checkApplication } from './handlers/base.ts';
 import {
   GatewayError,
@@ -44,7 +45,8 @@ export interface GatewaySettings {
  * @param address - `{ host, port }`, or `{ path }` for a Unix socket.
  * @param app - The application, for every request.
  * @param settings - Limits, and where reports go.
- * @throws TypeError if `app` is not a function.
+ * @throws TypeError if `app` is not a function, or `protocol` is unknown, and RangeError for
+ *   a port that cannot be one.
  *
  * @example
  * await makeGatewayServer('scgi', { host: '127.0.0.1', port: 4000 }, app).serveForever();
@@ -79,6 +81,7 @@ export class GatewayServer extends Server {
     settings: GatewaySettings = {},
   ) {
     checkApplication(app);
+    checkProtocol(protocol);
     super();
     this.protocol = protocol;
     this.application = app;
@@ -101,8 +104,9 @@ export class GatewayServer extends Server {
         if (this.listening) this.settings.log('-', error.message);
         else reject(error);
       });
-      this.listen(address as ListenOptions, resolve);
+      this.on('listening', resolve);
     });
+    this.listen(address as ListenOptions);
   }
 
   /** Serves until `shutdown()` is called or `signal` aborts. Rejects if binding failed. */
@@ -126,6 +130,11 @@ export class GatewayServer extends Server {
   override async [Symbol.asyncDispose](): Promise<void> {
     await this.shutdown();
   }
+}
+
+function checkProtocol(protocol: unknown): void {
+  if (protocol === 'scgi' || protocol === 'uwsgi') return;
+  throw new TypeError(`a gateway server speaks 'scgi' or 'uwsgi', not ${describe(protocol)}`);
 }
 
 /** A connection that speaks SCGI or uwsgi. It has one request. */

@@ -2,6 +2,7 @@
 // as it happens, an arrow for each thing that is said.
 
 import { describe } from './describe.ts';
+import { checkApplication } from './handlers/base.ts';
 import { maskText, maskValue } from './secrets.ts';
 import { showAs } from './stand-in.ts';
 import { Printer, type TraceOptions, cut, oneLine, showBytes } from './trace/printer.ts';
@@ -26,11 +27,13 @@ export type { TraceOptions } from './trace/printer.ts';
  *
  * @param app - The application.
  * @param options - Where the drawing goes, and whether it has colours.
+ * @throws TypeError if `app` is not a function.
  *
  * @example
  * await makeServer('127.0.0.1', 8000, trace(app)).serveForever();
  */
 export function trace(app: WSGIApplication, options: TraceOptions = {}): WSGIApplication {
+  checkApplication(app);
   return showAs(app, (environ, startResponse) => {
     const printer = new Printer(options);
     drawRequest(environ, printer);

@@ -496,6 +496,10 @@ describe('errorPage', () => {
   const page = async (app: WSGIApplication, given: object = {}): Promise<string> =>
     (await handle(errorPage(app), { HTTP_ACCEPT: 'text/html', ...given })).sent;
 
+  test('refuses a value that is not an application, at once', () => {
+    assert.throws(() => errorPage('no' as never), { name: 'TypeError', code: 'app-callable' });
+  });
+
   test('shortens very long text, in the message, in environ and in the source', async () => {
     const failing: WSGIApplication = () => {
       throw new Error('m'.repeat(100_000));

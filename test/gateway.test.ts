@@ -398,3 +398,21 @@ test('takes nothing but an application', () => {
     /^TypeError: an application is a function/,
   );
 });
+
+describe('makeGatewayServer refuses at once', () => {
+  const address = { host: '127.0.0.1', port: 0 };
+
+  test('a protocol that it does not speak', () => {
+    const message = "a gateway server speaks 'scgi' or 'uwsgi', not \"fcgi\"";
+    assert.throws(
+      () => makeGatewayServer('fcgi' as 'scgi', address, mirror), { name: 'TypeError', message },
+    );
+  });
+
+  test('a port that cannot be one', () => {
+    assert.throws(
+      () => makeGatewayServer('scgi', { ...address, port: 99999 }, mirror),
+      { name: 'RangeError', message: /port/ },
+    );
+  });
+});

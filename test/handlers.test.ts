@@ -324,6 +324,7 @@ describe('the head', () => {
   test('formatDateTime writes the one form that HTTP has', () => {
     assert.equal(formatDateTime(784111777000), 'Sun, 06 Nov 1994 08:49:37 GMT');
     assert.equal(formatDateTime(0), 'Thu, 01 Jan 1970 00:00:00 GMT');
+    assert.throws(() => formatDateTime(NaN), { name: 'RangeError', message: /not the number NaN$/ });
   });
 });
 

@@ -253,6 +253,10 @@ describe('trace', () => {
     return { drawn, answer: await response.text(), errors: client.errors };
   }
 
+  test('refuses a value that is not an application, at once', () => {
+    assert.throws(() => trace('no' as never), { name: 'TypeError', code: 'app-callable' });
+  });
+
   test('draws each way to read', async () => {
     const { drawn, answer } = await traced(
       using(async ({ 'wsgi.input': input }) => {

@@ -251,7 +251,12 @@ function checkContentLength(value: string): number {
  * (RFC 9110 §5.6.7)
  *
  * @param time - Milliseconds since 1970, as `Date.now()` gives them.
+ * @throws RangeError if there is no such date.
  */
 export function formatDateTime(time: number): string {
-  return new Date(time).toUTCString();
+  const date = new Date(time);
+  if (Number.isNaN(date.getTime())) {
+    throw new RangeError(`a time is a number of milliseconds since 1970, not ${describe(time)}`);
+  }
+  return date.toUTCString();
 }
