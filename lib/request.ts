@@ -7,6 +7,9 @@ import { quote } from './describe.ts';
 import { percentDecode } from './latin1.ts';
 import type { Status, WSGIEnvironment } from './types.ts';
 
+/** For `SERVER_SOFTWARE` and the Server header: the first two numbers of the package's version. */
+export const VERSION = '0.1';
+
 /** The variables that are the same for every request of a server. */
 export interface BaseEnviron {
   SERVER_NAME: string;

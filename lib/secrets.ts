@@ -1,6 +1,6 @@
-// The parts of a request that may be shown: the one list of secrets, for the trace, the
-// error page and the messages of the validator, and the one way to make text safe for a
-// terminal.
+// Masks secrets for the trace, the error page and the validator's messages. Also escapes
+// text for a terminal; the trace, whose texts have one line each, does that in its own way
+// (`oneLine` in trace/printer.ts).
 
 import { quote } from './describe.ts';
 import { percentDecode } from './latin1.ts';

@@ -67,7 +67,7 @@ const appArguments = rule('server', 'app-arity', 'error', DETAILS,
 // Whether an application can be called again and again is a question for its own tests: it
 // may rightly do something else the second time.
 
-/** Every rule that the validator checks. */
+/** Every rule that the validator checks, in the order in which the modules are loaded. */
 export const rules: readonly Rule[] = Object.freeze([...allRules]);
 
 /**

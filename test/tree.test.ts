@@ -8,16 +8,16 @@ import { describe, test } from 'node:test';
 
 import { COMMAND, ROOT } from './support/command.ts';
 
-// A module may import those above it, and its own parts.
+// The order of the map in lib/README.md. A module may import those before it, and its own parts.
 const ORDER = [
-  'describe', 'latin1', 'secrets', 'types', 'web-stream', 'stand-in', 'request', 'headers', 'io',
-  'util', 'handlers', 'simple-server',
+  'types', 'describe', 'latin1', 'secrets', 'headers', 'io', 'util', 'web-stream', 'stand-in',
+  'request', 'handlers', 'simple-server',
   'validate', 'fetch', 'node', 'gateway', 'testing', 'trace', 'error-page', 'check',
   'index', 'cli',
 ];
 const WITHOUT_NODE = [
-  'describe', 'latin1', 'secrets', 'types', 'web-stream', 'stand-in', 'request', 'headers', 'util',
-  'io', 'handlers', 'validate', 'fetch',
+  'types', 'describe', 'latin1', 'secrets', 'headers', 'io', 'util', 'web-stream', 'stand-in',
+  'request', 'handlers', 'validate', 'fetch',
 ];
 
 const LIB = join(ROOT, 'lib');

@@ -103,7 +103,7 @@ export const OPTIONS = {
 export const HELP = `Usage: tsgiref [options] [FILE[:NAME]]
 
 Serves the application that FILE exports: NAME, NAME() if that makes it, else
-\`default\`, \`app\` or \`application\`. FILE is app.ts, app.js or index.ts if left out.
+\`default\`, \`app\` or \`application\`. Without FILE: app.ts, app.js or index.ts.
 
   -b, --bind HOST:PORT   --host HOST   -p, --port PORT     (127.0.0.1:8000)
   -r, --reload           restart when the application changes

@@ -6,7 +6,7 @@ import { BaseHandler, type ResponseHead } from '../handlers.ts';
 import { ClientLeft } from '../handlers/base.ts';
 import { DONE, type Sent, isWaiting } from '../handlers/wait.ts';
 import { ErrorOutput, StreamInput } from '../io.ts';
-import { RefusedRequest, makeBaseEnviron, makeEnviron } from '../request.ts';
+import { RefusedRequest, VERSION, makeBaseEnviron, makeEnviron } from '../request.ts';
 import type { ErrorStream, InputStream, WSGIApplication } from '../types.ts';
 import { asyncIteratorOf } from '../web-stream.ts';
 
@@ -84,7 +84,7 @@ export class FetchHandler extends BaseHandler {
       rawHeaders: withRequired(this.request, headers),
     };
     const base = makeBaseEnviron(url.hostname, url.port || (secure ? '443' : '80'));
-    this.environ = makeEnviron(head, base, { remoteAddress, secure }, 'tsgiref/0.1');
+    this.environ = makeEnviron(head, base, { remoteAddress, secure }, `tsgiref/${VERSION}`);
   }
 
   override getStdin(): InputStream {

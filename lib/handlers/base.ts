@@ -172,7 +172,7 @@ export abstract class BaseHandler {
   }
 
   // The one place that decides how a request ends: the client has left, the response is
-  // whole, or the connection is cut so that the client sees that it is not.
+  // whole, or the connection is cut so that the client sees that the response is not whole.
   private conclude(): Sent {
     if (this.disconnectError !== undefined) return this.close();
     if ((this.contentFinished || this.isComplete()) && !this.broken) {
@@ -262,8 +262,8 @@ export abstract class BaseHandler {
     this.body = body;
     try {
       if (!this.resultIsFile() || !(await this.sendfile())) {
-        // Each chunk goes out before the next is asked for: the application may take long to
-        // make it. (PEP 3333, "Buffering and Streaming")
+        // Each chunk of a generator goes out before the next is asked for: the application may
+        // take long to make it. (PEP 3333, "Buffering and Streaming")
         while (!this.isComplete()) {
           if (this.disconnectError !== undefined) throw this.disconnectError;
           const next = body.next();
@@ -478,7 +478,10 @@ export abstract class BaseHandler {
     return [this.errorBody];
   }
 
-  /** Closes the body and forgets the response. */
+  /**
+   * Closes the body and forgets the response. Called once at the end, except for a response
+   * that is cut: its body was closed when the error was caught, and `_abort` is called.
+   */
   close(): Promise<void> {
     this.finished = true;
     const ended = this.endBody();
@@ -613,7 +616,10 @@ export abstract class BaseHandler {
   /** Called once when the response is whole. */
   _end(): Sent {}
 
-  /** Cuts the connection, so that the client sees that its response is not whole. */
+  /**
+   * Cuts the connection, so that the client sees that its response is not whole. Called in
+   * place of `_end` and `close`, when the body has been closed already.
+   */
   _abort(): void {}
 }
 

@@ -35,7 +35,7 @@ export class BaseCGIHandler extends SimpleHandler {
  *
  * Under CGI, a request header `Proxy` becomes `HTTP_PROXY`, which many HTTP clients take
  * for their configuration. Unlike Python: this class removes it from environ and from
- * `process.env`, where child processes and Node itself would read it. (CVE-2016-5385)
+ * `process.env`, where child processes and Node itself would read it. (CVE-2016-1000110)
  */
 export class CGIHandler extends BaseCGIHandler {
   override wsgiRunOnce: boolean = true;

@@ -7,7 +7,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 
 import { quoteRequest, reportError, standardError, writeLog } from '../handlers/log.ts';
 import { StreamInput } from '../io.ts';
-import { type BaseEnviron, type RefusedRequest, makeEnviron } from '../request.ts';
+import { type BaseEnviron, type RefusedRequest, VERSION, makeEnviron } from '../request.ts';
 import type { ErrorStream, InputStream, WSGIApplication, WSGIEnvironment } from '../types.ts';
 import { HTTPConnection } from './connection.ts';
 import { ServerHandler } from './server-handler.ts';
@@ -29,7 +29,7 @@ export class WSGIRequestHandler {
   declare serverVersion: string;
 
   static {
-    this.prototype.serverVersion = `WSGIServer/0.1 Node.js/${process.versions.node}`;
+    this.prototype.serverVersion = `WSGIServer/${VERSION} Node.js/${process.versions.node}`;
   }
 
   readonly request: IncomingMessage;

@@ -30,7 +30,7 @@ export interface Rule {
   readonly hintFor?: ((found: unknown) => string | undefined) | undefined;
 }
 
-/** Every rule that the validator knows, in the order of the exchange. */
+/** Every rule that the validator knows, in the order in which the modules are loaded. */
 export const rules: Rule[] = [];
 
 /** Adds a rule to the list. The parameters are the fields of `Rule`, in a table's order. */

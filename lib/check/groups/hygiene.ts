@@ -55,7 +55,7 @@ check('hygiene-upgrade', OTHER_FEATURES,
 
 // ---- From the client to the application
 
-check('hygiene-httpoxy', 'CVE-2016-5385',
+check('hygiene-httpoxy', 'CVE-2016-1000110',
   'A Proxy header does not become HTTP_PROXY.',
   'Leave the header Proxy out: many programs take HTTP_PROXY for their own setting.',
   async (trial) => {
