@@ -42,8 +42,11 @@ export interface CheckOptions extends CheckRunOptions {
 
 /** The results of the checks of a server. */
 export interface CheckReport {
+  /** How many checks the server passed. */
   passed: number;
+  /** How many it failed. */
   failed: number;
+  /** How many do not apply to it. */
   notApplicable: number;
   /** One for each check that was selected, in the order of `checks`. */
   results: CheckResult[];

@@ -62,8 +62,11 @@ export function makeGatewayServer(
 
 /** A server for SCGI or uwsgi. */
 export class GatewayServer extends Server {
+  /** The protocol that the server speaks. */
   readonly protocol: GatewayProtocol;
+  /** The application, for every request. */
   readonly application: WSGIApplication;
+  /** The settings, with the defaults of those that were not given. */
   readonly settings: Required<GatewaySettings>;
   /** Resolves once bound; rejects if that failed. */
   readonly ready: Promise<void>;
@@ -71,8 +74,13 @@ export class GatewayServer extends Server {
   private readonly closed: Promise<void>;
 
   /**
-   * A server for SCGI or uwsgi that begins to listen at once. Its arguments are those of
-   * `makeGatewayServer`.
+   * A server for SCGI or uwsgi that begins to listen at once.
+   *
+   * @param protocol - `scgi` or `uwsgi`.
+   * @param address - `{ host, port }`, or `{ path }` for a Unix socket.
+   * @param app - The application, for every request.
+   * @param settings - Limits, and where reports go.
+   * @throws TypeError if `app` is not a function, or is a class.
    */
   constructor(
     protocol: GatewayProtocol,
@@ -109,7 +117,12 @@ export class GatewayServer extends Server {
     this.listen(address as ListenOptions);
   }
 
-  /** Serves until `shutdown()` is called or `signal` aborts. Rejects if binding failed. */
+  /**
+   * Serves until `shutdown()` is called or `signal` aborts, and resolves then.
+   *
+   * @param options - `signal`: an AbortSignal that shuts the server down.
+   * @throws The promise rejects if binding failed.
+   */
   async serveForever({ signal }: { signal?: AbortSignal } = {}): Promise<void> {
     await this.ready;
     const stop = (): void => void this.shutdown();
@@ -127,6 +140,7 @@ export class GatewayServer extends Server {
     await this.closed;
   }
 
+  /** `await using server = makeGatewayServer(…)` shuts the server down at the block's end. */
   override async [Symbol.asyncDispose](): Promise<void> {
     await this.shutdown();
   }

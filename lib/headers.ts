@@ -57,7 +57,7 @@ export class Headers {
    *
    * @param name - The header's name, in any case.
    * @returns The value; undefined without a header of this name.
-   * @throws TypeError if `name` is not a string.
+   * @throws TypeError if `name` is not a string, RangeError if it cannot be a name.
    */
   get(name: string): string | undefined;
   /**
@@ -65,7 +65,7 @@ export class Headers {
    *
    * @param name - The header's name, in any case.
    * @param fallback - The result without a header of this name.
-   * @throws TypeError if `name` is not a string.
+   * @throws TypeError if `name` is not a string, RangeError if it cannot be a name.
    */
   get<T>(name: string, fallback: T): string | T;
   get<T>(name: string, fallback?: T): string | T | undefined {
@@ -80,6 +80,7 @@ export class Headers {
    * All values under a name, in order; an empty array if there is none.
    *
    * @param name - The header's name, in any case.
+   * @throws TypeError if `name` is not a string, RangeError if it cannot be a name.
    */
   getAll(name: string): string[] {
     checkHeaderName(name);
@@ -90,6 +91,7 @@ export class Headers {
    * Whether there is a header of this name.
    *
    * @param name - The header's name, in any case.
+   * @throws TypeError if `name` is not a string, RangeError if it cannot be a name.
    */
   has(name: string): boolean {
     return this.get(name) !== undefined;
@@ -114,6 +116,7 @@ export class Headers {
    *
    * @param name - The header's name, in any case.
    * @returns Whether there was one.
+   * @throws TypeError if `name` is not a string, RangeError if it cannot be a name.
    */
   delete(name: string): boolean {
     checkHeaderName(name);
@@ -129,6 +132,7 @@ export class Headers {
    * @param name - The header's name, in any case.
    * @param value - The value to add.
    * @returns The value that the header now has.
+   * @throws TypeError or RangeError for a name or a value that cannot be sent.
    */
   setDefault(name: string, value: string): string {
     const found = this.get(name);
@@ -144,6 +148,7 @@ export class Headers {
    * @param value - The value before the parameters, or null for none.
    * @param params - Names and values. An underscore in a name becomes a dash. If a
    *   value is null or empty, only the name is written.
+   * @throws TypeError or RangeError for a name, a value or a parameter that cannot be sent.
    *
    * @example
    * headers.addHeader('Content-Disposition', 'attachment', { filename: 'bud.gif' });
@@ -174,6 +179,7 @@ export class Headers {
     return [...this.list];
   }
 
+  /** Gives the headers as pairs, in order. */
   [Symbol.iterator](): IterableIterator<[name: string, value: string]> {
     return this.entries().values();
   }

@@ -46,6 +46,7 @@ export class BytesIO implements InputStream {
     return collectLines(this, hint);
   }
 
+  /** Gives the lines. */
   [Symbol.asyncIterator](): AsyncIterator<Bytes> {
     return iterateLines(this);
   }
@@ -196,6 +197,8 @@ export class StreamInput implements InputStream {
    * may not have it.
    *
    * @param size - The most bytes to read.
+   * @returns At least one byte, unless the body has ended or `size` is 0.
+   * @throws As `read` does.
    */
   async read1(size?: number): Promise<Bytes> {
     const first = await this.take('read1', Math.min(1, checkSize('read1', size)), false);
@@ -209,6 +212,7 @@ export class StreamInput implements InputStream {
     return collectLines(this, hint);
   }
 
+  /** Gives the lines. */
   [Symbol.asyncIterator](): AsyncIterator<Bytes> {
     return { next: () => this.nextLine() };
   }

@@ -12,11 +12,17 @@ export const VERSION = '0.1';
 
 /** The variables that are the same for every request of a server. */
 export interface BaseEnviron {
+  /** The host name or address of the server. */
   SERVER_NAME: string;
+  /** The port of the server, in decimal digits. */
   SERVER_PORT: string;
+  /** `CGI/1.1`. */
   GATEWAY_INTERFACE: string;
+  /** The path under which the application is mounted; `''` at the root. */
   SCRIPT_NAME: string;
+  /** The name of the client; `''`, since no server here looks it up. */
   REMOTE_HOST: string;
+  /** `''`: the value for a request without the header. */
   CONTENT_LENGTH: string;
 }
 
@@ -54,9 +60,12 @@ export interface ConnectionFacts {
 
 /** Thrown for a request that is answered before any application sees it. */
 export class RefusedRequest extends Error {
+  /** The status of the answer, such as `400 Bad Request`. */
   readonly status: Status;
 
   /**
+   * The refusal of a request.
+   *
    * @param status - The status of the answer, such as `400 Bad Request`.
    * @param reason - One sentence for the client.
    */

@@ -36,8 +36,9 @@ export interface MakeServerOptions extends ServerSettings {
  * @param app - The application, for every request.
  * @param options - Classes of the server and of its request handlers, limits, and the
  *   certificate for HTTPS: `{ tls: { cert, key } }`.
- * @throws TypeError or RangeError at once for arguments that cannot be right; the server's
- *   `ready` and `serveForever` reject if the address is taken.
+ * @throws TypeError or RangeError at once for arguments that cannot be right, and Error for
+ *   a certificate and key that cannot be used; the server's `ready` and `serveForever`
+ *   reject if the address is taken.
  *
  * @example
  * await makeServer('127.0.0.1', 8000, app).serveForever();

@@ -254,7 +254,17 @@ export type FileLike = (
 
 /** The part of a `node:fs/promises` FileHandle that a file wrapper uses. */
 export interface FileHandleLike {
+  /** The number by which the operating system knows the file. */
   readonly fd: number;
+  /**
+   * Reads bytes into a buffer.
+   *
+   * @param buffer - Takes the bytes.
+   * @param offset - The place of the first byte in the buffer.
+   * @param length - The most bytes to read.
+   * @param position - The place in the file; null for the file's own position.
+   * @returns How many bytes were read; 0 at the end of the file.
+   */
   read(
     buffer: Uint8Array,
     offset: number,

@@ -167,10 +167,13 @@ export function decodePath(value: string): string {
  * (PEP 3333, "Optional Platform-Specific File Handling")
  */
 export class FileWrapper implements AsyncIterableIterator<Uint8Array> {
+  /** The file, as it was given. */
   readonly file: FileLike;
+  /** The most bytes of a block. */
   readonly blockSize: number;
   /** The file, if it is a FileHandle, so that a server may send it in its own way. */
   readonly handle: FileHandleLike | undefined;
+  /** Closes the file. Missing if the file cannot be closed. */
   declare close?: () => Promise<void>;
   private readonly blocks: AsyncIterator<Uint8Array>;
 
@@ -197,7 +200,12 @@ export class FileWrapper implements AsyncIterableIterator<Uint8Array> {
     if (close !== undefined) this.close = close;
   }
 
-  /** Reads the next block. */
+  /**
+   * Reads the next block.
+   *
+   * @throws The promise rejects if the file cannot be read, and with a TypeError if its
+   *   `read(size)` gives anything but bytes.
+   */
   next(): Promise<IteratorResult<Uint8Array>> {
     return this.blocks.next();
   }
@@ -208,6 +216,7 @@ export class FileWrapper implements AsyncIterableIterator<Uint8Array> {
     return { done: true, value: undefined };
   }
 
+  /** Gives the blocks. */
   [Symbol.asyncIterator](): this {
     return this;
   }

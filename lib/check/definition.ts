@@ -24,6 +24,7 @@ export type CheckVerdict = string | undefined;
 export interface Check {
   /** Its name in reports and in the `only` option, such as `environ-query`. */
   readonly id: string;
+  /** The group it belongs to; the `only` option takes its name, too. */
   readonly group: CheckGroup;
   /** The rule, one sentence. */
   readonly rule: string;

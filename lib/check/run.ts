@@ -15,8 +15,11 @@ export type Outcome = 'passed' | 'failed' | 'not applicable';
 
 /** The result of one check. */
 export interface CheckResult {
+  /** The id of the check, such as `environ-query`. */
   id: string;
+  /** The group of the check. */
   group: string;
+  /** Whether the server passed, failed, or the check does not apply to it. */
   outcome: Outcome;
   /** The fault of a server that failed; the reason why a check does not apply. Else ''. */
   reason: string;
@@ -29,8 +32,11 @@ export interface CheckResult {
     /** All that was received, for each connection, as Latin-1 text. */
     client: string[];
   };
+  /** The rule that was checked, one sentence. */
   rule: string;
+  /** The source of the rule: a section of PEP 3333 or of an RFC. */
   source: string;
+  /** How to fix a server that breaks the rule, one sentence. */
   hint: string;
 }
 

@@ -95,8 +95,11 @@ export abstract class BaseHandler {
 
   // ---- State of the request; leave alone
 
+  /** The request, as the application gets it. Made by `setupEnviron`. */
   environ!: WSGIEnvironment;
+  /** The body that the application returned; undefined before that, and after the end. */
   result: ResponseBody | undefined = undefined;
+  /** Whether the head has been sent. False again after the end. */
   headersSent: boolean = false;
   /** Bytes of the body handed to the transport. */
   bytesSent: number = 0;
@@ -245,7 +248,11 @@ export abstract class BaseHandler {
     return this.head?.status;
   }
 
-  /** The headers of the response, which a hook may change before they are sent. */
+  /**
+   * The headers of the response, which a hook may change before they are sent.
+   *
+   * @throws Error before `startResponse`, and after the end
+   */
   get headers(): Headers {
     if (this.head === undefined) throw new Error('there are no headers before startResponse()');
     return this.head.headersAs(this.headersClass);
@@ -446,7 +453,11 @@ export abstract class BaseHandler {
     }
   }
 
-  /** Writes the trace to the error stream. */
+  /**
+   * Writes the trace to the error stream.
+   *
+   * @param error - The value that was thrown.
+   */
   logException(error: unknown): void {
     const stderr = this.getStderr();
     stderr.write(formatException(error, this.tracebackLimit));
@@ -456,6 +467,8 @@ export abstract class BaseHandler {
   /**
    * Reports an error in closing the body. It must neither hide the error that ended the
    * request nor undo a response that is already complete.
+   *
+   * @param error - The value that the iterator's `return()` or `close()` threw.
    */
   reportClosing(error: unknown): void {
     if (!this.isDisconnect(error)) this.logException(error);
@@ -521,7 +534,11 @@ export abstract class BaseHandler {
     this.leaving?.abort(error);
   }
 
-  /** Whether `error` only says that the client has left. */
+  /**
+   * Whether an error only says that the client has left.
+   *
+   * @param error - The value that was thrown.
+   */
   isDisconnect(error: unknown): boolean {
     return this.disconnectError !== undefined && isCausedBy(error, this.disconnectError);
   }
@@ -607,6 +624,8 @@ export abstract class BaseHandler {
   /**
    * Takes bytes for the client, in the order of the calls, and may buffer them. An error
    * whose `code` is EPIPE, ECONNRESET or ECONNABORTED says that the client has left.
+   *
+   * @param data - The bytes: never empty.
    */
   abstract _write(data: Uint8Array): Sent;
 

@@ -17,7 +17,16 @@ import { standardError } from './log.ts';
 export class BaseCGIHandler extends SimpleHandler {
   override originServer: boolean = false;
 
-  /** A handler behind a server. Its arguments are those of `SimpleHandler`. */
+  /**
+   * A handler behind a server that may start several processes.
+   *
+   * @param stdin - Becomes `wsgi.input`.
+   * @param stdout - Takes the response.
+   * @param stderr - Becomes `wsgi.errors`.
+   * @param environ - The CGI variables of the request, which are copied.
+   * @param multithread - Becomes `wsgi.multithread`.
+   * @param multiprocess - Becomes `wsgi.multiprocess`.
+   */
   constructor(
     stdin: InputStream,
     stdout: ByteSink,
@@ -40,6 +49,7 @@ export class BaseCGIHandler extends SimpleHandler {
 export class CGIHandler extends BaseCGIHandler {
   override wsgiRunOnce: boolean = true;
 
+  /** A handler over the environment, standard input and standard output of this process. */
   constructor() {
     const environ = cgiEnviron();
     super(standardInput(environ), process.stdout, standardError(), environ);

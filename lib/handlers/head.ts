@@ -10,12 +10,15 @@ import { isHopByHop } from '../util.ts';
 
 /** The status and the headers of a response, and the facts that the server needs of them. */
 export class ResponseHead {
+  /** The status, as it was given: `200 OK`. */
   readonly status: Status;
   /** The status, taken apart. */
   readonly line: StatusLine;
   /** The number of bytes that Content-Length says; undefined without one. */
   contentLength: number | undefined = undefined;
+  /** Whether Date is in the headers. */
   hasDate: boolean = false;
+  /** Whether Server is in the headers. */
   hasServer: boolean = false;
 
   /**
@@ -28,6 +31,8 @@ export class ResponseHead {
   /**
    * Copies and checks status and headers.
    *
+   * @param status - Three digits, one space and a reason.
+   * @param headers - `[name, value]` pairs of strings.
    * @throws TypeError for a wrong type, RangeError for a value that cannot be sent
    */
   constructor(status: Status, headers: ResponseHeaders) {
@@ -50,7 +55,11 @@ export class ResponseHead {
     return code === 204 || code === 205 || code === 304;
   }
 
-  /** The headers as an object, which a hook may change. Made when it is first wanted. */
+  /**
+   * The headers as an object, which a hook may change. Made by the first call.
+   *
+   * @param headersClass - The class of the object.
+   */
   headersAs(headersClass: typeof Headers): Headers {
     this.headers ??= new headersClass(this.pairs());
     return this.headers;
@@ -66,7 +75,11 @@ export class ResponseHead {
     return pairs;
   }
 
-  /** Puts one Content-Length in place of every other; undefined removes it. */
+  /**
+   * Puts one Content-Length in place of every other.
+   *
+   * @param length - The number of bytes; undefined removes the header.
+   */
   setContentLength(length: number | undefined): void {
     if (this.headers !== undefined) {
       if (length === undefined) this.headers.delete('Content-Length');
@@ -149,6 +162,7 @@ export interface StatusLine {
   readonly code: number;
   /** The code as it was given: three digits. */
   readonly digits: string;
+  /** The text behind the space, which may be empty. */
   readonly reason: string;
 }
 

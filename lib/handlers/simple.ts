@@ -13,7 +13,9 @@ import type { Sent } from './wait.ts';
  * many bytes it took; a promise is waited for.
  */
 export interface ByteSink {
+  /** Takes bytes of the response. */
   write(data: Uint8Array): unknown;
+  /** Sends the bytes that `write` may have buffered. */
   flush?(): unknown;
 }
 
@@ -23,9 +25,13 @@ export interface ByteSink {
  * application's `wsgi.multithread` and `wsgi.multiprocess`.
  */
 export class SimpleHandler extends BaseHandler {
+  /** The stream that becomes `wsgi.input`. */
   stdin: InputStream;
+  /** Takes the response. */
   stdout: ByteSink;
+  /** The stream that becomes `wsgi.errors`. */
   stderr: ErrorStream;
+  /** The CGI variables of the request. */
   baseEnv: Readonly<Record<string, unknown>>;
   private pending: PendingWrites | undefined = undefined;
   private underWay: Sent = undefined;

@@ -14,7 +14,13 @@ import { ServerHandler } from './server-handler.ts';
 
 /** The part of its server that a request handler needs. */
 export interface ApplicationServer {
+  /** The variables that are the same for every request. */
   readonly baseEnviron: BaseEnviron;
+  /**
+   * The application that serves the request.
+   *
+   * @throws Error if none was set
+   */
   getApp(): WSGIApplication;
 }
 
@@ -32,8 +38,11 @@ export class WSGIRequestHandler {
     this.prototype.serverVersion = `WSGIServer/${VERSION} Node.js/${process.versions.node}`;
   }
 
+  /** The request, as `node:http` gives it. */
   readonly request: IncomingMessage;
+  /** The response to it, through which everything is sent. */
   readonly response: ServerResponse;
+  /** The server that has received the request. */
   readonly server: ApplicationServer;
   /** The handler at work on this request, from the moment that it runs. */
   handler: ServerHandler | undefined = undefined;
@@ -44,6 +53,13 @@ export class WSGIRequestHandler {
   /** The line of the access log for a refusal that is on its way. */
   private due: [code: string, size: number] | undefined = undefined;
 
+  /**
+   * A handler of one request. It only stores its arguments; `handle` serves the request.
+   *
+   * @param request - The request, as `node:http` gives it.
+   * @param response - Takes the response.
+   * @param server - The server that has received the request.
+   */
   constructor(request: IncomingMessage, response: ServerResponse, server: ApplicationServer) {
     this.request = request;
     this.response = response;
@@ -114,17 +130,29 @@ export class WSGIRequestHandler {
     this.logMessage(`${line} ${code} ${size || '-'}`);
   }
 
-  /** Logs a fault of the client, or of the server's side of the interface. */
+  /**
+   * Logs an error of the client or of a server-side check.
+   *
+   * @param message - One line of text.
+   */
   logError(message: string): void {
     this.logMessage(message);
   }
 
-  /** Writes a line of the access log, in Apache's common format, to standard error. */
+  /**
+   * Writes a line of the access log, in Apache's common format, to standard error.
+   *
+   * @param message - The part of the line behind the client's address and the time.
+   */
   logMessage(message: string): void {
     writeLog(this.addressString(), message);
   }
 
-  /** Refuses the request with a page that says why, and has the connection closed. */
+  /**
+   * Refuses the request with a page that says why, and has the connection closed.
+   *
+   * @param refusal - The status of the page and its text.
+   */
   sendError({ status, message }: RefusedRequest): void {
     const { request, response } = this;
     this.isRefused = true;
@@ -158,7 +186,11 @@ export class WSGIRequestHandler {
     }
   }
 
-  /** Called by the connection when the rest of the request cannot be read. */
+  /**
+   * Called by the connection when the rest of the request cannot be read.
+   *
+   * @param refusal - The answer, if no head has been sent yet.
+   */
   breakOff(refusal: RefusedRequest): void {
     const { response, handler } = this;
     // A response that is complete needs nothing more of the request.

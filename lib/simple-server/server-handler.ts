@@ -24,6 +24,12 @@ export interface RequestLog {
   readonly isRefused?: boolean;
   /** Whether the client waits for `100 Continue`, which only this server can send. */
   readonly expectsContinue?: boolean;
+  /**
+   * Logs a request that has been answered.
+   *
+   * @param code - Three digits, or `-` if the client got no head.
+   * @param size - How many bytes of the body were sent.
+   */
   logRequest(code: string, size: number): void;
 }
 

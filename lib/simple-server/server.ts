@@ -60,12 +60,15 @@ export interface ServerSettings extends ServerLimits {
  * for something.
  */
 export class WSGIServer extends Server {
+  /** The application; undefined before `setApp`. */
   application: WSGIApplication | undefined = undefined;
+  /** The variables that are the same for every request. `setupEnviron` makes them. */
   baseEnviron: BaseEnviron;
   /** The host name or address for `SERVER_NAME`. */
   serverName: string;
   /** The port; once bound, the real one, also if 0 was asked for. */
   serverPort: number;
+  /** How many connections may wait to be accepted. */
   requestQueueSize: number;
   /**
    * Resolves once bound, or closed before that; rejects if binding failed, with an error
@@ -160,7 +163,11 @@ export class WSGIServer extends Server {
     this.baseEnviron = makeBaseEnviron(this.serverName, String(this.serverPort));
   }
 
-  /** The application; throws an Error if none was set. */
+  /**
+   * The application, for each request.
+   *
+   * @throws Error if none was set
+   */
   getApp(): WSGIApplication {
     if (this.application === undefined) {
       throw new Error('this server has no application yet: call setApp(app)');
@@ -256,7 +263,12 @@ export class WSGIServer extends Server {
     }
   }
 
-  /** Not for applications: the server listens from the moment that it is made. */
+  /**
+   * Not for applications: the server listens from the moment that it is made.
+   *
+   * @param args - Those of Node's `listen`.
+   * @throws Error if the server has begun to listen before
+   */
   override listen(...args: unknown[]): this {
     if (this.hasBegunToListen) {
       throw new Error('this server has its address already, and serves once: make another server');

@@ -116,6 +116,7 @@ export interface ValidatorOptions {
  * author's calls, without those of this package and of Node.
  */
 export class WSGIError extends Error {
+  /** The name of the error in a trace. */
   override readonly name: string = 'WSGIError';
   /** The id of the rule. */
   readonly code: string;
@@ -128,6 +129,12 @@ export class WSGIError extends Error {
   /** Of a warning: how often the rule was broken at this place so far. */
   readonly count: number = 1;
 
+  /**
+   * The report of a broken rule.
+   *
+   * @param message - The whole text of the report.
+   * @param rule - The rule, with the party that broke it and the hint for this case.
+   */
   constructor(message: string, rule: Pick<Rule, 'id' | 'party' | 'reference' | 'hint'>) {
     super(message);
     this.code = rule.id;
