@@ -136,7 +136,7 @@ class Exchange {
 
   /**
    * Gives `to` the members of the body `from` that a server uses beside its chunks: its
-   * length, its end, and those by which it gives up a stream of which it has read nothing.
+   * length, close(), and the methods that release an unread stream.
    */
   private passOn(from: ResponseBody, to: ResponseBody): ResponseBody {
     if (typeof from !== 'object' || from === null) return to;
@@ -152,8 +152,8 @@ class Exchange {
     return to;
   }
 
-  // A body that has thrown is over, though its page may still have to be read. The server
-  // hears of its failure when it closes the body that it knows.
+  // A body that has thrown is closed at once, although the page may not be loaded yet. close()
+  // of the guarded body returns that result.
   private closeEarly(body: ResponseBody): void {
     const { close } = body as ServerSees;
     if (typeof close !== 'function') return;

@@ -315,9 +315,9 @@ class GatewayHandler extends BaseCGIHandler {
     closeGently(this.socket);
   }
 
-  // The end of the connection is the end of a response, so this connection must not end but
-  // break. A Unix socket has no such thing: without a Content-Length, the server in front
-  // takes the response for a whole one.
+  // A normal close would look like a complete response, so the connection is reset. A Unix
+  // socket cannot be reset: without a Content-Length, the server in front takes the response
+  // for a complete one.
   override _abort(): void {
     this.logRequest();
     const { socket } = this;

@@ -110,8 +110,8 @@ function mustSendContinue(request: IncomingMessage): boolean {
 
 const NODES_DEFAULT = 1000;
 
-// Node passes on as many header lines as the server's maxHeadersCount says, and some lines
-// of Node drop the rest without a word: a second Host may be among them.
+// Node passes on as many header lines as the server's maxHeadersCount says, and some Node
+// versions drop the rest silently: a second Host may be among them.
 function checkHeaderCount(request: IncomingMessage): void {
   const most = serverOf(request)?.maxHeadersCount ?? NODES_DEFAULT;
   if (most > 0 && request.rawHeaders.length >= 2 * most) {

@@ -82,9 +82,10 @@ export class RefusedRequest extends Error {
  *
  * @param head - Method, target, version and headers.
  * @param base - The variables that every request of the server has; extra ones are added.
- * @param connection - The client's address, and whether it is encrypted.
+ * @param connection - The client's address, and whether the connection is encrypted.
  * @param serverSoftware - For `SERVER_SOFTWARE`.
- * @throws RefusedRequest if the head is ambiguous, or asks for what no server here does
+ * @throws RefusedRequest if the head is ambiguous or asks for a feature that the server does
+ *   not have
  */
 export function makeEnviron(
   head: RequestHead,
@@ -96,8 +97,8 @@ export function makeEnviron(
   const { path, host } = splitTarget(target, head.method);
   const question = path.indexOf('?');
 
-  // One literal with every fixed key, also those that the handler sets: an object that
-  // grows key by key costs a multiple of that.
+  // One literal with every fixed key, even those that the handler sets: adding keys one by
+  // one is several times slower.
   const environ = {
     SERVER_NAME: base.SERVER_NAME,
     GATEWAY_INTERFACE: base.GATEWAY_INTERFACE,
@@ -172,8 +173,8 @@ function addHeaders(environ: WSGIEnvironment, rawHeaders: readonly string[]): vo
   }
 }
 
-// A field of which there can only be one: a second could be the one that another
-// program reads. (RFC 9112 §3.2, RFC 9110 §8.3)
+// Fields that may occur only once. Another program could read the second one.
+// (RFC 9112 §3.2, RFC 9110 §8.3)
 const SINGLE: Record<string, string> = {
   HTTP_HOST: 'Host',
   CONTENT_TYPE: 'Content-Type',
@@ -182,10 +183,10 @@ const SINGLE: Record<string, string> = {
 
 /**
  * Joins the value of a repeated header to the values before it. Only cookies are joined by a
- * semicolon. The space is the one that web servers in front and fetch put there, too.
+ * semicolon. The separator includes a space, as in nginx and fetch.
  * (RFC 9110 §5.3, RFC 6265 §5.4)
  *
- * @throws RefusedRequest for a header of which there can only be one
+ * @throws RefusedRequest for a header that may occur only once
  */
 export function joinHeader(key: string, before: string, value: string): string {
   const name = SINGLE[key];

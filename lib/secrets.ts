@@ -67,9 +67,9 @@ export function maskText(text: string): string {
 }
 
 /**
- * Text that a terminal only prints: every control character but line break and tab,
- * and every character that changes the direction of writing, becomes an escape such
- * as `\x1b` or `\u202e`.
+ * Escapes text for a terminal. Line breaks and tabs remain. Every other control
+ * character, and every character that changes the direction of writing, becomes an
+ * escape such as `\x1b` or `\u202e`.
  */
 export function escapeControls(text: string): string {
   return text.replace(/[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]/g, (character) => {

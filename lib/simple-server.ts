@@ -32,7 +32,7 @@ export interface MakeServerOptions extends ServerSettings {
  * Makes a server for `app`, which begins to listen at once.
  *
  * @param host - The name or address to listen on; `''` is every interface.
- * @param port - The port; 0 is any that is free.
+ * @param port - The port; 0 means any free port.
  * @param app - The application, for every request.
  * @param options - Classes of the server and of its request handlers, limits, and the
  *   certificate for HTTPS: `{ tls: { cert, key } }`.

@@ -1,6 +1,5 @@
-// Objects that take the place of others: a middleware shows itself as the application in it,
-// and if it watches a stream or a body, it hands on an object that is the same to everybody,
-// except for the methods that it watches.
+// Proxies. A middleware takes the name of its application. A watched stream or body behaves
+// like the original, except for the watched methods.
 
 import type { WSGIApplication } from './types.ts';
 
@@ -28,10 +27,10 @@ export function showAs<Middleware extends object>(
 export type Method = (...args: unknown[]) => unknown;
 
 /**
- * An object that is what `real` is, by its class and all its members, except for the methods
- * that `member` gives: it takes a name and the real method.
+ * A proxy of `real`: the same class and members. `member(name, method)` may return a
+ * replacement for a method.
  *
- * @param added - Methods that it has if `real` has none of their names.
+ * @param added - Methods to add if `real` does not have them.
  */
 export function standIn<Real extends object>(
   real: Real,
@@ -46,7 +45,7 @@ export function standIn<Real extends object>(
       if (typeof value !== 'function' || key === 'constructor' || isFixed(real, key)) return value;
       return function (this: unknown, ...args: unknown[]): unknown {
         // The real method has the real object as `this`: a class may keep its state in private
-        // fields. If it was taken off its object, it has the `this` of this call.
+        // fields. A detached method keeps the `this` of its call.
         const method = value.bind(this === stand ? real : this) as Method;
         return (member(key, method) ?? method)(...args);
       };

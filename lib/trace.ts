@@ -1,5 +1,5 @@
 // Middleware for learning: draws the conversation between server and application
-// as it happens, an arrow for each thing that is said.
+// as it happens, an arrow for each call and result.
 
 import { describe } from './describe.ts';
 import { checkApplication } from './handlers/base.ts';

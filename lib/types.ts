@@ -77,7 +77,7 @@ export interface WSGIEnvironment {
   REMOTE_HOST?: string;
   /** Name under which the client has logged in, if the server or a middleware has checked it. */
   REMOTE_USER?: string;
-  /** How it has logged in, such as `Basic`. */
+  /** The method of the login, such as `Basic`. */
   AUTH_TYPE?: string;
   /** The request target exactly as the client sent it. */
   REQUEST_URI?: string;
@@ -182,8 +182,8 @@ export type ResponseBody = (Iterable<Uint8Array> | AsyncIterable<Uint8Array>) & 
 };
 
 /**
- * Bytes that no other thread can change, which the platform asks for:
- * `new Response(bytes)` compiles.
+ * Bytes whose buffer no other thread can change. `new Response(bytes)` takes only
+ * such bytes.
  */
 export type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -194,7 +194,7 @@ export type Bytes = Uint8Array<ArrayBuffer>;
  */
 export interface InputStream extends AsyncIterable<Bytes> {
   /**
-   * Reads bytes, and waits until all that was asked for is there.
+   * Reads bytes. Waits until `size` bytes have arrived or the body has ended.
    *
    * @param size - How many bytes; all that are left if it is not given or -1.
    * @returns Exactly `size` bytes, or fewer where the body ends.

@@ -34,7 +34,7 @@ export function applicationUri(environ: WSGIEnvironment): string {
  * The URL of the request. (PEP 3333, "URL Reconstruction")
  *
  * @param environ - The request.
- * @param includeQuery - Whether the query belongs to the result.
+ * @param includeQuery - Whether the result contains the query.
  * @throws RangeError if the path contains a character above U+00FF.
  */
 export function requestUri(environ: WSGIEnvironment, includeQuery = true): string {

@@ -1,5 +1,5 @@
-// How a body that is a web stream is iterated. Its own iterator cannot be stopped while it
-// waits for a chunk: return() waits, too, perhaps without end. A reader can be cancelled.
+// Iterates a body that is a web stream. The stream's own iterator cannot be stopped while it
+// waits for a chunk, because its return() waits too. A reader can be cancelled.
 
 /** Whether a value is a web `ReadableStream`. Never throws, not even for a Proxy. */
 function isWebStream(value: unknown): value is ReadableStream {

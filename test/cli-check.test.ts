@@ -133,7 +133,7 @@ all            1 passed, 1 failed
       /no group and no check xyz; the groups are connection, environ, /,
     ],
     [['gateway.mjs:stat'], /does not export 'stat'; it exports .*: did you mean 'start'\?/],
-    [['gateway.mjs:notOne'], /exports the number 1 as 'notOne'; wanted is a function/],
+    [['gateway.mjs:notOne'], /exports the number 1 as 'notOne'; expected a function/],
     [['gateway.ms'], 'there is no file gateway.ms; did you mean gateway.mjs?'],
     [['waiting.mjs'], /waiting\.mjs awaits something, at its top level, that never comes/],
     [['loud.mjs'], /loud\.mjs ended the process with the exit status 4 while it loaded/],

@@ -285,7 +285,7 @@ describe('the command explains', () => {
     ['a value that is not wanted', {}, ['--help=me'], /^tsgiref: --help takes no value\n$/],
     [
       'a port without its option', {}, ['a.ts', '8001'],
-      /^tsgiref: what is 8001\? For a port, write --port 8001\n$/,
+      /^tsgiref: 8001 is not a file; for a port, write --port 8001\n$/,
     ],
     [
       'a port that is none', {}, ['--port', '99999'],

@@ -169,7 +169,7 @@ describe('what comes behind a request', () => {
     },
   );
 
-  test('is not begun behind a request for an upgrade, also in a later packet', async () => {
+  test('is not begun behind a request for an upgrade, even in a later packet', async () => {
     const go = deferred();
     const called: string[] = [];
     await withServer(async (environ, start) => {

@@ -427,7 +427,7 @@ describe('startResponse refuses', () => {
     }
   });
 
-  test('a second call, also when the first one threw', async () => {
+  test('a second call, even when the first one threw', async () => {
     const handler = await run((_environ, startResponse) => {
       assert.throws(() => startResponse('bad' as Status, []), RangeError);
       startResponse('200 OK', []);
@@ -963,7 +963,7 @@ describe('a client that leaves', () => {
     assert.equal(handler.output, ERROR_PAGE);
   });
 
-  test('is one also in the middle of the body', async () => {
+  test('is one even in the middle of the body', async () => {
     const handler = await run((_, start) => {
       start('200 OK', []);
       return (function* () {

@@ -161,7 +161,7 @@ describe('pipelined requests', () => {
     });
   });
 
-  test('are answered in order also where the first takes longest', async () => {
+  test('are answered in order even where the first takes longest', async () => {
     let finishFirst = (): void => {};
     const app = (environ: WSGIEnvironment, start: (status: '200 OK', headers: []) => unknown) => {
       start('200 OK', []);

@@ -559,7 +559,7 @@ describe('an unread body', () => {
     });
   });
 
-  test('is taken off also when it was read in part', async () => {
+  test('is taken off even when it was read in part', async () => {
     const reading: WSGIApplication = async (environ, start) => {
       const part = await environ['wsgi.input'].read(10);
       start('200 OK', []);

@@ -95,7 +95,7 @@ describe('binding', () => {
     await assert.rejects(server.ready, /^Error: cannot listen on 192\.0\.2\.1:0: /);
   });
 
-  test('that failed is told also where the signal has aborted before', async () => {
+  test('that failed is told even where the signal has aborted before', async () => {
     await withTakenPort(async (port) => {
       const server = makeServer('127.0.0.1', port, hello);
       const serving = server.serveForever({ signal: AbortSignal.abort() });
@@ -153,7 +153,7 @@ describe('serveForever', () => {
     assert.equal(server.listening, false);
   });
 
-  test('resolves when its signal aborts, also if it has before', async () => {
+  test('resolves when its signal aborts, even if it has before', async () => {
     for (const before of [true, false]) {
       const stop = new AbortController();
       if (before) stop.abort();

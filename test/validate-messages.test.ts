@@ -49,7 +49,7 @@ describe('a message', () => {
     assert.deepEqual(rest, []);
   });
 
-  it('points at the line of the call, also if that is in a function of its own', () => {
+  it('points at the line of the call, even if that is in a function of its own', () => {
     let here = '';
     const respond = (start: Loose): void => {
       const mark = (): string => (here = new Error().stack?.split('\n')[2] ?? '');
@@ -227,7 +227,7 @@ describe('the place of a report', () => {
 describe('the place of a report about another party', () => {
   const TYPE = ['Content-Type', 'text/plain'];
 
-  it('is the call of startResponse, also if middleware passes that on as it is', async () => {
+  it('is the call of startResponse, even if middleware passes that on as it is', async () => {
     for (const layers of [1, 2]) {
       const [report] = await play({
         app: answer('200 OK', [TYPE]),

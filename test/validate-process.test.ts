@@ -75,7 +75,7 @@ describe('the validator tells', () => {
 });
 
 describe('a report', () => {
-  it('has no frame of this library, also where source maps show its source', async () => {
+  it('has no frame of this library, even where source maps show its source', async () => {
     const stderr = await run(`
       process.setSourceMapsEnabled(true);
       const { fromFetch } = await import(${JSON.stringify(library('fetch'))});

@@ -1,7 +1,7 @@
 // Runs checks against a server: many at once first, since most of their time is spent
-// waiting. A check that failed runs again, beside nothing but other failures: only a
-// fault that shows itself twice is reported. A check runs alone if it needs quiet, or if
-// the server left an error uncaught in it.
+// waiting. A check that failed runs again together with the other failed ones. Only a
+// second failure is reported. A check runs alone if it needs quiet, or if the server left
+// an error uncaught in it.
 
 import { AsyncLocalStorage } from 'node:async_hooks';
 

@@ -1,4 +1,4 @@
-// The bench of one check: the server under test, the application that it runs, and
+// Everything that one check uses: the server under test, the application that it runs, and
 // the clients that talk to it. Everything here belongs to one check alone, so that a
 // late event cannot reach another.
 

@@ -224,7 +224,9 @@ function explain(error: unknown): string {
 function checkPositionals(positionals: readonly string[]): void {
   if (positionals.length <= 1) return;
   const port = positionals.find((word) => /^[0-9]+$/.test(word));
-  if (port !== undefined) throw new Problem(`what is ${port}? For a port, write --port ${port}`);
+  if (port !== undefined) {
+    throw new Problem(`${port} is not a file; for a port, write --port ${port}`);
+  }
   const words = positionals.join(' ');
   throw new Problem(`one FILE is served at a time, not ${positionals.length}: ${words}`);
 }

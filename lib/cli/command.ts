@@ -1,5 +1,5 @@
-// The command behind its arguments: it loads the application, and serves it, or makes the
-// other use of it that the arguments ask for.
+// Runs the command: reads its arguments, loads the application, and serves it, or does what
+// else the arguments ask for.
 
 import { readFileSync } from 'node:fs';
 

@@ -62,7 +62,7 @@ export async function loadFunction(
   installHooks(resolve(file), () => {});
   const { value, found } = pick(await load(file), file, name);
   if (typeof value === 'function') return value as () => unknown;
-  throw new Problem(`${file} exports ${describe(value)} as '${found}'; wanted is a function`);
+  throw new Problem(`${file} exports ${describe(value)} as '${found}'; expected a function`);
 }
 
 const USUAL_FILES = ['app.ts', 'app.js', 'index.ts'];

@@ -121,7 +121,7 @@ function reachable(): string[] {
 }
 
 // npm and npx pass on the signal that the terminal has already sent to all of them,
-// so one Ctrl-C can come twice. No finger is that fast.
+// so one Ctrl-C can come twice.
 const ONE_PRESS_MS = 100;
 
 const NUMBERS = { SIGINT: 2, SIGTERM: 15 } as const;

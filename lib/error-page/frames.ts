@@ -1,6 +1,6 @@
 // From the text of a trace to the calls in it, with the source lines around each.
 //
-// A message may hold anything, also what a client sent; it must not be able to
+// A message may hold anything, even text from a client; it must not be able to
 // name a file to show. So a trace is read only behind its message, and of the
 // files it names only those that hold source.
 

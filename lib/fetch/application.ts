@@ -19,7 +19,7 @@ export type FetchTarget =
 
 /**
  * Makes an application that calls a fetch handler. Both bodies stream. When the client
- * leaves, also before there is a response, `request.signal` aborts.
+ * leaves, even before there is a response, `request.signal` aborts.
  *
  * A `Request` cannot hold every request of HTTP:
  * - TRACE and CONNECT get 501.
@@ -92,7 +92,7 @@ class FetchBody implements AsyncIterableIterator<Uint8Array> {
   close(): void {
     if (this.finished) return;
     this.finished = true;
-    // After the last byte of a Content-Length the server asks no more, and nobody left.
+    // After Content-Length bytes the server stops; that is not a disconnect.
     if (this.due > 0) this.abort.abort();
     discard(this.chunks);
   }

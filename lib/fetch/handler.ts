@@ -13,7 +13,7 @@ import { asyncIteratorOf } from '../web-stream.ts';
 // console.error ends the line itself.
 const consoleErrors = new ErrorOutput({ write: (text) => console.error(text.replace(/\n$/, '')) });
 
-// Bytes, since a Response gives a string a Content-Type, also an empty one.
+// Bytes, since a Response gives a string a Content-Type, even an empty one.
 const NOTHING = new Uint8Array(0);
 
 /** A request, as far as a handler needs it. */
@@ -46,7 +46,7 @@ export class FetchHandler extends BaseHandler {
   private answered = false;
   /** A response whose body is complete, until the application has ended. */
   private whole: Response | undefined = undefined;
-  // Whether the client waits for a chunk; and else, the wait of the application for that.
+  // Whether the client waits for a chunk. If not, the application waits for `room`.
   private wanted = false;
   private room: Promise<void> | undefined = undefined;
   private wake: (() => void) | undefined = undefined;
@@ -118,7 +118,7 @@ export class FetchHandler extends BaseHandler {
     stream.enqueue(new Uint8Array(data));
   }
 
-  // A chunk is made when the client waits for it. All writes that wait, wait for the same.
+  // A chunk is made when the client waits for it. All waiting writes share one promise.
   override _flush(): Sent {
     if (this.controller === undefined || this.wanted || this.isComplete()) return undefined;
     this.room ??= new Promise((resolve) => {
@@ -194,7 +194,7 @@ export class FetchHandler extends BaseHandler {
     return new Response(body, { status: code, statusText: reason, headers: head.pairs() });
   }
 
-  // A Response of these may not even have an empty body.
+  // A Response with these statuses must have a null body.
   private mayHaveBody(): boolean {
     return this.request.method !== 'HEAD' && !this.head?.isBodyless;
   }

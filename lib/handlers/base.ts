@@ -106,7 +106,7 @@ export abstract class BaseHandler {
 
   /** The status and headers of `startResponse`; undefined before it, and after the end. */
   protected head: ResponseHead | undefined = undefined;
-  /** Whether `startResponse` has been called, even in vain. */
+  /** Whether `startResponse` has been called. A call that threw counts. */
   private started = false;
   /** Whether nothing more may be sent. */
   private finished = false;
@@ -130,7 +130,7 @@ export abstract class BaseHandler {
    * Serves the request. An application that never waits is served before `run` returns.
    *
    * @param application - The application.
-   * @returns a promise that resolves when the response has been handed over, also if the
+   * @returns a promise that resolves when the response has been handed over, even if the
    *   application failed or the client left; it rejects only if reporting a failure
    *   failed, too
    */
@@ -145,12 +145,12 @@ export abstract class BaseHandler {
     try {
       try {
         this.setupEnviron();
-        // The application may change environ; the client's question stays the same.
+        // The application may change environ; the request's method does not change.
         this.isHead = this.environ.REQUEST_METHOD === 'HEAD';
         const answered = this.answer(application);
         if (isWaiting(answered)) await answered;
       } catch (error) {
-        // A client that has left is not a fault, and there is nobody to answer.
+        // A client that has left is not an error, and no answer can reach it.
         if (!this.isDisconnect(error)) await this.handleError(error);
       }
       const concluded = this.conclude();
@@ -287,8 +287,8 @@ export abstract class BaseHandler {
       this.contentFinished = true;
     } catch (error) {
       await body.end();
-      // Once the client has left, the body was closed under the code at work: an error of
-      // that code means nothing.
+      // If the client has left, the body was closed while it was running. An error of the body
+      // after that has no meaning.
       throw this.disconnectError ?? error;
     }
   }
@@ -350,7 +350,7 @@ export abstract class BaseHandler {
   }
 
   /**
-   * Override to send `this.result`, a FileWrapper, in a way that the platform is good at,
+   * Override to send `this.result`, a FileWrapper, in a way that is fast on the platform,
    * and return true. Here it returns false: the file is sent by blocks.
    */
   sendfile(): boolean | Promise<boolean> {
@@ -413,7 +413,7 @@ export abstract class BaseHandler {
     if (this.bytesSent > 0) {
       if (countChunks(this.result) === 1) this.head?.setContentLength(this.bytesSent);
     } else if (!this.isHead) {
-      // The missing body of a HEAD says nothing of the body that a GET would get.
+      // A HEAD response without a body does not show the length of a GET response.
       this.head?.setContentLength(0);
     }
   }
@@ -602,8 +602,8 @@ export abstract class BaseHandler {
     }
   }
 
-  // Only the transport can know that the client has left: an error with the same code out
-  // of the application may come from a connection of its own.
+  // Only the transport can report that the client has left. The application may throw the
+  // same code for a connection of its own.
   private noteBroken(error: unknown): unknown {
     this.broken = true;
     if (isConnectionError(error)) this.disconnect(error);

@@ -9,7 +9,7 @@ import { type Sent, both, isWaiting } from './wait.ts';
 type Step = IteratorResult<Uint8Array>;
 type ChunkIterator = Iterator<Uint8Array> | AsyncIterator<Uint8Array>;
 
-/** Is informed of errors that no longer change the response. */
+/** Receives errors that no longer change the response. */
 export interface ClosingLog {
   /** Called with each error of the iterator's `return()` and of `close()`. */
   reportClosing(error: unknown): void;
@@ -28,7 +28,7 @@ export class BodyReader {
 
   /**
    * @param body - The value that the application returned.
-   * @param log - Is informed of errors at the end of the pass.
+   * @param log - Receives the errors at the end of the pass.
    */
   constructor(body: ResponseBody, log: ClosingLog) {
     this.body = body;
@@ -82,8 +82,8 @@ export class BodyReader {
   private finish(): Sent {
     if (Object(this.body) !== this.body) return undefined;
     const stopped = this.exhausted ? undefined : this.attempt(this.stop);
-    // A generator that still waits for something runs its return() afterwards, perhaps
-    // never: close() is what can wake it, so close() does not wait for it.
+    // return() of a generator that waits runs only after the wait, which may never end.
+    // close() may end the wait, so close() does not wait for return().
     if (stopped === undefined || this.waiting) return both(stopped, this.attempt(this.close));
     return stopped.then(this.attempt.bind(this, this.close));
   }
@@ -163,7 +163,7 @@ interface StreamMethods {
   cancel?: unknown;
 }
 
-// A stream holds a file or a socket open, also if nobody has begun to read it.
+// An unread stream also holds a file or a socket open.
 function discard(body: ResponseBody & StreamMethods): unknown {
   if (typeof body.cancel === 'function') return body.cancel();
   destroyStream(body);

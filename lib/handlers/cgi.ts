@@ -75,7 +75,7 @@ export class IISCGIHandler extends CGIHandler {
 }
 
 /**
- * The process environment, each value as bytes in characters. Node has read them
+ * The process environment, each value as a Latin-1 string. Node has read the bytes
  * as UTF-8; this undoes it. Unlike Python: for all variables, not the CGI ones
  * alone, since no string in environ may go above U+00FF.
  */
@@ -87,8 +87,8 @@ export function readEnviron(): Record<string, string> {
   return environ;
 }
 
-// A server may leave out what is empty (RFC 3875, section 4.1), but an application may
-// rely on these. Unlike Python: they are filled in.
+// A server may leave out empty variables (RFC 3875 §4.1), but an application may rely on
+// these. Unlike Python: they are filled in.
 function cgiEnviron(): Record<string, string> {
   delete process.env['HTTP_PROXY'];
   return { SCRIPT_NAME: '', PATH_INFO: '', QUERY_STRING: '', ...readEnviron() };

@@ -30,7 +30,7 @@ export class GatewayError extends Error {}
  * @param limit - The most bytes that a head may have.
  * @returns undefined if more bytes are needed
  * @throws GatewayError if the bytes are not a head, or one of more than `limit` bytes;
- *   RefusedRequest if a header is there twice that can be there once
+ *   RefusedRequest if a header that may occur once is repeated
  */
 export function readGatewayHead(
   protocol: GatewayProtocol,
@@ -136,7 +136,7 @@ function collectVariables(strings: Iterable<string>): Record<string, string> {
     name = undefined;
   }
   if (name !== undefined) throw new GatewayError(`the variable ${quote(name)} has no value`);
-  // nginx sends these two twice, with HTTP_ and without; the name without is theirs.
+  // nginx sends these two with and without HTTP_; CGI defines the names without it.
   delete variables['HTTP_CONTENT_TYPE'];
   delete variables['HTTP_CONTENT_LENGTH'];
   // The server in front has removed the chunks, and says the length.

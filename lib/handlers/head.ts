@@ -22,7 +22,7 @@ export class ResponseHead {
   hasServer: boolean = false;
 
   /**
-   * The headers: names and values in turn, as Node has them, too. A copy, since the
+   * The headers: names and values in turn, the form that Node takes. A copy, since the
    * application may use its list for every request.
    */
   fields: string[] = [];
@@ -91,7 +91,7 @@ export class ResponseHead {
     this.contentLength = length;
   }
 
-  /** Reads the facts anew, if a hook had the object with the headers in hand. */
+  /** Reads the facts again if a hook may have changed the headers. */
   settle(): void {
     if (this.headers === undefined) return;
     const entries = this.headers.entries();

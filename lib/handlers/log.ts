@@ -1,5 +1,5 @@
-// Standard error: reports, and the access log in Apache's common format. The program that
-// reads it may go away: then what is written is lost, and the process goes on.
+// Standard error: reports, and the access log in Apache's common format. If the reader of
+// standard error ends, the text is lost and the process continues.
 
 import { ErrorOutput } from '../io.ts';
 import { escapeControls } from '../secrets.ts';
@@ -8,7 +8,7 @@ import { formatException } from './exception.ts';
 
 let watched = false;
 
-/** Writes text to standard error. Never throws, also when standard error is closed. */
+/** Writes text to standard error. Never throws, even if standard error is closed. */
 export function writeToStderr(text: string): void {
   const { stderr } = process;
   // Without a listener, the error of a closed pipe would end the process.

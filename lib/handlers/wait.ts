@@ -1,6 +1,5 @@
-// Waiting only where there is something to wait for. `await` always gives way to other
-// work, so the handlers await a step only if it is not done yet. An application that never
-// waits is served in one go.
+// Awaits a step only if it is not done yet, because `await` always lets other code run
+// first. So an application that never waits is served without a pause.
 
 /** Nothing if the work is done, else a promise that settles when it is. */
 export type Sent = void | Promise<void>;

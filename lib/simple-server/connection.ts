@@ -126,7 +126,7 @@ export class HTTPConnection extends Connection<WSGIRequestHandler> {
   private hasRefused = false;
   /** The newest request, if it waits and the rest of it cannot be read; and its answer. */
   private broken: { exchange: WSGIRequestHandler; refusal: RefusedRequest } | undefined = undefined;
-  /** The answer to what came behind the last request, if that was not a request. */
+  /** Answers invalid bytes after the last request. */
   private finalRefusal: (() => void) | undefined = undefined;
   /** A request that was answered before all of it had arrived. */
   private unread: WSGIRequestHandler['request'] | undefined = undefined;
@@ -194,7 +194,7 @@ export class HTTPConnection extends Connection<WSGIRequestHandler> {
 
   private takeNoMore(): void {
     this.accepts = false;
-    // The refusal of what came behind a request that gets no answer would look like one.
+    // A refusal of later bytes would look like the response to a request that gets none.
     if (this.waiting.length > 0) this.finalRefusal = undefined;
     this.waiting = [];
     const last = this.underWay.at(-1);
@@ -207,7 +207,7 @@ export class HTTPConnection extends Connection<WSGIRequestHandler> {
    * Answers bytes that are not a request, behind every request that came before them.
    *
    * @param refusal - The answer.
-   * @param exchange - Represents the request that could not be read.
+   * @param exchange - Handles the refusal of the unreadable request.
    */
   refuse(refusal: RefusedRequest, exchange: WSGIRequestHandler): void {
     // Each further piece of such bytes is reported again.
@@ -283,7 +283,7 @@ export class HTTPConnection extends Connection<WSGIRequestHandler> {
     return this.newest?.response.shouldKeepAlive === false;
   }
 
-  // 100 Continue would land inside an earlier response, and a response to an HTTP/1.0 client
+  // 100 Continue would appear inside an earlier response, and a response to an HTTP/1.0 client
   // may end the connection.
   private mayBegin(exchange: WSGIRequestHandler): boolean {
     const { length } = this.underWay;
@@ -365,7 +365,7 @@ export class HTTPConnection extends Connection<WSGIRequestHandler> {
 /** How long a client must be silent before its connection is closed, in milliseconds. */
 const LINGER = 500;
 
-/** How often the server waits for that. */
+/** How many of these intervals the server waits. */
 const MOST_LINGERS = 60;
 
 /**
@@ -396,7 +396,7 @@ function linger(socket: Socket): void {
   socket.once('close', () => clearTimeout(timer));
 }
 
-// One function each for all connections: most of them are idle, and there may be many.
+// All connections share these functions: there may be many idle ones.
 
 /** Takes the place of `socket.destroySoon`, by which Node ends a connection. */
 export function destroySoon(this: Socket): void {

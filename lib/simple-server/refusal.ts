@@ -44,7 +44,7 @@ export function refuseLate(limits: ServerLimits): RefusedRequest {
   const { headersTimeout = 60_000, requestTimeout = 300_000 } = limits;
   return new RefusedRequest(
     '408 Request Timeout',
-    `The head did not arrive within ${headersTimeout} ms, or the whole request not within ` +
+    `The head took longer than ${headersTimeout} ms, or the whole request longer than ` +
       `${requestTimeout} ms. The options headersTimeout and requestTimeout change these limits.`,
   );
 }

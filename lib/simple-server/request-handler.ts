@@ -1,5 +1,5 @@
 // One request: refuse it or make its environ, run the application, write a line in the
-// access log, and leave the connection fit for the next request.
+// access log, and prepare the connection for the next request.
 //
 // Mirrors wsgiref.simple_server.WSGIRequestHandler.
 
@@ -75,7 +75,7 @@ export class WSGIRequestHandler {
     const environ = this.getEnviron();
     if (asksForUpgrade(environ)) this.response.shouldKeepAlive = false;
     const mayHaveBody = hasBody(environ);
-    // Of a body that nobody has begun to read, Node would discard all, whatever its size.
+    // Node discards an unread body of any size unless reading has begun.
     if (mayHaveBody) this.request.read(0);
 
     const handler = new ServerHandler(
@@ -113,7 +113,7 @@ export class WSGIRequestHandler {
     return standardError();
   }
 
-  /** The client's address. Unlike Python: never its name, which would take a look-up. */
+  /** The client's address. Unlike Python: does not look up its name. */
   addressString(): string {
     return remoteAddress(this.request);
   }
@@ -229,7 +229,7 @@ export class WSGIRequestHandler {
   }
 }
 
-/** The client's address; an IPv4 one in its own form, also on an IPv6 socket. */
+/** The client's address. IPv4 addresses in IPv4 form, even on an IPv6 socket. */
 function remoteAddress(request: IncomingMessage): string {
   const address = request.socket.remoteAddress ?? '';
   return address.startsWith('::ffff:') ? address.slice('::ffff:'.length) : address;

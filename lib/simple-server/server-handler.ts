@@ -84,7 +84,10 @@ export class ServerHandler extends SimpleHandler {
     this.response = response;
   }
 
-  /** Serves the request, unless its client has already left: then nothing is called. */
+  /**
+   * Serves the request. Does not call the application if the client has left, or if the
+   * request has been refused.
+   */
   override run(application: WSGIApplication): Promise<void> {
     const { socket } = this.request;
     // A subclass of the request handler may not have set `requestHandler`.
@@ -160,8 +163,8 @@ export class ServerHandler extends SimpleHandler {
       return;
     }
     // The chunks of an array are there already, and leave together. But a generator may work
-    // for long before it yields again. Node would hold all chunks back until the code at
-    // work is done; it leaves a socket alone that is corked already.
+    // for long before it yields again. Node corks the socket until the running code is done,
+    // unless the socket is corked already.
     const { socket } = response;
     const isFirst = socket?.writableCorked === 0;
     socket?.cork();
@@ -195,7 +198,8 @@ export class ServerHandler extends SimpleHandler {
     const { socket } = response;
     if (response.headersSent) response.flushHeaders();
     while (socket?.writableCorked) socket.uncork();
-    // Where the end of the connection is the end of the body, an orderly end would look like it.
+    // If the end of the connection marks the end of the body, a normal close would look like
+    // a complete body.
     const isDelimited = response.chunkedEncoding || this.head?.contentLength !== undefined;
     if (socket === null || 'encrypted' in socket || isDelimited) response.destroy();
     else socket.resetAndDestroy();
@@ -223,7 +227,7 @@ export class ServerHandler extends SimpleHandler {
     this.wake?.();
   }
 
-  /** Gives the request up, since another answer is on its way. Nothing is logged. */
+  /** Gives up the request because another response is being sent. Nothing is logged. */
   abandon(): void {
     this.requestHandler = undefined;
     this.disconnect();
@@ -277,14 +281,14 @@ export class ServerHandler extends SimpleHandler {
   }
 }
 
-// A middleware before this application may have set headers. Ours replace them, except for
-// those of which each has its own. Headers that frame the body are the server's alone. (Left
-// to itself, Node replaces all, and Node 20 sends one where we have several of a name.)
+// Merges with headers that an earlier middleware has set. The application's headers replace
+// them, except Set-Cookie and Vary. Framing headers of the middleware are removed. (Node by
+// itself would replace all of them, and Node 20 would send one of several with the same name.)
 function addToEarlier(response: ServerResponse, lines: readonly string[]): [] {
   const names = ['content-length', 'transfer-encoding', 'connection', 'keep-alive', 'trailer'];
   for (let index = 0; index < lines.length; index += 2) names.push(lines[index] as string);
   for (const name of names) {
-    // Node frames no body after its framing headers were removed, also if there were none.
+    // Node frames no body after its framing headers were removed, even if there were none.
     if (response.hasHeader(name) && !/^(?:set-cookie|vary)$/i.test(name)) {
       response.removeHeader(name);
     }

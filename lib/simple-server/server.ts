@@ -43,8 +43,8 @@ export interface ServerLimits {
 /** The settings of a server, beside its address. */
 export interface ServerSettings extends ServerLimits {
   /**
-   * Serves HTTPS: the options of Node's `tls.createServer`, of which `cert` and `key` (PEM)
-   * are the least. `handshakeTimeout` is 10000 milliseconds unless given.
+   * Serves HTTPS: the options of Node's `tls.createServer`. `cert` and `key` (PEM), or `pfx`,
+   * are required. `handshakeTimeout` is 10000 milliseconds unless given.
    */
   tls?: TlsOptions;
   /**
@@ -55,9 +55,8 @@ export interface ServerSettings extends ServerLimits {
 }
 
 /**
- * A server for one application. It begins to bind when it is made; `ready` says how that
- * went. It serves requests from then on as they come, each beside those that still wait
- * for something.
+ * A server for one application. It begins to bind when it is made; `ready` resolves when it
+ * is bound, and rejects if that failed. Requests are served concurrently.
  */
 export class WSGIServer extends Server {
   /** The application; undefined before `setApp`. */
@@ -66,7 +65,7 @@ export class WSGIServer extends Server {
   baseEnviron: BaseEnviron;
   /** The host name or address for `SERVER_NAME`. */
   serverName: string;
-  /** The port; once bound, the real one, also if 0 was asked for. */
+  /** The port; once bound, the real one, even if 0 was asked for. */
   serverPort: number;
   /** How many connections may wait to be accepted. */
   requestQueueSize: number;
@@ -245,7 +244,7 @@ export class WSGIServer extends Server {
     await this.shutdown();
   }
 
-  /** Does as `shutdown()`, in Node's own form: `callback` is called when all is closed. */
+  /** Node's form of `shutdown()`: `callback` is called when all is closed. */
   override close(callback?: (error?: Error) => void): this {
     this.stopping = true;
     if (!this.adopts) this.stopAccepting(callback);
@@ -349,7 +348,7 @@ export class WSGIServer extends Server {
       socket.destroySoon = destroySoon;
       if (this.stopping) connection.finish();
     });
-    // Node would answer Expect itself, before anything is known of the rest.
+    // Without these listeners, Node answers Expect before the head is checked.
     for (const event of ['request', 'checkContinue', 'checkExpectation']) {
       this.on(event, (request: IncomingMessage, response: ServerResponse) => {
         const exchange = this.makeHandler(request, response);
@@ -442,7 +441,7 @@ export class WSGIServer extends Server {
   }
 }
 
-/** Host name or address, `''` for every interface; and port, 0 for any that is free. */
+/** Host name or address, `''` for every interface; and port: 0 means any free port. */
 export type ServerAddress = readonly [host: string, port: number];
 
 function checkAddress([host, port]: ServerAddress): void {
@@ -462,13 +461,13 @@ function nodeOptions(limits: ServerLimits): ServerOptions {
   if (headersTimeout !== undefined) options.headersTimeout = headersTimeout;
   if (requestTimeout !== undefined) options.requestTimeout = requestTimeout;
   if (keepAliveTimeout !== undefined) options.keepAliveTimeout = keepAliveTimeout;
-  // Node looks for late requests every 30 seconds; a shorter limit wants a closer look.
+  // Node looks for late requests every 30 seconds; a shorter limit needs a shorter interval.
   const shortest = Math.min(headersTimeout || Infinity, requestTimeout || Infinity, 30_000);
   options.connectionsCheckingInterval = shortest;
   return options;
 }
 
-/** Says of an error from binding what was wrong with the address. */
+/** Explains an error from binding an address. */
 export function bindError(error: NodeJS.ErrnoException, [host, port]: ServerAddress): Error {
   const address = `${host.includes(':') ? `[${host}]` : host || '*'}:${port}`;
   const remedies: Record<string, string> = {

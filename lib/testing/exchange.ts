@@ -94,8 +94,8 @@ export class TestHandler extends FetchHandler {
     if (!this.catchErrors) this.closingError ??= { error };
   }
 
-  // A server ends the response first. A test is to learn of an error in closing, and after
-  // the end it is too late to reject.
+  // A server sends the end first. The test client waits for close(), so that a test sees its
+  // error: after the end it is too late to reject.
   override _end(): Sent {
     this.ending = this.head;
   }

@@ -1,5 +1,5 @@
-// How a conversation is drawn: two lines of life, the server's on the left and the
-// application's on the right, and between them an arrow for each thing that is said.
+// How a conversation is drawn: two vertical lines, the server's on the left and the
+// application's on the right, and between them an arrow for each call and result.
 // The margin shows the request's number and the time since it began.
 
 /** Where the lines go, and whether they may be coloured. */
@@ -23,7 +23,7 @@ const CODES: Record<Colour, [on: number, off: number]> = {
   cyan: [36, 39],
 };
 
-// Between the two lines of life: with the margin, eighty columns.
+// Between the two vertical lines: with the margin, eighty columns.
 const WIDTH = 62;
 const SHORTEST_ARROW = 3;
 const LONGEST_NOTE = 160;

@@ -235,8 +235,8 @@ class BodyGuard extends Guard implements IterationHooks {
     this.reuse = ReuseCheck.isWanted(exchange) ? new ReuseCheck() : undefined;
   }
 
-  // It does not show the body's class: a server that knows a stream by its class would
-  // go past the iterator, which is all that the interface has.
+  // The prototype is hidden: a server that recognises a stream's class would bypass the
+  // iterator, and the interface has nothing else.
   protected override prototype(): null {
     return null;
   }
@@ -379,7 +379,7 @@ class BodyGuard extends Guard implements IterationHooks {
   }
 
   // An error is on its way to the server, even after an earlier report. The server may
-  // close the body in a finally block: no second report may then replace the error.
+  // close the body in a finally block; a second report must not replace this error.
   private fail(error: unknown): unknown {
     const { exchange } = this;
     exchange.raised = undefined;
@@ -538,7 +538,7 @@ class BodyGuard extends Guard implements IterationHooks {
     const { exchange } = this;
     try {
       if (exchange.failed) return;
-      // A step that still runs may yet let its report out.
+      // A running step may still throw its report.
       if (exchange.running === 0) checkReportTrapped(exchange);
       if (exchange.asked && !exchange.ended && !exchange.stopped && this.canStop) {
         exchange.reportCall(returnCalled, 'stopped the iteration without return()');
@@ -828,7 +828,7 @@ function endIteration(exchange: Exchange): void {
 
 // ---- Duties that were not done in time. They show when nobody makes a call that could
 // throw, so each is a warning. A missing close() is looked for soon after the iteration: a
-// server may first send its last bytes, but does not sleep on them. A body that was
+// server may send its last bytes first, but must then call close(). A body that was
 // dropped, or a promise that can never settle, is reported when the engine collects it,
 // which may be late or never.
 

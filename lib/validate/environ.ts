@@ -363,7 +363,7 @@ function checkSyntax(exchange: Exchange, environ: Variables): void {
 // Whether a path was percent-decoded exactly once is a question for --check: a decoded
 // path may contain anything.
 
-// Where middleware shifts a PATH_INFO of '/' alone, that slash is left in SCRIPT_NAME.
+// shiftPathInfo leaves this slash in SCRIPT_NAME for a PATH_INFO of '/'.
 const scriptEnd = rule('server', 'script-name-trailing-slash', 'warning', ENVIRON,
   'SCRIPT_NAME does not end in a slash: the slash begins PATH_INFO.',
   'Move the slash to the beginning of PATH_INFO.');
@@ -578,7 +578,7 @@ export function restoreEnviron(exchange: Exchange): void {
   }
 }
 
-/** The exchange that an environ belongs to, also if it was copied. */
+/** The exchange that an environ belongs to, even if it was copied. */
 export function findExchange(environ: unknown): Exchange | undefined {
   return (
     exchangeOf(property(environ, 'wsgi.errors')) ?? exchangeOf(property(environ, 'wsgi.input'))

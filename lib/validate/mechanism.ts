@@ -1,6 +1,5 @@
-// How the validator looks on without being in the way. This file holds no rules: it
-// has the state of an exchange, the objects that a server and an application are given
-// in place of each other's, and the questions that are asked about unknown values.
+// The parts of the validator that hold no rules: the state of an exchange, the proxies
+// that both sides receive, and tests of unknown values.
 
 import { describe } from '../describe.ts';
 import type { ResponseHeaders, StartResponse, WSGIEnvironment } from '../types.ts';
@@ -111,7 +110,7 @@ export class Exchange {
 
   /** Whether an error or a report has reached the server's side, which now only closes. */
   failed = false;
-  /** The report that the application was thrown and has not let out again. */
+  /** The last report thrown into the application that has not left it. */
   raised: WSGIError | undefined = undefined;
   /** How many calls of the application to the server's objects have not returned. */
   private answering = 0;
@@ -142,7 +141,7 @@ export class Exchange {
     this.report(rule, action, found, severity, rule.party === 'server');
   }
 
-  /** Warns of what came to light when there was no call left to throw at. */
+  /** Warns of a mistake that was found too late to throw. */
   reportLate(rule: Rule, action: string): void {
     const severity = this.reporter.severityOf(rule) === 'off' ? 'off' : 'warning';
     this.report(rule, action, undefined, severity, false, severity);
@@ -434,7 +433,7 @@ export class GuardedIterator {
     }
   }
 
-  // Not held up by a next() that is pending: the server may have to leave.
+  // Does not wait for a pending next(): the client may have left.
   #stop(name: 'return' | 'throw', argument: unknown, otherwise: () => unknown): unknown {
     const hooks = this.#hooks;
     if (!hooks.beforeStop()) return otherwise();
@@ -451,9 +450,8 @@ export class GuardedIterator {
 // ---- The grace period
 
 /**
- * Items that should be done with soon: they are looked at after one or two intervals, if
- * they are still here. To add and to delete one costs next to nothing, since nearly all
- * are done in time.
+ * Items that should be deleted soon. One that is still here after one or two intervals is
+ * overdue. Adding and deleting are cheap, because nearly all items are deleted in time.
  */
 export class GraceSet<Item> {
   private readonly young = new Set<Item>();
@@ -539,7 +537,7 @@ function whenDone(step: () => unknown, finish: () => void): unknown {
 // validator may be a Proxy whose traps throw, or have getters that do. Asking must not
 // fail, since the validator has to say what is wrong.
 
-/** The kind of an object by its own account, such as `Date`, also of another realm's. */
+/** The kind of an object by its toString tag, such as `Date`; works across realms. */
 export function kindOf(value: unknown): string {
   try {
     return Object.prototype.toString.call(value).slice('[object '.length, -1);

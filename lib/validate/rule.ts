@@ -155,7 +155,7 @@ export interface Breach {
   hint: string;
   /** Whether the call that broke the rule is on the stack now. */
   isCall: boolean;
-  /** Whether the call on the stack only brought to light what another party did. */
+  /** Whether the call on the stack only revealed another party's mistake. */
   isShown: boolean;
   /** The call of startResponse, if there was one. */
   mark: CallMark | undefined;
@@ -175,9 +175,8 @@ export class Reporter {
   /**
    * The objects that belong to one request only: each environ, an input that was read, a
    * body or an iterator that can be iterated once. The value is the number of an exchange:
-   * for a body, of the one that used it; for the others, of the one around that, 0 if there
-   * is none. It is not the exchange itself, which would keep its environ in memory until the
-   * next full collection.
+   * for a body, the exchange that used it; otherwise the outer exchange, or 0. It is not the
+   * exchange itself, which would keep its environ in memory until the next full collection.
    */
   readonly used: WeakMap<object, number> = new WeakMap();
 
@@ -279,7 +278,7 @@ function emitWarning(warning: WSGIError): void {
 /** The stack of a call, taken when it was made. Its text costs time only when it is read. */
 export interface CallMark {
   readonly stack?: string | undefined;
-  /** The words before the place; of startResponse, if there are none. */
+  /** The words before the place; by default those for startResponse. */
   readonly intro?: string;
 }
 

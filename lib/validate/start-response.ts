@@ -1,5 +1,5 @@
 // startResponse and write: how often the application may call them, when, and with what;
-// and what those of the server must do in answer.
+// and how the server's functions must respond.
 // (PEP 3333, "The start_response() Callable" and "The write() Callable")
 
 import { count, describe } from '../describe.ts';
@@ -138,8 +138,8 @@ function callServer(
 ): unknown {
   const [status, headers, ...rest] = args;
   const [error] = rest;
-  // The server may change its list, so it gets one of its own. If a wrong list is let
-  // pass, the server gets it as it is.
+  // The server may change its list, so it gets one of its own. If a rule is off, the server
+  // receives the wrong list unchanged.
   const passed = given === undefined ? headers : copyPairs(given);
   const hasError = error !== undefined && error !== null;
   let write: unknown;

@@ -71,7 +71,7 @@ gives('body-both-iterators', 'Of two kinds of iterator, the asynchronous one is 
   }), 'asynchronous');
 
 check('body-promise', DETAILS,
-  'The application may return a promise of a body, also of a generator.',
+  'The application may return a promise of a body, even of a generator.',
   'Await what the application returns.',
   async (trial) => {
     const { body } = await trial.exchange(async (_environ, startResponse) => {
@@ -126,7 +126,7 @@ check('body-chunk-at-once', STREAMING,
   (trial) => streams(trial, PLAIN));
 
 check('body-chunk-with-length-at-once', STREAMING,
-  'A chunk is sent at once also where the Content-Length is known.',
+  'A chunk is sent at once even if the Content-Length is known.',
   'Send each chunk when it comes; do not collect them.',
   (trial) => streams(trial, [...PLAIN, ['Content-Length', '10']]));
 

@@ -100,7 +100,7 @@ check('client-leaves-while-waiting', DETAILS,
 
 check('client-leaves-before-head', DETAILS,
   'When the client has left before the application returns, its body is closed all the same.',
-  'Close the body also where there is nobody left to send it to.',
+  'Close the body even if there is nobody left to send it to.',
   async (trial) => {
     const observed = trial.body([bytes('too'), bytes(' late')]);
     let isOver = false;

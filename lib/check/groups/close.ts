@@ -16,15 +16,15 @@ closes('close-after-body', 'close() is called when the body has ended.',
 closes('close-after-async-body', 'close() of an async body is called when it has ended.',
   [bytes('one'), bytes('two')], { async: true });
 
-closes('close-empty-body', 'close() is called also on a body without chunks.', []);
+closes('close-empty-body', 'close() is called even on a body without chunks.', []);
 
-closes('close-after-head', 'close() is called also where the body is not sent: for HEAD.',
+closes('close-after-head', 'close() is called even if the body is not sent: for HEAD.',
   [bytes('one'), bytes('two')], { request: { method: 'HEAD' } });
 
-closes('close-no-content', 'close() is called also where the body is not sent: for 204.',
+closes('close-no-content', 'close() is called even if the body is not sent: for 204.',
   [bytes('one'), bytes('two')], { status: '204 No Content', headers: [] });
 
-closes('close-not-modified', 'close() is called also where the body is not sent: for 304.',
+closes('close-not-modified', 'close() is called even if the body is not sent: for 304.',
   [bytes('one')], { status: '304 Not Modified', headers: [] });
 
 closes('close-long-body', 'close() is called where the body is longer than its Content-Length.',
@@ -44,7 +44,7 @@ closes('close-failed-async', 'close() is called when an async body rejects after
   [bytes('one'), async () => fail()], { async: true });
 
 check('close-without-start-response', DETAILS,
-  'close() is called also when startResponse never was.',
+  'close() is called even if startResponse never was.',
   HINT,
   async (trial) => {
     const observed = trial.body([bytes('one')]);

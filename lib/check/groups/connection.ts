@@ -46,7 +46,7 @@ check('connection-twice', DETAILS,
   });
 
 check('connection-at-once', 'PEP 3333, "Thread Support"',
-  'Requests on two connections are both answered, also if the first one takes its time.',
+  'Requests on two connections are both answered, even if the first one takes its time.',
   'Do not wait for one application before calling the next; or finish the first, then go on.',
   async (trial) => {
     const gate = new Gate();

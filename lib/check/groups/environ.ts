@@ -133,7 +133,7 @@ check('environ-path-utf8', UNICODE,
   (trial) => checkPath(trial, '/caf%C3%A9', '/caf\xc3\xa9'));
 
 check('environ-path-byte', UNICODE,
-  'A path may hold any byte, also one that is not UTF-8.',
+  'A path may hold any byte, even one that is not UTF-8.',
   'Decode with String.fromCharCode(byte); decodeURIComponent throws here.',
   (trial) => checkPath(trial, '/%FF%80', '/\xff\x80'));
 

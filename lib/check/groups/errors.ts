@@ -20,7 +20,7 @@ check('errors-writelines', STREAMS,
   }));
 
 check('errors-flush', STREAMS,
-  'wsgi.errors.flush() can be called, also when nothing was written.',
+  'wsgi.errors.flush() can be called, even when nothing was written.',
   'Give the stream a flush() that does nothing, if nothing is held back.',
   (trial) => use(trial, (errors) => {
     errors.flush();

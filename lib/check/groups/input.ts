@@ -19,7 +19,7 @@ reads('input-read', STREAMS,
 
 reads('input-read-size', STREAMS,
   'read(size) gives exactly as many bytes as asked for, as long as there are as many.',
-  'Keep what was read too much for the next call.',
+  'Keep excess bytes for the next call.',
   'abcdefghij', 'read(4), three times',
   async (input) => [await input.read(4), await input.read(4), await input.read(4)],
   ['abcd', 'efgh', 'ij']);
@@ -49,7 +49,7 @@ check('input-no-body', STREAMS,
   });
 
 reads('input-readline', STREAMS,
-  'readline() gives one line with its line feed, and at last what has none.',
+  'readline() gives one line with its line feed, and finally the rest without one.',
   'Cut after each line feed; a carriage return is an ordinary byte.',
   LINES, 'readline(), five times', async (input) => {
     const lines = [];

@@ -22,7 +22,7 @@ check('write-then-body', WRITE,
 
 check('write-only', WRITE,
   'An application that has written everything returns an empty body.',
-  'End the response when the body ends, also if it had no chunk.',
+  'End the response when the body ends, even if it had no chunk.',
   async (trial) => {
     const { code, body } = await trial.exchange(async (_environ, startResponse) => {
       const write = startResponse('203 Written', PLAIN);
@@ -43,7 +43,7 @@ check('write-at-once', STREAMING,
   }, 'what the application has written'));
 
 check('write-many', WRITE,
-  'Chunks that are written one after another arrive in order, also when none is awaited.',
+  'Chunks that are written one after another arrive in order, even when none is awaited.',
   'Queue what is written while an earlier chunk is still on its way.',
   async (trial) => {
     const chunks = Array.from({ length: 200 }, (_, index) => `${index};`);

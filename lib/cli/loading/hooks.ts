@@ -1,5 +1,5 @@
-// Teaches Node's module loader two things for the application's sake: where 'tsgiref'
-// is, and how to load TypeScript that Node cannot load by itself.
+// Adds two steps to Node's module loader: it finds 'tsgiref', and it compiles TypeScript
+// that Node cannot load.
 //
 // Node 22.15 and later run hooks in this thread, for `import` and `require` alike.
 // Older ones load this file a second time, in a thread of its own, and take its

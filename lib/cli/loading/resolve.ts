@@ -1,7 +1,7 @@
 // Where an import of the application leads, in the cases that Node alone decides
 // otherwise.
 //
-// `import … from 'tsgiref'` finds this very copy, also where nothing is installed
+// `import … from 'tsgiref'` finds this very copy, even where nothing is installed
 // beside the application, as under `npx` in an empty folder. One copy also means one
 // class `Headers`, so that `instanceof` holds.
 
