@@ -5,7 +5,7 @@
 import { type ListenOptions, Server, type Socket } from 'node:net';
 
 import { describe } from './describe.ts';
-import { checkApplication } from './handlers/base.ts';
+import { ClientLeft, checkApplication } from './handlers/base.ts';
 import {
   GatewayError,
   type GatewayHead,
@@ -72,6 +72,7 @@ export class GatewayServer extends Server {
   readonly ready: Promise<void>;
   private readonly open = new Set<GatewayConnection>();
   private readonly closed: Promise<void>;
+  private onEmpty: () => void = () => {};
 
   /**
    * A server for SCGI or uwsgi that begins to listen at once.
@@ -101,11 +102,12 @@ export class GatewayServer extends Server {
       ...settings,
     };
     this.on('connection', (socket: Socket) => {
-      const connection = new GatewayConnection(socket, this);
+      const connection: GatewayConnection =
+        new GatewayConnection(socket, this, () => this.forget(connection));
       this.open.add(connection);
-      socket.once('close', () => this.open.delete(connection));
     });
-    this.closed = new Promise((resolve) => this.once('close', resolve));
+    this.closed = new Promise<void>((resolve) => this.once('close', resolve))
+      .then(() => this.emptied());
     this.ready = new Promise((resolve, reject) => {
       this.on('error', (error) => {
         // Once bound, it is a connection that could not be accepted: the others go on.
@@ -140,6 +142,16 @@ export class GatewayServer extends Server {
     await this.closed;
   }
 
+  private forget(connection: GatewayConnection): void {
+    this.open.delete(connection);
+    if (this.open.size === 0) this.onEmpty();
+  }
+
+  // Applications may still work when the connections are closed.
+  private async emptied(): Promise<void> {
+    if (this.open.size > 0) await new Promise<void>((resolve) => { this.onEmpty = resolve; });
+  }
+
   /** `await using server = makeGatewayServer(…)` shuts the server down at the block's end. */
   override async [Symbol.asyncDispose](): Promise<void> {
     await this.shutdown();
@@ -154,28 +166,39 @@ function checkProtocol(protocol: unknown): void {
 /** A connection that speaks SCGI or uwsgi. It has one request. */
 class GatewayConnection extends Connection<GatewayHandler> {
   private readonly server: GatewayServer;
+  private readonly onGone: () => void;
   private readonly timer: NodeJS.Timeout;
   private received: Uint8Array = new Uint8Array(0);
   private body: Body | undefined = undefined;
 
-  constructor(socket: Socket, server: GatewayServer) {
+  constructor(socket: Socket, server: GatewayServer, onGone: () => void) {
     super(socket);
     this.server = server;
+    this.onGone = onGone;
     const { headersTimeout } = server.settings;
     this.timer = setTimeout(() => {
       this.refuse(`the head did not arrive within ${headersTimeout} ms`);
     }, headersTimeout);
     socket.on('data', (data: Uint8Array) => this.take(data));
     socket.on('end', () => this.end());
-    socket.on('close', () => this.lose());
+    socket.on('close', () => this.closed());
     // The reason is of no use: the client has left.
     socket.on('error', () => {});
   }
 
   override lose(): void {
     clearTimeout(this.timer);
-    this.body?.end();
     super.lose();
+  }
+
+  protected override leave(handler: GatewayHandler): void {
+    const departure = new ClientLeft();
+    this.body?.end(departure);
+    handler.disconnect(departure);
+  }
+
+  protected override isGone(): void {
+    this.onGone();
   }
 
   private take(data: Uint8Array): void {
@@ -241,15 +264,17 @@ const MOST_WAITING = 65536;
 /** The bytes behind a head, as they arrive. */
 class Body implements AsyncIterable<Uint8Array> {
   private readonly socket: Socket;
+  private readonly length: number;
   /** Bytes that have not arrived yet. */
   private missing: number;
   private readonly waiting: Uint8Array[] = [];
   private size = 0;
-  private ended = false;
+  private departure: ClientLeft | undefined = undefined;
   private wake: () => void = () => {};
 
   constructor(socket: Socket, length: number) {
     this.socket = socket;
+    this.length = length;
     this.missing = length;
   }
 
@@ -262,8 +287,9 @@ class Body implements AsyncIterable<Uint8Array> {
     this.wake();
   }
 
-  end(): void {
-    this.ended = true;
+  /** Called when the client has left. */
+  end(departure: ClientLeft): void {
+    this.departure = departure;
     this.wake();
   }
 
@@ -281,9 +307,17 @@ class Body implements AsyncIterable<Uint8Array> {
         this.size -= data.length;
         if (this.size <= MOST_WAITING) this.socket.resume();
         yield data;
-      } else if (this.missing === 0 || this.ended) return;
+      } else if (this.missing === 0) return;
+      else if (this.departure !== undefined) throw this.brokenOff(this.departure);
       else await new Promise<void>((resolve) => (this.wake = resolve));
     }
+  }
+
+  // The cause says that this is not an error of the application.
+  private brokenOff(cause: ClientLeft): Error {
+    const received = this.length - this.missing;
+    const reason = `the request's body ended after ${received} of ${this.length} bytes`;
+    return new Error(reason, { cause });
   }
 }
 

@@ -161,6 +161,7 @@ export class StreamInput implements InputStream {
   private chunk: Bytes = NOTHING;
   private offset = 0;
   private reading = false;
+  private onIdle: () => void = () => {};
   private ended = false;
   private failure: { error: unknown } | undefined = undefined;
 
@@ -212,6 +213,19 @@ export class StreamInput implements InputStream {
     return collectLines(this, hint);
   }
 
+  /** Whether a read waits. PEP 3333 has no such member. */
+  get isReading(): boolean {
+    return this.reading;
+  }
+
+  /** Resolves when the read that waits now is over. PEP 3333 has no such member. */
+  whenIdle(): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.reading) this.onIdle = resolve;
+      else resolve();
+    });
+  }
+
   /** Gives the lines. */
   [Symbol.asyncIterator](): AsyncIterator<Bytes> {
     return { next: () => this.nextLine() };
@@ -238,6 +252,7 @@ export class StreamInput implements InputStream {
       return concat(pieces, length);
     } finally {
       this.reading = false;
+      this.onIdle();
     }
   }
 

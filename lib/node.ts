@@ -46,7 +46,7 @@ export function toNodeListener(
     const server = { baseEnviron: baseEnviron(request), getApp: () => app };
     const handler = new ListenerHandler(request, response, server);
     handler.logs = logRequests;
-    handler.expectsContinue = mustSendContinue(request);
+    handler.expectsContinue = mustSendContinue(request, response);
     const { socket } = request;
     (HTTPConnection.of(socket) ?? new SharedConnection(socket, EVERYTHING)).add(handler);
   };
@@ -56,10 +56,6 @@ export function toNodeListener(
 // middleware may pass requests on in another order.
 class SharedConnection extends HTTPConnection {
   override finish(): void {}
-
-  override endsBehind(): boolean {
-    return true;
-  }
 
   protected override get hasLast(): boolean {
     return false;
@@ -102,10 +98,12 @@ class ListenerHandler extends WSGIRequestHandler {
 
 // Node sends 100 Continue itself, unless the listener is one for `checkContinue`. An HTTP/1.0
 // client does not know it. (RFC 9110 §10.1.1)
-function mustSendContinue(request: IncomingMessage): boolean {
+function mustSendContinue(request: IncomingMessage, response: ServerResponse): boolean {
   const listeners = serverOf(request)?.listenerCount('checkContinue') ?? 0;
   const knows = request.httpVersion !== '1.0' && request.headers.expect !== undefined;
-  return listeners > 0 && knows;
+  // Only this member of Node's says whether the listener has sent it already.
+  const isSent = '_sent100' in response && response._sent100 === true;
+  return listeners > 0 && knows && !isSent;
 }
 
 const NODES_DEFAULT = 1000;

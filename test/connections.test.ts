@@ -234,6 +234,92 @@ describe('what comes behind a request', () => {
     });
   });
 
+  test('is cut in its turn, if it fails before that', async () => {
+    const go = deferred();
+    const failed = deferred();
+    await withServer(async (environ, start) => {
+      if (environ.PATH_INFO === '/slow') await go.promise;
+      if (environ.PATH_INFO !== '/fail') return echo(environ, start);
+      start('200 OK', []);
+      return (async function* () {
+        yield bytes('never sent');
+        failed.resolve();
+        throw new Error('fails before its turn');
+      })();
+    }, async ({ server, port, log }) => {
+      const client = await RawClient.connect(port);
+      client.send(get('/slow') + get('/fail') + get('/behind'));
+      await failed.promise;
+      setImmediate(go.resolve);
+      assert.match(await client.rest(), /^HTTP\/1\.1 200 OK\r\n[^]*\r\n\r\n\/slow$/);
+      await server.shutdown();
+      assert.deepEqual(log.sort(), [
+        '"GET /behind HTTP/1.1" - -',
+        '"GET /fail HTTP/1.1" - -',
+        '"GET /slow HTTP/1.1" 200 5',
+      ]);
+    });
+  });
+
+  test('is cut, and the response before it arrives whole', async () => {
+    const big = new Uint8Array(400_000).fill(0x61);
+    const upload = 'POST /fail HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n\r\n';
+    const requests = [get('/fail'), upload + 'x'.repeat(3_000_000)];
+    for (const request of requests) {
+      await withServer((environ, start) => {
+        start('200 OK', []);
+        if (environ.PATH_INFO === '/big') return [big];
+        return (async function* () {
+          yield bytes('part');
+          await new Promise(setImmediate);
+          throw new Error('fails late');
+        })();
+      }, async ({ port, errors }) => {
+        const client = await RawClient.connect(port);
+        client.socket.pause();
+        client.send(get('/big') + request);
+        while (!errors.getValue().includes('fails late')) await new Promise(setImmediate);
+        client.socket.resume();
+        const heard = await client.rest();
+        assert.deepEqual(statuses(heard), ['200', '200']);
+        assert.ok(heard.includes('a'.repeat(big.length)), `${heard.length} bytes`);
+        assert.ok(heard.endsWith('\r\n4\r\npart\r\n'), heard.slice(-100));
+      });
+    }
+  });
+
+  test('is not begun behind an HTTP/1.0 response that ends the connection', async () => {
+    const called: string[] = [];
+    await withServer(async (environ, start) => {
+      called.push(environ.PATH_INFO);
+      start('200 OK', []);
+      return (async function* () {
+        yield bytes('no ');
+        yield bytes('length');
+      })();
+    }, async ({ port }) => {
+      const old = 'GET /old HTTP/1.0\r\nConnection: keep-alive\r\n\r\n';
+      assert.match(await exchange(port, old + get('/new')), /\r\n\r\nno length$/);
+      assert.deepEqual(called, ['/old']);
+    });
+  });
+
+  const behind: Array<[kind: string, first: string, more: string]> = [
+    ['many requests behind Connection: close', get('/', 'Connection: close\r\n'), get('/b')],
+    ['many bytes that are not a request', get('/'), 'z'],
+    ['requests behind HTTP/1.0', 'GET / HTTP/1.0\r\n\r\n', get('/b')],
+  ];
+  for (const [kind, first, more] of behind) {
+    test(`cuts nothing of the response before it: ${kind}`, async () => {
+      const chunks = [new Uint8Array(400_000).fill(0x61), bytes('END')];
+      await withServer((_environ, start) => (start('200 OK', []), chunks), async ({ port }) => {
+        const client = await RawClient.connect(port);
+        client.send(first + more.repeat(1_000_000 / more.length));
+        assert.match((await client.rest()).slice(400_000), /END/);
+      });
+    });
+  }
+
   test('is served though maxRequests is reached on this connection', async () => {
     await withServer(async (environ, start) => {
       await new Promise(setImmediate);
@@ -261,6 +347,25 @@ describe('what comes behind a request', () => {
       assert.deepEqual(log.map((line) => line.split(' ').slice(1, 4)), [
         ['/1', 'HTTP/1.1"', '200'], ['/2', 'HTTP/1.1"', '200'], ['/3', 'HTTP/1.1"', '400'],
       ]);
+    });
+  });
+
+  test('is answered behind a body of which the application has given up a read', async () => {
+    const givenUp = deferred();
+    await withServer(async (environ, start) => {
+      if (environ.REQUEST_METHOD === 'POST') {
+        const read = environ['wsgi.input'].read(10);
+        await Promise.race([read, new Promise(setImmediate)]);
+        givenUp.resolve();
+      }
+      return echo(environ, start);
+    }, async ({ port }) => {
+      const client = await RawClient.connect(port);
+      client.send('POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 500000\r\n\r\n');
+      await givenUp.promise;
+      client.send('x'.repeat(500_000) + get('/b'));
+      await client.response();
+      assert.equal((await client.response()).body, '/b');
     });
   });
 
@@ -468,6 +573,29 @@ describe('nothing is dropped silently', () => {
     await withServer(echo, async ({ port }) => {
       assert.equal(await exchange(port, get('/')), '');
     }, { handlerClass: Idle });
+  });
+
+  test('a request that a synchronous override of handle() does not answer', async () => {
+    class Idle extends Quiet {
+      override handle(): Promise<void> {
+        return undefined as unknown as Promise<void>;
+      }
+    }
+    await withServer(echo, async ({ port }) => {
+      assert.equal(await exchange(port, get('/')), '');
+    }, { handlerClass: Idle });
+  });
+
+  test('the answer of a stream that an override of handle() has begun', async () => {
+    class Streaming extends Quiet {
+      override async handle(): Promise<void> {
+        Readable.from([bytes('streamed')]).pipe(this.response);
+      }
+    }
+    await withServer(echo, async ({ port }) => {
+      const client = (await RawClient.connect(port)).send(get('/'));
+      assert.equal((await client.response()).body, 'streamed');
+    }, { handlerClass: Streaming });
   });
 
   // As handle() is written in Python's wsgiref.simple_server.

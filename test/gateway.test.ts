@@ -267,6 +267,56 @@ for (const protocol of ['scgi', 'uwsgi'] as const) {
       });
     });
 
+    test('prints no trace when the client leaves during its upload', async () => {
+      const rejected = deferred<unknown>();
+      const called = deferred();
+      const app: WSGIApplication = async (environ, start) => {
+        called.resolve();
+        try {
+          await environ['wsgi.input'].read();
+        } catch (error) {
+          rejected.resolve(error);
+          throw error;
+        }
+        return mirror(environ, start);
+      };
+      await serving(protocol, app, async ({ port, errors, logged }) => {
+        const request = format(post('a body'));
+        const line = logged();
+        const client = (await RawClient.connect(port)).send(request.slice(0, -3));
+        await called.promise;
+        client.socket.destroy();
+        assert.match(String(await rejected.promise), /the request's body ended after 3 of 6 bytes/);
+        await line;
+        assert.equal(errors.getValue(), '');
+      });
+    });
+
+    test('lets a body close that closes more slowly than its connection', async () => {
+      const events: string[] = [];
+      const closing = deferred();
+      const go = deferred();
+      const app: WSGIApplication = (_, start) => {
+        start('200 OK', []);
+        return Object.assign([bytes('x')], {
+          async close() {
+            closing.resolve();
+            await go.promise;
+            events.push('closed');
+          },
+        });
+      };
+      await serving(protocol, app, async ({ server, port }) => {
+        const client = (await RawClient.connect(port)).send(format(get()));
+        await closing.promise;
+        const down = server.shutdown().then(() => events.push('down'));
+        await Promise.all([once(server, 'close'), client.rest()]);
+        setImmediate(go.resolve);
+        await down;
+        assert.deepEqual(events, ['closed', 'down']);
+      });
+    });
+
     test('cuts a response that an error ends, so that it does not look whole', async () => {
       const received = deferred();
       const app: WSGIApplication = async (_, start) => {

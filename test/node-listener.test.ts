@@ -171,6 +171,70 @@ else describe('toNodeListener', () => {
     });
   });
 
+  const pipelines: Array<[kind: string, requests: string, count: number]> = [
+    ['a hundred others', 'GET /x HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(100), 100],
+    ['HTTP/1.0', 'GET /x HTTP/1.0\r\nConnection: keep-alive\r\n\r\n'.repeat(2), 2],
+  ];
+  for (const [kind, requests, count] of pipelines) {
+    test(`a middleware may hold back a request in front of ${kind}`, async () => {
+      const listener = toNodeListener((environ, start) => {
+        start('200 OK', [['Content-Length', '2']]);
+        return [bytes(environ.PATH_INFO)];
+      });
+      let seen = 0;
+      let passOn = (): void => {};
+      await serving((request, response) => {
+        seen += 1;
+        if (request.url === '/s') passOn = () => listener(request, response);
+        else listener(request, response);
+        if (seen === count + 1) setImmediate(passOn);
+      }, async (_url, port) => {
+        const client = await RawClient.connect(port);
+        client.send(`GET /s HTTP/1.1\r\nHost: x\r\n\r\n${requests}`);
+        const bodies = [];
+        while (bodies.length <= count) bodies.push((await client.response()).body);
+        assert.deepEqual(bodies, ['/s', ...Array.from({ length: count }, () => '/x')]);
+      });
+    });
+  }
+
+  test('does not call the application behind a request that it refuses', async () => {
+    const called: string[] = [];
+    const listener = toNodeListener((environ, start) => {
+      called.push(environ.PATH_INFO);
+      start('200 OK', []);
+      return [bytes(environ.PATH_INFO)];
+    });
+    await serving(listener, async (_url, port) => {
+      const client = await RawClient.connect(port);
+      client.send(['/a', '/b#c', '/d'].map((path) => {
+        return `GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`;
+      }).join(''));
+      const heard = await client.rest();
+      assert.deepEqual(heard.match(/HTTP\/1\.1 \d{3}/g), ['HTTP/1.1 200', 'HTTP/1.1 400']);
+      assert.deepEqual(called, ['/a']);
+    });
+  });
+
+  test('sends 100 Continue once, also if the listener before it has sent it', async () => {
+    const listener = toNodeListener(mirror);
+    const server = createServer(listener).listen(0, '127.0.0.1');
+    server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
+      response.writeContinue();
+      listener(request, response);
+    });
+    await once(server, 'listening');
+    const client = await RawClient.connect((server.address() as AddressInfo).port);
+    client.send(
+      'POST /a HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 1\r\n' +
+        'Connection: close\r\n\r\n',
+    );
+    await client.until((heard) => heard.includes('100 Continue'));
+    const heard = await client.send('b').rest();
+    assert.deepEqual(heard.match(/HTTP\/1\.1 \d{3}/g), ['HTTP/1.1 100', 'HTTP/1.1 200']);
+    server.close();
+  });
+
   test('lets the workers of node:cluster know that they are several', async () => {
     const { stdout, stderr } =
       await run([self], { cwd: '.', env: { ...process.env, TSGIREF_TEST_CLUSTER: '1' } });

@@ -333,6 +333,30 @@ describe('handleRequest', () => {
 });
 
 describe('shutdown', () => {
+  test('lets a body close that closes more slowly than its connection', async () => {
+    const events: string[] = [];
+    const closing = deferred();
+    const go = deferred();
+    await withServer((_environ, start) => {
+      start('200 OK', []);
+      return Object.assign([bytes('x')], {
+        async close() {
+          closing.resolve();
+          await go.promise;
+          events.push('closed');
+        },
+      });
+    }, async ({ server, port }) => {
+      const client = (await RawClient.connect(port)).send(GET);
+      await closing.promise;
+      const down = server.shutdown().then(() => events.push('down'));
+      await Promise.all([once(server, 'close'), client.rest()]);
+      setImmediate(go.resolve);
+      await down;
+      assert.deepEqual(events, ['closed', 'down']);
+    });
+  });
+
   test('lets requests in flight finish, and takes no more', async () => {
     const arrived = deferred();
     const go = deferred();

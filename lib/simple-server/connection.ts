@@ -18,6 +18,9 @@ export interface Exchange {
   disconnect(): void;
 }
 
+/** How long a body may take to close when its connection is closed, in milliseconds. */
+const CLOSING_TIMEOUT = 1000;
+
 /** A connection, and the requests on it, whatever the protocol is. */
 export abstract class Connection<Request extends Exchange> {
   protected readonly socket: Socket;
@@ -25,6 +28,10 @@ export abstract class Connection<Request extends Exchange> {
   protected readonly underWay: Request[] = [];
   /** False from the moment that no further request is taken. */
   protected accepts = true;
+  /** The requests with handlers at work, even behind their responses, but for lost ones. */
+  private readonly atWork = new Set<Request>();
+  private isClosed = false;
+  private patience: NodeJS.Timeout | undefined = undefined;
 
   constructor(socket: Socket) {
     this.socket = socket;
@@ -55,26 +62,54 @@ export abstract class Connection<Request extends Exchange> {
   /** Called when the client has left: no request on this connection can be answered. */
   lose(): void {
     this.accepts = false;
-    for (const exchange of this.underWay.splice(0)) this.leave(exchange);
+    for (const exchange of this.underWay.splice(0)) {
+      // The application may never end, since nobody waits for it.
+      this.atWork.delete(exchange);
+      this.leave(exchange);
+    }
   }
+
+  /** Called when the socket is closed. */
+  closed(): void {
+    this.lose();
+    this.isClosed = true;
+    if (this.atWork.size === 0) this.isGone();
+    else this.patience = setTimeout(() => this.isGone(), CLOSING_TIMEOUT);
+  }
+
+  /** Called when the socket is closed and the bodies of its responses are closed, too. */
+  protected abstract isGone(): void;
 
   /** Serves a request. */
   protected begin(exchange: Request): void {
     this.underWay.push(exchange);
     try {
       const handled = this.handle(exchange);
-      if (!isWaiting(handled)) return;
-      const handledLater = handled.then(() => this.checkAnswered(exchange));
-      handledLater.catch((error: unknown) => this.fail(exchange, error));
+      if (isWaiting(handled)) void this.follow(exchange, handled);
+      else this.checkAnswered(exchange);
     } catch (error) {
       this.fail(exchange, error);
     }
   }
 
+  private async follow(exchange: Request, handled: Promise<void>): Promise<void> {
+    this.atWork.add(exchange);
+    try {
+      await handled;
+      this.checkAnswered(exchange);
+    } catch (error) {
+      this.fail(exchange, error);
+    }
+    this.atWork.delete(exchange);
+    if (!this.isClosed || this.atWork.size > 0) return;
+    clearTimeout(this.patience);
+    this.isGone();
+  }
+
   /** Has the request answered; resolves when the application's body has been closed. */
   protected abstract handle(exchange: Request): Promise<void>;
 
-  /** Called when `handle` has resolved. Throws if nothing has answered the request. */
+  /** Called when `handle` is done: something must answer the request. */
   protected checkAnswered(_exchange: Request): void {}
 
   /** Called for each request that is over, whether it was answered or lost its client. */
@@ -113,7 +148,7 @@ export interface Admission {
   begins(): void;
   /** Called when the response is over: its bytes are with the system, or the client left. */
   isOver(exchange: WSGIRequestHandler): void;
-  /** Called when the connection is closed. */
+  /** Called when the connection is closed, and its answered requests are done. */
   isGone(connection: HTTPConnection): void;
 }
 
@@ -147,10 +182,12 @@ export class HTTPConnection extends Connection<WSGIRequestHandler> {
   /** Takes a request, and begins it as soon as it may begin. */
   add(exchange: WSGIRequestHandler): void {
     if (!this.accepts || this.hasLast) return;
-    if (this.waiting.length === 0 && this.mayBegin(exchange)) {
+    const isNext = this.waiting.length === 0 || hasTurn(exchange);
+    if (isNext && this.mayBegin(exchange)) {
       this.begin(exchange);
     } else {
       this.waiting.push(exchange);
+      exchange.response.once('socket', () => this.proceed());
       this.holdBack();
     }
   }
@@ -158,9 +195,9 @@ export class HTTPConnection extends Connection<WSGIRequestHandler> {
   /** Begins the requests that wait, as far as they may begin. */
   proceed(): void {
     for (;;) {
-      const [next] = this.waiting;
+      const next = this.waiting.find(hasTurn) ?? this.waiting[0];
       if (next === undefined || !this.mayBegin(next)) break;
-      this.waiting.shift();
+      this.waiting.splice(this.waiting.indexOf(next), 1);
       this.begin(next);
     }
     if (this.waiting.length === 0 && this.socket.isPaused()) this.socket.resume();
@@ -220,7 +257,7 @@ export class HTTPConnection extends Connection<WSGIRequestHandler> {
       // Bytes after the last request are ignored.
       return;
     } else if (this.unread !== undefined && !this.unread.complete) {
-      return this.cut();
+      return this.endUnfinished();
     }
     this.finalRefusal = () => {
       const { response } = exchange;
@@ -283,13 +320,16 @@ export class HTTPConnection extends Connection<WSGIRequestHandler> {
     return this.newest?.response.shouldKeepAlive === false;
   }
 
-  // 100 Continue would appear inside an earlier response, and a response to an HTTP/1.0 client
-  // may end the connection.
   private mayBegin(exchange: WSGIRequestHandler): boolean {
-    const { length } = this.underWay;
-    const needsTurn = exchange.expectsContinue || exchange.request.httpVersion === '1.0';
-    if (needsTurn && length > 0) return false;
-    return length < MOST_UNDER_WAY && this.admission.admits(exchange, this);
+    return this.hasRoomFor(exchange) && this.admission.admits(exchange, this);
+  }
+
+  // 100 Continue would appear inside an earlier response. A response to an HTTP/1.0 client may
+  // end the connection, so the requests behind it wait.
+  private hasRoomFor(exchange: WSGIRequestHandler): boolean {
+    if (hasTurn(exchange)) return true;
+    if (exchange.expectsContinue || mayEndConnection(exchange)) return false;
+    return this.underWay.length < MOST_UNDER_WAY && !this.underWay.some(mayEndConnection);
   }
 
   protected override handle(exchange: WSGIRequestHandler): Promise<void> {
@@ -299,10 +339,15 @@ export class HTTPConnection extends Connection<WSGIRequestHandler> {
     return exchange.handle();
   }
 
-  // An overridden handle() may have done nothing.
-  protected override checkAnswered({ handler, response }: WSGIRequestHandler): void {
-    if (handler !== undefined || response.headersSent || response.writableEnded) return;
-    throw new Error('handle() has resolved, and nothing has answered the request');
+  // An overridden handle() may leave the answer to a stream, or it may have done nothing.
+  protected override checkAnswered(exchange: WSGIRequestHandler): void {
+    if (!needsAnswer(exchange)) return;
+    const timer = setTimeout(() => {
+      if (!needsAnswer(exchange)) return;
+      const reason = `handle() is done, and nothing has answered within ${ANSWER_TIMEOUT} ms`;
+      this.fail(exchange, new Error(reason));
+    }, ANSWER_TIMEOUT);
+    exchange.response.once('close', () => clearTimeout(timer));
   }
 
   protected override fail(exchange: WSGIRequestHandler, error: unknown): void {
@@ -337,9 +382,25 @@ export class HTTPConnection extends Connection<WSGIRequestHandler> {
   override lose(): void {
     this.waiting = [];
     super.lose();
+  }
+
+  override closed(): void {
     // Node forgets a request once its response is over; somebody may still read its body.
     if (this.unread?.complete === false) this.unread.destroy(new ClientLeft());
+    super.closed();
+  }
+
+  protected override isGone(): void {
     this.admission.isGone(this);
+  }
+
+  /**
+   * Ends the connection behind a response that is not whole, as its client can see. The end
+   * is gentle, because the bytes of earlier responses may still be on their way.
+   */
+  endUnfinished(): void {
+    this.lose();
+    closeGently(this.socket);
   }
 
   /** Called when the socket is about to be read again. */
@@ -360,6 +421,34 @@ export class HTTPConnection extends Connection<WSGIRequestHandler> {
     if (finalRefusal !== undefined && this.socket.writable) finalRefusal();
     else this.socket.destroySoon();
   }
+}
+
+/** How long a request may have no answer when its `handle()` is done, in milliseconds. */
+const ANSWER_TIMEOUT = 1000;
+
+function needsAnswer({ handler, request, response }: WSGIRequestHandler): boolean {
+  const hasBegun = handler !== undefined || response.headersSent || response.writableEnded;
+  return !hasBegun && !request.socket.destroyed;
+}
+
+// Node gives the socket to one response at a time, in the order of the requests.
+function hasTurn({ response }: WSGIRequestHandler): boolean {
+  return response.socket !== null;
+}
+
+function mayEndConnection({ request }: WSGIRequestHandler): boolean {
+  return request.httpVersion === '1.0';
+}
+
+/**
+ * Cuts a response, once those before it are over, so that its client sees that it is not whole.
+ */
+export function cutResponse(response: ServerResponse): void {
+  const { socket } = response;
+  if (socket === null) return void response.once('socket', () => cutResponse(response));
+  const connection = HTTPConnection.of(socket);
+  if (connection === undefined) response.destroy();
+  else connection.endUnfinished();
 }
 
 /** How long a client must be silent before its connection is closed, in milliseconds. */
@@ -404,7 +493,7 @@ export function destroySoon(this: Socket): void {
 }
 
 function onSocketClose(this: Socket): void {
-  connections.get(this)?.lose();
+  connections.get(this)?.closed();
 }
 
 function onSocketResume(this: Socket): void {

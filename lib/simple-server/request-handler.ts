@@ -9,7 +9,7 @@ import { quoteRequest, reportError, standardError, writeLog } from '../handlers/
 import { StreamInput } from '../io.ts';
 import { type BaseEnviron, type RefusedRequest, VERSION, makeEnviron } from '../request.ts';
 import type { ErrorStream, InputStream, WSGIApplication, WSGIEnvironment } from '../types.ts';
-import { HTTPConnection } from './connection.ts';
+import { HTTPConnection, cutResponse } from './connection.ts';
 import { ServerHandler } from './server-handler.ts';
 
 /** The part of its server that a request handler needs. */
@@ -194,10 +194,10 @@ export class WSGIRequestHandler {
   breakOff(refusal: RefusedRequest): void {
     const { response, handler } = this;
     // A response that is complete needs nothing more of the request.
-    if (response.writableEnded) return;
+    if (response.writableEnded || handler?.isWhole) return;
     if (response.headersSent) {
       handler?.disconnect();
-      response.destroy();
+      cutResponse(response);
     } else {
       handler?.abandon();
       this.sendError(refusal);
@@ -207,7 +207,7 @@ export class WSGIRequestHandler {
   /** Called by the connection when `handle()` has failed. */
   abort(): void {
     if (this.response.writableEnded) return;
-    this.response.destroy();
+    cutResponse(this.response);
     if (this.handler === undefined) this.logRequest('-', 0);
   }
 
@@ -215,17 +215,28 @@ export class WSGIRequestHandler {
   private async drain(handler: ServerHandler, served: Promise<void>): Promise<void> {
     await served;
     if (this.request.complete) return;
+    const { stdin } = handler;
     try {
       for (let drained = 0; ;) {
-        const piece = await handler.stdin.read(65536);
+        if (stdin instanceof StreamInput) await readsNoMore(stdin);
+        const piece = await stdin.read(65536);
         if (piece.length === 0) return;
         drained += piece.length;
         // The rest is discarded until the connection closes, behind the responses.
         if (drained > MOST_DRAINED) HTTPConnection.of(this.request.socket)?.finish();
       }
     } catch {
-      // The body broke off, or the application is still reading it.
+      // The body broke off, or the application is still reading an input of its own kind.
     }
+  }
+}
+
+// The application may have given up a read that waits, or it may still be reading: then its
+// next read follows soon.
+async function readsNoMore(input: StreamInput): Promise<void> {
+  while (input.isReading) {
+    await input.whenIdle();
+    await new Promise((resolve) => setImmediate(resolve));
   }
 }
 

@@ -14,7 +14,7 @@ import { SimpleHandler } from '../handlers/simple.ts';
 import { DONE, type Sent } from '../handlers/wait.ts';
 import type { ErrorStream, InputStream, WSGIApplication, WSGIEnvironment } from '../types.ts';
 import { FileWrapper } from '../util.ts';
-import { HTTPConnection } from './connection.ts';
+import { HTTPConnection, cutResponse } from './connection.ts';
 
 /** The part of a request handler that logs a request at its end. */
 export interface RequestLog {
@@ -59,7 +59,8 @@ export class ServerHandler extends SimpleHandler {
   private due: [code: string, size: number] | undefined = undefined;
   /** The chunks of a response that waits until those before it are over. */
   private held: Uint8Array[] | undefined = undefined;
-  private isWhole = false;
+  /** Whether a response that waits for those before it is complete. */
+  isWhole: boolean = false;
   private room: Promise<void> | undefined = undefined;
   private wake: (() => void) | undefined = undefined;
 
@@ -146,7 +147,8 @@ export class ServerHandler extends SimpleHandler {
 
   private sendHeld(): void {
     const { held = [], isWhole, response } = this;
-    if (response.destroyed) return;
+    const isDropped = held.length === 0 && !isWhole;
+    if (response.destroyed || isDropped) return;
     this.held = undefined;
     const last = isWhole ? held.pop() : undefined;
     for (const chunk of held) this.send(chunk, false);
@@ -192,16 +194,21 @@ export class ServerHandler extends SimpleHandler {
 
   override _abort(): void {
     this.logRequest();
-    // The bytes that have been written should arrive, even the head alone. Where Node
-    // refused the head there is none, and Node would make one up.
     const { response } = this;
     const { socket } = response;
+    if (socket === null) {
+      this.dropHeld();
+      return cutResponse(response);
+    }
+    // The bytes that have been written should arrive, even the head alone. Where Node
+    // refused the head there is none, and Node would make one up.
     if (response.headersSent) response.flushHeaders();
-    while (socket?.writableCorked) socket.uncork();
-    // If the end of the connection marks the end of the body, a normal close would look like
-    // a complete body.
+    while (socket.writableCorked) socket.uncork();
+    // If the end of the connection marks the end of the body, a normal close would look like a
+    // complete body.
     const isDelimited = response.chunkedEncoding || this.head?.contentLength !== undefined;
-    if (socket === null || 'encrypted' in socket || isDelimited) response.destroy();
+    if (isDelimited) cutResponse(response);
+    else if ('encrypted' in socket) response.destroy();
     else socket.resetAndDestroy();
   }
 
@@ -224,7 +231,13 @@ export class ServerHandler extends SimpleHandler {
 
   override disconnect(error?: unknown): void {
     super.disconnect(error);
+    this.dropHeld();
     this.wake?.();
+  }
+
+  // Nothing was sent of a response that waits for its turn, and nothing will be.
+  private dropHeld(): void {
+    if (this.held !== undefined) this.held = [];
   }
 
   /** Gives up the request because another response is being sent. Nothing is logged. */

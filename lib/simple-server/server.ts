@@ -228,7 +228,8 @@ export class WSGIServer extends Server {
 
   /**
    * Stops accepting, lets the requests under way finish, closes each connection as soon as
-   * it is idle, and resolves when all are closed.
+   * it is idle, and resolves when all are closed. A body that closes more slowly than its
+   * connection has one second for it.
    */
   async shutdown(): Promise<void> {
     await this.stop((connection) => connection.finish());
@@ -359,8 +360,10 @@ export class WSGIServer extends Server {
     }
     this.on('clientError', (error: ParserError, socket: Socket) => {
       const refusal = refusalOf(error, this.limits);
-      if (refusal === undefined || !socket.writable) socket.destroy();
-      else if (!isEnd(error) || !HTTPConnection.of(socket)?.endEarly()) {
+      if (refusal === undefined) return void socket.destroy();
+      // A connection that is about to close still reads, and its input no longer matters.
+      if (!socket.writable) return;
+      if (!isEnd(error) || !HTTPConnection.of(socket)?.endEarly()) {
         this.refuse(refusal, new IncomingMessage(socket));
       }
     });
