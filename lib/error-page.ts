@@ -166,11 +166,12 @@ class Exchange {
     if (!this.isAnswerable(error)) throw error;
     if (renderer === undefined) return loadRenderer().then(() => this.answer(error));
     const { headers, page } = this.render(error, renderer);
-    // An error that is undefined would look like a second call without one.
-    const reason = error ?? new Error(`the application threw ${describe(error)}`);
+    // Any value can be thrown, but the third argument of startResponse is an error.
+    const isError = typeof property(error, 'message') === 'string';
+    const reason = isError ? error : new Error(`the application threw ${describe(error)}`);
     this.outer('500 Internal Server Error', headers, reason);
     const stderr = this.environ['wsgi.errors'];
-    stderr.write(formatException(reason));
+    stderr.write(formatException(error ?? reason));
     stderr.flush();
     return this.environ.REQUEST_METHOD === 'HEAD' ? [] : [page];
   }

@@ -146,6 +146,21 @@ describe('errorPage answers', () => {
     });
   }
 
+  test('with an error as third argument of startResponse, whatever was thrown', async () => {
+    const mine = new TypeError('mine');
+    for (const value of [mine, undefined, null, 'text', 7, { code: 1 }]) {
+      const environ: Partial<WSGIEnvironment> = {};
+      setupTestingDefaults(environ);
+      let given: unknown;
+      await errorPage(() => { throw value; })(environ as WSGIEnvironment, (_, __, error) => {
+        given = error;
+        return () => {};
+      });
+      assert.ok(given instanceof Error);
+      if (value === mine) assert.equal(given, mine);
+    }
+  });
+
   test('with the properties of an error, masked', async () => {
     const error = Object.assign(new Error('no'), {
       code: 'E_NO', status: 409, apiKey: 'hide-1', details: { field: 'name', token: 'hide-2' },
