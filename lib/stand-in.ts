@@ -75,3 +75,26 @@ export function whenSettled(result: unknown, look: (value: unknown) => void): un
     return value;
   });
 }
+
+/**
+ * Calls `finish` when a step is over: it has returned or thrown, and its promise has settled.
+ *
+ * @returns what the step gave; a promise of it if it is a promise
+ */
+export function whenOver(step: () => unknown, finish: () => void): unknown {
+  let result: unknown;
+  try {
+    result = step();
+  } catch (error) {
+    finish();
+    throw error;
+  }
+  if (isThenable(result)) return Promise.resolve(result).finally(finish);
+  finish();
+  return result;
+}
+
+function isThenable(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && 'then' in value &&
+    typeof value.then === 'function';
+}

@@ -1,7 +1,7 @@
 // The objects in a trace: each is replaced by one that does the same and draws the calls
 // that belong to the interface.
 
-import { type Method, standIn, whenSettled } from '../stand-in.ts';
+import { type Method, standIn, whenOver, whenSettled } from '../stand-in.ts';
 import { asyncIteratorOf } from '../web-stream.ts';
 import { type Printer, cut, oneLine, showBytes } from './printer.ts';
 
@@ -89,11 +89,7 @@ export function traceBody<Body extends object>(
 export function traceClose(close: Method, printer: Printer, finish: () => void): Method {
   return (...args) => {
     printer.toApplication('close()');
-    try {
-      return printer.attempt(() => close(...args));
-    } finally {
-      finish();
-    }
+    return whenOver(() => printer.attempt(() => close(...args)), finish);
   };
 }
 
