@@ -26,38 +26,68 @@ export function showAs<Middleware extends object>(
 /** A method of an object that is replaced. */
 export type Method = (...args: unknown[]) => unknown;
 
+/** Gives the method to call in place of the real one; undefined for a member as it is. */
+export type Watch = (key: string | symbol, method: Method) => Method | undefined;
+
 /**
- * A proxy of `real`: the same class and members. `member(name, method)` may return a
- * replacement for a method.
+ * A proxy of `real`: the same class and members, except for a list of its own keys.
+ * `watch(name, method)` may return a replacement for a method.
  *
  * @param added - Methods to add if `real` does not have them.
  */
 export function standIn<Real extends object>(
   real: Real,
-  member: (key: string | symbol, method: Method) => Method | undefined,
-  added: Readonly<Record<string, Method>> = {},
+  watch: Watch,
+  added: Readonly<Record<string | symbol, Method>> = {},
 ): Real {
-  const stand: Real = new Proxy(real, {
+  // The target is not the real object: a proxy must show the members of a frozen target as
+  // they are. Array.isArray looks at the target, and so does console.log.
+  const target: object = Array.isArray(real) ? [] : {};
+  Object.setPrototypeOf(target, Reflect.getPrototypeOf(real));
+  const stand: object = new Proxy(target, {
     get: (_, key) => {
       const value: unknown = Reflect.get(real, key, real);
-      if (value === undefined && Object.hasOwn(added, key)) return added[key as string];
-      // A proxy must show a fixed property as it is.
-      if (typeof value !== 'function' || key === 'constructor' || isFixed(real, key)) return value;
+      const isMissing = value === undefined || value === null;
+      if (isMissing && Object.hasOwn(added, key)) return added[key];
+      if (typeof value !== 'function' || key === 'constructor') return value;
       return function (this: unknown, ...args: unknown[]): unknown {
         // The real method has the real object as `this`: a class may keep its state in private
         // fields. A detached method keeps the `this` of its call.
         const method = value.bind(this === stand ? real : this) as Method;
-        return (member(key, method) ?? method)(...args);
+        return (watch(key, method) ?? method)(...args);
       };
     },
+    has: (_, key) => Reflect.has(real, key) || Object.hasOwn(added, key),
     set: (_, key, value) => Reflect.set(real, key, value, real),
+    defineProperty: (_, key, property) => Reflect.defineProperty(real, key, property),
+    deleteProperty: (_, key) => Reflect.deleteProperty(real, key),
   });
-  return stand;
+  return stand as Real;
 }
 
-function isFixed(real: object, key: string | symbol): boolean {
-  const own = Reflect.getOwnPropertyDescriptor(real, key);
-  return own !== undefined && own.configurable === false && own.writable === false;
+/** The stand-in of a body. It calls `finish` when the server's close() of it is over. */
+export function watchBody<Body extends object>(
+  body: Body,
+  watch: Watch,
+  finish: () => void,
+): Body {
+  const watchToEnd: Watch = (key, method) => {
+    const watched = watch(key, method);
+    if (key !== 'close') return watched;
+    return (...args) => whenOver(() => (watched ?? method)(...args), finish);
+  };
+  // A server closes only a body that has close().
+  return standIn(body, watchToEnd, { close: finish });
+}
+
+/**
+ * Watches the close() of a body in the body itself, which stays the same object. Calls
+ * `finish` when close() is over, or at once if the body cannot be changed.
+ */
+export function watchInPlace(body: object, watch: Watch, finish: () => void): void {
+  const { close: value } = watchBody(body, watch, finish) as { close?: unknown };
+  const property = { value, writable: true, enumerable: true, configurable: true };
+  if (!Reflect.defineProperty(body, 'close', property)) finish();
 }
 
 /**

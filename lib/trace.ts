@@ -6,7 +6,7 @@ import { checkApplication } from './handlers/base.ts';
 import { maskText, maskValue } from './secrets.ts';
 import { showAs } from './stand-in.ts';
 import { Printer, type TraceOptions, cut, oneLine, showBytes } from './trace/printer.ts';
-import { traceBody, traceClose, traceErrors, traceInput } from './trace/streams.ts';
+import { traceBody, traceErrors, traceFile, traceInput } from './trace/streams.ts';
 import type {
   FileWrapperFunction,
   ResponseBody,
@@ -41,25 +41,26 @@ export function trace(app: WSGIApplication, options: TraceOptions = {}): WSGIApp
     const restore = replaceVariables(environ, files, printer);
 
     printer.toApplication('app(environ, startResponse)');
-    const finish = (body: ResponseBody, verb: string): ResponseBody => {
+    const handOn = (body: ResponseBody, verb: string): ResponseBody => {
       const isFile = body instanceof FileWrapper || (isObject(body) && files.has(body));
       printer.toServer(`${verb} ${isFile ? 'a file, for the server to send' : nameBody(body)}`);
-      if (!isObject(body)) return body;
-      return isFile ? traceFile(body, printer, restore) : traceBody(body, printer, restore);
+      const traceResult = isFile ? traceFile : traceBody;
+      return traceResult(body, printer, restore) as ResponseBody;
     };
     const fail = (error: unknown): never => {
       restore();
       throw error;
     };
-    let returned: ResponseBody | PromiseLike<ResponseBody>;
     try {
-      returned = printer.attempt(() => app(environ, traceStart(startResponse, printer)));
+      const returned = printer.attempt(() => app(environ, traceStart(startResponse, printer)));
+      if (!isPromise(returned)) return handOn(returned, 'returns');
+      printer.toServer('returns a promise');
+      return Promise.resolve(returned)
+        .then((body) => handOn(body, 'the promise gives'))
+        .catch(fail);
     } catch (error) {
       return fail(error);
     }
-    if (!isPromise(returned)) return finish(returned, 'returns');
-    printer.toServer('returns a promise');
-    return Promise.resolve(returned).then((body) => finish(body, 'the promise gives'), fail);
   });
 }
 
@@ -147,14 +148,6 @@ function traceFiles(
     if (isObject(body)) files.add(body);
     return body;
   };
-}
-
-function traceFile(body: ResponseBody, printer: Printer, finish: () => void): ResponseBody {
-  const { close } = body;
-  if (!Object.isExtensible(body)) return body;
-  if (typeof close !== 'function') body.close = finish;
-  else body.close = traceClose(close.bind(body), printer, finish) as () => void;
-  return body;
 }
 
 function nameBody(body: ResponseBody): string {

@@ -127,6 +127,16 @@ shape('an array with an async close()', returning((log) => Object.assign([bytes(
     log('closed');
   },
 })));
+shape('a frozen body with close()', returning((log) => Object.freeze({
+  *[Symbol.iterator]() { yield* letters(log); }, close: () => log('close'),
+})));
+shape('a frozen array with close()', returning((log) => {
+  return Object.freeze(closing(log, [bytes('a')]));
+}));
+shape('a frozen async generator', returning((log) => Object.freeze(lettersLater(log))));
+shape('a body whose close is null', returning((log) => Object.assign(letters(log), {
+  close: null,
+})));
 shape('an iterator without return()', returning((log) => {
   const inner = letters(log);
   return { [Symbol.iterator]: () => ({ next: () => inner.next() }) };

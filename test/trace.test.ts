@@ -7,7 +7,8 @@ import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
 import {
-  FileWrapper, type ResponseBody, type WSGIApplication, type WSGIEnvironment, testClient, trace,
+  BytesIO, FileWrapper, type ResponseBody, StringIO, type WSGIApplication, type WSGIEnvironment,
+  testClient, trace,
 } from '../lib/index.ts';
 import { bodyOf, using } from './support/applications.ts';
 import { bytes, text } from './support/bytes.ts';
@@ -222,6 +223,39 @@ describe('trace leaves as it was', () => {
     traced.close();
     assert.deepEqual(closed, ['close']);
   });
+
+  const chunks = (): object => ({ *[Symbol.iterator]() { yield bytes('x'); } });
+  const bodies: Array<[title: string, make: (environ: WSGIEnvironment) => unknown]> = [
+    ['a body without close()', chunks],
+    ['a body whose close is null', () => ({ ...chunks(), close: null })],
+    ['a body that cannot be changed', () => Object.freeze(chunks())],
+    ['a file', (environ) => environ['wsgi.file_wrapper']?.({ read: () => bytes('') })],
+    ['a file that cannot be changed', (environ) => {
+      return Object.freeze(environ['wsgi.file_wrapper']?.({ read: () => bytes('') }));
+    }],
+    ['a string', () => 'text'],
+    ['nothing', () => undefined],
+    ['bytes', () => bytes('bare')],
+    ['an object that is not a body', () => ({})],
+    ['an object that cannot be read', () => new Proxy({}, { has: () => { throw new Error(); } })],
+  ];
+  for (const [title, make] of bodies) {
+    test(`environ, when the response is over: ${title}`, async () => {
+      const environ = {
+        'wsgi.input': new BytesIO(), 'wsgi.errors': new StringIO(),
+        'wsgi.file_wrapper': () => chunks(),
+      } as unknown as WSGIEnvironment;
+      const before = { ...environ };
+      const app = trace((given) => {
+        assert.notEqual(given['wsgi.input'], before['wsgi.input']);
+        return make(given) as ResponseBody;
+      }, { write() {} });
+      const body: unknown = await new Promise((resolve) => resolve(app(environ, () => () => {})))
+        .catch(() => undefined);
+      await Object(body).close?.();
+      assert.ok(Object.entries(before).every(([key, value]) => Reflect.get(environ, key) === value));
+    });
+  }
 
   test('when things happen, and the way they fail', async () => {
     const error = new Error('mine');

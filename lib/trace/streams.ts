@@ -1,7 +1,14 @@
 // The objects in a trace: each is replaced by one that does the same and draws the calls
 // that belong to the interface.
 
-import { type Method, standIn, whenOver, whenSettled } from '../stand-in.ts';
+import {
+  type Method,
+  type Watch,
+  standIn,
+  watchBody,
+  watchInPlace,
+  whenSettled,
+} from '../stand-in.ts';
 import { asyncIteratorOf } from '../web-stream.ts';
 import { type Printer, cut, oneLine, showBytes } from './printer.ts';
 
@@ -65,31 +72,46 @@ export function traceErrors<Errors extends object>(errors: Errors, printer: Prin
   });
 }
 
-/** A body that draws each step, and calls `finish` when it is closed. */
-export function traceBody<Body extends object>(
-  body: Body,
-  printer: Printer,
-  finish: () => void,
-): Body {
-  const isBody = Symbol.asyncIterator in body || Symbol.iterator in body;
-  // The server will say what is wrong with anything else.
-  if (!isBody || ArrayBuffer.isView(body)) return body;
-  const member = (key: string | symbol, method: Method): Method | undefined => {
-    if (key === Symbol.asyncIterator) {
-      return () => traceIterator(asyncIteratorOf(body as AsyncIterable<Uint8Array>), printer);
+/** A body that draws each step. It calls `finish` when the response is over. */
+export function traceBody(body: unknown, printer: Printer, finish: () => void): unknown {
+  // The server refuses anything that is not a body, and says what is wrong with it.
+  if (!isBody(body)) {
+    finish();
+    return body;
+  }
+  const watch: Watch = (key, method) => {
+    switch (key) {
+      case Symbol.asyncIterator:
+        return () => traceIterator(asyncIteratorOf(body as AsyncIterable<unknown>), printer);
+      case Symbol.iterator:
+        return () => traceIterator(method() as object, printer);
+      default:
+        return traceClose(key, method, printer);
     }
-    if (key === Symbol.iterator) return () => traceIterator(method() as object, printer);
-    return key === 'close' ? traceClose(method, printer, finish) : undefined;
   };
-  // By its close(), a server says that the response is over.
-  return standIn(body, member, { close: finish });
+  return watchBody(body, watch, finish);
 }
 
-/** The body's `close()`, drawn. */
-export function traceClose(close: Method, printer: Printer, finish: () => void): Method {
+/** A file that draws its end, and stays the same object. */
+export function traceFile<File extends object>(
+  file: File,
+  printer: Printer,
+  finish: () => void,
+): File {
+  watchInPlace(file, (key, method) => traceClose(key, method, printer), finish);
+  return file;
+}
+
+function isBody(body: unknown): body is object {
+  if (typeof body !== 'object' || body === null || ArrayBuffer.isView(body)) return false;
+  return Symbol.asyncIterator in body || Symbol.iterator in body;
+}
+
+function traceClose(key: string | symbol, close: Method, printer: Printer): Method | undefined {
+  if (key !== 'close') return undefined;
   return (...args) => {
     printer.toApplication('close()');
-    return whenOver(() => printer.attempt(() => close(...args)), finish);
+    return printer.attempt(() => close(...args));
   };
 }
 
