@@ -9,7 +9,7 @@ import { checkApplication } from './handlers/base.ts';
 import { checkBody, checkChunk } from './handlers/body.ts';
 import { formatException, isConnectionLost, property } from './handlers/exception.ts';
 import { decodeLatin1 } from './latin1.ts';
-import { showAs, standIn, whenSettled } from './stand-in.ts';
+import { type Watch, showAs, standIn, whenSettled } from './stand-in.ts';
 import type {
   Bytes,
   ResponseBody,
@@ -103,61 +103,55 @@ class Exchange {
   }
 
   /** The body that goes to the server in place of the application's. */
-  guard(body: ResponseBody): ResponseBody | Promise<ResponseBody> {
+  guard(body: ResponseBody): ResponseBody {
     // The server recognises its own file wrapper by its class.
     if (body instanceof FileWrapper) return body;
     try {
-      // A body that the server is going to refuse is refused here, where it gets a page.
       checkBody(body);
       if (Array.isArray(body) || body instanceof Set) {
         this.checkAll(body);
         return body;
       }
     } catch (error) {
-      const page = this.answer(error);
-      return page instanceof Promise
-        ? page.then((chunks) => this.passOn(body, chunks))
-        : this.passOn(body, page);
+      // A body that the server would refuse fails here, where its failure gets a page.
+      return this.guardChunks({
+        [Symbol.iterator]: () => { throw error; },
+        close: () => closeBody(body),
+      });
     }
-    if (Symbol.asyncIterator in body) {
-      const begin = (): AsyncIterator<Uint8Array> => asyncIteratorOf(body);
-      return this.passOn(body, { [Symbol.asyncIterator]: () => this.guardAsync(body, begin) });
-    }
-    const begin = body[Symbol.iterator].bind(body);
-    const guarded: ResponseBody = { [Symbol.iterator]: () => this.guardSync(begin) };
-    // A synchronous step cannot wait for the page to be read, an asynchronous one can; a
-    // server prefers it.
-    if (renderer === undefined) {
-      const beginAsync = begin as unknown as () => AsyncIterator<Uint8Array>;
-      Object.assign(guarded, { [Symbol.asyncIterator]: () => this.guardAsync(body, beginAsync) });
-    }
-    return this.passOn(body, guarded);
+    return this.guardChunks(body);
   }
 
-  /**
-   * Gives `to` the members of the body `from` that a server uses beside its chunks: its
-   * length, close(), and the methods that release an unread stream.
-   */
-  private passOn(from: ResponseBody, to: ResponseBody): ResponseBody {
-    if (typeof from !== 'object' || from === null) return to;
-    const { close, length } = from as ServerSees;
-    if (typeof close === 'function') to.close = () => this.closing ?? close.call(from);
-    // The length of the one chunk there is becomes the Content-Length. (PEP 3333,
-    // "Handling the Content-Length Header")
-    if (typeof length === 'number' && !Array.isArray(to)) Object.assign(to, { length });
-    for (const name of ['on', 'destroy', 'cancel']) {
-      const method: unknown = Reflect.get(from, name);
-      if (typeof method === 'function') Object.assign(to, { [name]: method.bind(from) });
-    }
-    return to;
+  private guardChunks(body: ResponseBody): ResponseBody {
+    const isAsync = Symbol.asyncIterator in body;
+    const begin = (): Iterator<Uint8Array> => (body as Iterable<Uint8Array>)[Symbol.iterator]();
+    const beginAsync = isAsync ? () => asyncIteratorOf(body) : begin;
+    const iterate = (): unknown => this.guardSync(begin);
+    const iterateAsync = (): unknown => this.guardAsync(body, beginAsync);
+    const watch: Watch = (key, method) => {
+      switch (key) {
+        case Symbol.asyncIterator:
+          return iterateAsync;
+        case Symbol.iterator:
+          return iterate;
+        case 'close':
+          return () => this.closing ?? method();
+        default:
+          return undefined;
+      }
+    };
+    // A synchronous step cannot wait for the page to be read, an asynchronous one can; a
+    // server prefers it.
+    const added = isAsync || renderer === undefined
+      ? { [Symbol.asyncIterator]: iterateAsync }
+      : { [Symbol.iterator]: iterate };
+    return standIn(body, watch, added);
   }
 
   // A body that has thrown is closed at once, although the page may not be loaded yet. close()
   // of the guarded body returns that result.
   private closeEarly(body: ResponseBody): void {
-    const { close } = body as ServerSees;
-    if (typeof close !== 'function') return;
-    this.closing = Promise.resolve().then(() => close.call(body));
+    this.closing = Promise.resolve().then(() => closeBody(body));
     this.closing.catch(() => {});
   }
 
@@ -231,9 +225,9 @@ class Exchange {
 
   private guardAsync(
     body: ResponseBody,
-    begin: () => AsyncIterator<Uint8Array>,
+    begin: () => Iterator<Uint8Array> | AsyncIterator<Uint8Array>,
   ): AsyncIterator<Uint8Array> {
-    let inner: AsyncIterator<Uint8Array> | undefined;
+    let inner: Iterator<Uint8Array> | AsyncIterator<Uint8Array> | undefined;
     let page: Iterator<Uint8Array> | undefined;
     return {
       next: async () => {
@@ -318,9 +312,10 @@ function watchLines(lines: AsyncIterator<Bytes>, keep: (line: unknown) => void):
 
 const DONE: IteratorReturnResult<undefined> = { done: true, value: undefined };
 
-interface ServerSees {
-  close?: unknown;
-  length?: unknown;
+// The body may be any value, if the server is going to refuse it.
+function closeBody(body: ResponseBody): void | Promise<void> {
+  const close = property(body, 'close') as ResponseBody['close'];
+  return typeof close === 'function' ? close.call(body) : undefined;
 }
 
 // Accept = [ ( media-range [ weight ] ) *( OWS "," OWS ( media-range [ weight ] ) ) ]

@@ -33,7 +33,7 @@ export type Watch = (key: string | symbol, method: Method) => Method | undefined
  * A proxy of `real`: the same class and members, except for a list of its own keys.
  * `watch(name, method)` may return a replacement for a method.
  *
- * @param added - Methods to add if `real` does not have them.
+ * @param added - Methods that it has where `real` has no method of their names.
  */
 export function standIn<Real extends object>(
   real: Real,
@@ -47,8 +47,7 @@ export function standIn<Real extends object>(
   const stand: object = new Proxy(target, {
     get: (_, key) => {
       const value: unknown = Reflect.get(real, key, real);
-      const isMissing = value === undefined || value === null;
-      if (isMissing && Object.hasOwn(added, key)) return added[key];
+      if (typeof value !== 'function' && Object.hasOwn(added, key)) return added[key];
       if (typeof value !== 'function' || key === 'constructor') return value;
       return function (this: unknown, ...args: unknown[]): unknown {
         // The real method has the real object as `this`: a class may keep its state in private
@@ -66,7 +65,7 @@ export function standIn<Real extends object>(
 }
 
 /** The stand-in of a body. It calls `finish` when the server's close() of it is over. */
-export function watchBody<Body extends object>(
+export function watchBody<Body extends { close?: unknown }>(
   body: Body,
   watch: Watch,
   finish: () => void,
@@ -76,8 +75,9 @@ export function watchBody<Body extends object>(
     if (key !== 'close') return watched;
     return (...args) => whenOver(() => (watched ?? method)(...args), finish);
   };
-  // A server closes only a body that has close().
-  return standIn(body, watchToEnd, { close: finish });
+  // A server closes only a body that has close(). It reports a close that is not a function.
+  const hasNone = body.close === undefined || body.close === null;
+  return standIn(body, watchToEnd, hasNone ? { close: finish } : {});
 }
 
 /**

@@ -341,6 +341,14 @@ describe('errorPage answers', () => {
         function* (_, start) { start('200 OK', []); yield null as unknown as Uint8Array; },
         /not null/,
       ],
+      [
+        async (_, start) => (start('200 OK', []), { [Symbol.iterator]: 5 }) as never,
+        /not a function/,
+      ],
+      [
+        async (_, start) => (start('200 OK', []), { [Symbol.asyncIterator]: null }) as never,
+        /not a function/,
+      ],
       [async function* () { yield bytes('x'); }, /never called startResponse\(\)/],
       [() => [], /never called startResponse\(\)/],
     ];
@@ -468,6 +476,34 @@ describe('errorPage changes nothing', () => {
       await errorPage(() => stream)({ REQUEST_METHOD: 'GET' } as WSGIEnvironment, () => () => {});
     (body as unknown as Readable).destroy();
     assert.equal(stream.destroyed, true);
+  });
+
+  test('of a body that is refused after write(): it is closed', async () => {
+    let closed = 0;
+    const { head, body, errors } = await ask((_, start) => {
+      void start('200 OK', [])(bytes('begun'));
+      return { close: () => void (closed += 1) } as never;
+    });
+    assert.match(head, /^HTTP\/1\.0 200 OK/);
+    assert.equal(body, 'begun');
+    assert.match(errors, /the application returned an object/);
+    assert.equal(closed, 1);
+  });
+
+  test('of what a body is, and of all that it has', async () => {
+    const start: StartResponse = () => () => {};
+    class Lines {
+      *[Symbol.iterator](): Generator<Uint8Array> { yield bytes('x'); }
+      count = 1;
+    }
+    const given = [new Lines(), [bytes('x')], new Set([bytes('x')]), Readable.from([bytes('x')])];
+    for (const body of given) {
+      const environ = { REQUEST_METHOD: 'GET' } as WSGIEnvironment;
+      const shown = await errorPage((_, begin) => (begin('200 OK', []), body))(environ, start);
+      assert.equal(Object.getPrototypeOf(shown), Object.getPrototypeOf(body));
+      assert.equal(Array.isArray(shown), Array.isArray(body));
+      assert.equal(Reflect.get(shown, 'count'), Reflect.get(body, 'count'));
+    }
   });
 
   test('of a connection that is reset, which may be the client leaving', async () => {

@@ -141,6 +141,7 @@ shape('an iterator without return()', returning((log) => {
   const inner = letters(log);
   return { [Symbol.iterator]: () => ({ next: () => inner.next() }) };
 }));
+shape('its input', returning((_log, environ) => environ['wsgi.input']));
 shape('a class with private fields', returning(() => new (class {
   #left = [bytes('a'), bytes('b')];
   *[Symbol.iterator](): Generator<Uint8Array> {
