@@ -9,7 +9,15 @@ import { checkApplication } from './handlers/base.ts';
 import { checkBody, checkChunk } from './handlers/body.ts';
 import { formatException, isConnectionLost, property } from './handlers/exception.ts';
 import { decodeLatin1 } from './latin1.ts';
-import { type Watch, showAs, standIn, whenSettled } from './stand-in.ts';
+import {
+  type Watch,
+  replaceVariables,
+  showAs,
+  standIn,
+  watchBody,
+  watchInPlace,
+  whenSettled,
+} from './stand-in.ts';
 import type {
   Bytes,
   ResponseBody,
@@ -58,12 +66,11 @@ export function errorPage(app: WSGIApplication, options: ErrorPageOptions = {}):
       if (typeof property(returned, 'then') !== 'function') {
         return exchange.guard(returned as ResponseBody);
       }
-      return Promise.resolve(returned).then(
-        (body) => exchange.guard(body),
-        (error: unknown) => exchange.answer(error),
-      );
+      return Promise.resolve(returned)
+        .then((body) => exchange.guard(body))
+        .catch((error: unknown) => exchange.fail(error));
     } catch (error) {
-      return exchange.answer(error);
+      return exchange.fail(error);
     }
   });
 }
@@ -81,7 +88,8 @@ class Exchange {
   private readonly environ: WSGIEnvironment;
   private readonly outer: StartResponse;
   private readonly options: ErrorPageOptions;
-  private readonly form: FormText | undefined;
+  private readonly form: FormText = { text: '' };
+  private readonly restore: () => void;
   private started = false;
   private sent = false;
   private closing: Promise<unknown> | undefined = undefined;
@@ -90,7 +98,8 @@ class Exchange {
     this.environ = environ;
     this.options = options;
     this.outer = startResponse;
-    this.form = watchForm(environ);
+    const watchForm = (input: object): object => watchInput(input, this.form);
+    this.restore = replaceVariables(environ, isForm(environ) ? { 'wsgi.input': watchForm } : {});
     this.startResponse = (...args) => {
       const write = startResponse(...args);
       this.started = true;
@@ -105,12 +114,15 @@ class Exchange {
   /** The body that goes to the server in place of the application's. */
   guard(body: ResponseBody): ResponseBody {
     // The server recognises its own file wrapper by its class.
-    if (body instanceof FileWrapper) return body;
+    if (body instanceof FileWrapper) {
+      watchInPlace(body, this.restore);
+      return body;
+    }
     try {
       checkBody(body);
       if (Array.isArray(body) || body instanceof Set) {
         this.checkAll(body);
-        return body;
+        return watchBody(body, this.restore);
       }
     } catch (error) {
       // A body that the server would refuse fails here, where its failure gets a page.
@@ -145,7 +157,7 @@ class Exchange {
     const added = isAsync || renderer === undefined
       ? { [Symbol.asyncIterator]: iterateAsync }
       : { [Symbol.iterator]: iterate };
-    return standIn(body, watch, added);
+    return watchBody(body, this.restore, watch, added);
   }
 
   // A body that has thrown is closed at once, although the page may not be loaded yet. close()
@@ -155,8 +167,14 @@ class Exchange {
     this.closing.catch(() => {});
   }
 
+  /** Answers for an application that has thrown, and so is over. */
+  fail(error: unknown): Uint8Array[] | Promise<Uint8Array[]> {
+    this.restore();
+    return this.answer(error);
+  }
+
   /** Starts the 500 and returns its body. Throws `error` itself if that cannot be. */
-  answer(error: unknown): Uint8Array[] | Promise<Uint8Array[]> {
+  private answer(error: unknown): Uint8Array[] | Promise<Uint8Array[]> {
     if (!this.isAnswerable(error)) throw error;
     if (renderer === undefined) return loadRenderer().then(() => this.answer(error));
     const { headers, page } = this.render(error, renderer);
@@ -183,7 +201,7 @@ class Exchange {
     const isHtml = wantsHtml(environ['HTTP_ACCEPT'] ?? '');
     try {
       const { reloadPath } = this.options;
-      const context = { error, environ, form: this.form?.text, reloadPath };
+      const context = { error, environ, form: this.form.text, reloadPath };
       const { text, policy } = isHtml
         ? htmlPage(context)
         : { text: textPage(context), policy: "default-src 'none'" };
@@ -276,18 +294,18 @@ interface FormText {
   text: string;
 }
 
+function isForm({ CONTENT_TYPE = '' }: WSGIEnvironment): boolean {
+  return /^application\/x-www-form-urlencoded\b/i.test(CONTENT_TYPE);
+}
+
 // The page shows the fields of the form, which by then nobody could read again.
-function watchForm(environ: WSGIEnvironment): FormText | undefined {
-  const { CONTENT_TYPE = '', 'wsgi.input': input } = environ;
-  const isForm = /^application\/x-www-form-urlencoded\b/i.test(CONTENT_TYPE);
-  if (!isForm || typeof input !== 'object') return undefined;
-  const form: FormText = { text: '' };
+function watchInput<Input extends object>(input: Input, form: FormText): Input {
   const keep = (data: unknown): void => {
     const room = LONGEST_FORM - form.text.length;
     if (Array.isArray(data)) data.forEach(keep);
     else if (data instanceof Uint8Array) form.text += decodeLatin1(data.subarray(0, room));
   };
-  environ['wsgi.input'] = standIn(input, (key, method) => {
+  return standIn(input, (key, method) => {
     switch (key) {
       case 'read':
       case 'read1':
@@ -300,7 +318,6 @@ function watchForm(environ: WSGIEnvironment): FormText | undefined {
         return undefined;
     }
   });
-  return form;
 }
 
 function watchLines(lines: AsyncIterator<Bytes>, keep: (line: unknown) => void): object {

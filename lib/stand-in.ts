@@ -1,7 +1,8 @@
 // Proxies. A middleware takes the name of its application. A watched stream or body behaves
 // like the original, except for the watched methods.
+// When the response is over, environ has the server's own objects again.
 
-import type { WSGIApplication } from './types.ts';
+import type { WSGIApplication, WSGIEnvironment } from './types.ts';
 
 /**
  * Gives a middleware the name and the length of its application, so that traces and reports
@@ -64,28 +65,60 @@ export function standIn<Real extends object>(
   return stand as Real;
 }
 
-/** The stand-in of a body. It calls `finish` when the server's close() of it is over. */
-export function watchBody<Body extends { close?: unknown }>(
+/**
+ * Replaces objects in environ.
+ *
+ * @param makers - For each variable, the function that makes its stand-in.
+ * @returns a function that puts the real objects back, if the application has left the
+ *   stand-ins there
+ */
+export function replaceVariables(
+  environ: WSGIEnvironment,
+  makers: Readonly<Record<string, (real: never) => object>>,
+): () => void {
+  const replaced = Object.entries(makers).flatMap(([key, make]) => {
+    const real: unknown = Reflect.get(environ, key);
+    if (!isObject(real)) return [];
+    const stand = make(real as never);
+    Reflect.set(environ, key, stand);
+    return [{ key, real, stand }];
+  });
+  return () => {
+    for (const { key, real, stand } of replaced) {
+      if (Reflect.get(environ, key) === stand) Reflect.set(environ, key, real);
+    }
+  };
+}
+
+/**
+ * The stand-in of a body. It calls `finish` when the server's close() of it is over.
+ *
+ * @param added - As for `standIn`.
+ */
+export function watchBody<Body extends object>(
   body: Body,
-  watch: Watch,
   finish: () => void,
+  watch: Watch = () => undefined,
+  added: Readonly<Record<symbol, Method>> = {},
 ): Body {
   const watchToEnd: Watch = (key, method) => {
     const watched = watch(key, method);
     if (key !== 'close') return watched;
     return (...args) => whenOver(() => (watched ?? method)(...args), finish);
   };
-  // A server closes only a body that has close(). It reports a close that is not a function.
-  const hasNone = body.close === undefined || body.close === null;
-  return standIn(body, watchToEnd, hasNone ? { close: finish } : {});
+  // A server closes only a body that has close(). A close that is not a function stays, so
+  // that it can be reported.
+  const close: unknown = Reflect.get(body, 'close');
+  const hasNone = close === undefined || close === null;
+  return standIn(body, watchToEnd, hasNone ? { ...added, close: finish } : added);
 }
 
 /**
  * Watches the close() of a body in the body itself, which stays the same object. Calls
  * `finish` when close() is over, or at once if the body cannot be changed.
  */
-export function watchInPlace(body: object, watch: Watch, finish: () => void): void {
-  const { close: value } = watchBody(body, watch, finish) as { close?: unknown };
+export function watchInPlace(body: object, finish: () => void, watch?: Watch): void {
+  const { close: value } = watchBody(body, finish, watch) as { close?: unknown };
   const property = { value, writable: true, enumerable: true, configurable: true };
   if (!Reflect.defineProperty(body, 'close', property)) finish();
 }
@@ -111,7 +144,7 @@ export function whenSettled(result: unknown, look: (value: unknown) => void): un
  *
  * @returns what the step gave; a promise of it if it is a promise
  */
-export function whenOver(step: () => unknown, finish: () => void): unknown {
+function whenOver(step: () => unknown, finish: () => void): unknown {
   let result: unknown;
   try {
     result = step();
@@ -125,6 +158,9 @@ export function whenOver(step: () => unknown, finish: () => void): unknown {
 }
 
 function isThenable(value: unknown): boolean {
-  return typeof value === 'object' && value !== null && 'then' in value &&
-    typeof value.then === 'function';
+  return isObject(value) && typeof Reflect.get(value, 'then') === 'function';
+}
+
+function isObject(value: unknown): value is object {
+  return (typeof value === 'object' && value !== null) || typeof value === 'function';
 }

@@ -4,7 +4,7 @@
 import { describe } from './describe.ts';
 import { checkApplication } from './handlers/base.ts';
 import { maskText, maskValue } from './secrets.ts';
-import { showAs } from './stand-in.ts';
+import { replaceVariables, showAs } from './stand-in.ts';
 import { Printer, type TraceOptions, cut, oneLine, showBytes } from './trace/printer.ts';
 import { traceBody, traceErrors, traceFile, traceInput } from './trace/streams.ts';
 import type {
@@ -38,7 +38,11 @@ export function trace(app: WSGIApplication, options: TraceOptions = {}): WSGIApp
     const printer = new Printer(options);
     drawRequest(environ, printer);
     const files = new WeakSet<object>();
-    const restore = replaceVariables(environ, files, printer);
+    const restore = replaceVariables(environ, {
+      'wsgi.input': (input: object) => traceInput(input, printer),
+      'wsgi.errors': (errors: object) => traceErrors(errors, printer),
+      'wsgi.file_wrapper': (wrap: FileWrapperFunction) => traceFiles(wrap, files, printer),
+    });
 
     printer.toApplication('app(environ, startResponse)');
     const handOn = (body: ResponseBody, verb: string): ResponseBody => {
@@ -62,32 +66,6 @@ export function trace(app: WSGIApplication, options: TraceOptions = {}): WSGIApp
       return fail(error);
     }
   });
-}
-
-type Replaced = 'wsgi.input' | 'wsgi.errors' | 'wsgi.file_wrapper';
-
-/** Puts traced objects into environ; returns a function that puts the real ones back. */
-function replaceVariables(
-  environ: WSGIEnvironment,
-  files: WeakSet<object>,
-  printer: Printer,
-): () => void {
-  const replaced: Array<[key: Replaced, real: unknown, traced: unknown]> = [];
-  const replace = (key: Replaced, trace: (real: never) => object): void => {
-    const real = environ[key];
-    if (!isObject(real) && typeof real !== 'function') return;
-    const traced = trace(real as never);
-    replaced.push([key, real, traced]);
-    Reflect.set(environ, key, traced);
-  };
-  replace('wsgi.input', (input: object) => traceInput(input, printer));
-  replace('wsgi.errors', (errors: object) => traceErrors(errors, printer));
-  replace('wsgi.file_wrapper', (wrap: FileWrapperFunction) => traceFiles(wrap, files, printer));
-  return () => {
-    for (const [key, real, traced] of replaced) {
-      if (environ[key] === traced) Reflect.set(environ, key, real);
-    }
-  };
 }
 
 // The keys that differ from one request to the next; the rest is the server's own.

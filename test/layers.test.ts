@@ -352,7 +352,8 @@ async function run(
   const errors = new StringIO();
   const base = {
     REQUEST_METHOD: 'POST', SCRIPT_NAME: '', PATH_INFO: '/', QUERY_STRING: '', CONTENT_LENGTH: '8',
-    CONTENT_TYPE: 'text/plain',
+    // The error page watches how a form is read.
+    CONTENT_TYPE: 'application/x-www-form-urlencoded',
     SERVER_NAME: 'localhost', SERVER_PORT: '80', SERVER_PROTOCOL: 'HTTP/1.0', ...row.environ,
   };
   const handler = new SimpleHandler(new StreamInput(source(), 8), output, errors, base as never);

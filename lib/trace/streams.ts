@@ -89,7 +89,7 @@ export function traceBody(body: unknown, printer: Printer, finish: () => void): 
         return traceClose(key, method, printer);
     }
   };
-  return watchBody(body, watch, finish);
+  return watchBody(body, finish, watch);
 }
 
 /** A file that draws its end, and stays the same object. */
@@ -98,7 +98,7 @@ export function traceFile<File extends object>(
   printer: Printer,
   finish: () => void,
 ): File {
-  watchInPlace(file, (key, method) => traceClose(key, method, printer), finish);
+  watchInPlace(file, finish, (key, method) => traceClose(key, method, printer));
   return file;
 }
 
