@@ -45,7 +45,7 @@ export function standIn<Real extends object>(
   // they are. Array.isArray looks at the target, and so does console.log.
   const target: object = Array.isArray(real) ? [] : {};
   Object.setPrototypeOf(target, Reflect.getPrototypeOf(real));
-  const stand: object = new Proxy(target, {
+  const proxy: object = new Proxy(target, {
     get: (_, key) => {
       const value: unknown = Reflect.get(real, key, real);
       if (typeof value !== 'function' && Object.hasOwn(added, key)) return added[key];
@@ -53,7 +53,7 @@ export function standIn<Real extends object>(
       return function (this: unknown, ...args: unknown[]): unknown {
         // The real method has the real object as `this`: a class may keep its state in private
         // fields. A detached method keeps the `this` of its call.
-        const method = value.bind(this === stand ? real : this) as Method;
+        const method = value.bind(this === proxy ? real : this) as Method;
         return (watch(key, method) ?? method)(...args);
       };
     },
@@ -62,15 +62,15 @@ export function standIn<Real extends object>(
     defineProperty: (_, key, property) => Reflect.defineProperty(real, key, property),
     deleteProperty: (_, key) => Reflect.deleteProperty(real, key),
   });
-  return stand as Real;
+  return proxy as Real;
 }
 
 /**
  * Replaces objects in environ.
  *
- * @param makers - For each variable, the function that makes its stand-in.
+ * @param makers - For each variable, the function that makes its proxy.
  * @returns a function that puts the real objects back, if the application has left the
- *   stand-ins there
+ *   proxys there
  */
 export function replaceVariables(
   environ: WSGIEnvironment,
@@ -79,19 +79,19 @@ export function replaceVariables(
   const replaced = Object.entries(makers).flatMap(([key, make]) => {
     const real: unknown = Reflect.get(environ, key);
     if (!isObject(real)) return [];
-    const stand = make(real as never);
-    Reflect.set(environ, key, stand);
-    return [{ key, real, stand }];
+    const proxy = make(real as never);
+    Reflect.set(environ, key, proxy);
+    return [{ key, real, proxy }];
   });
   return () => {
-    for (const { key, real, stand } of replaced) {
-      if (Reflect.get(environ, key) === stand) Reflect.set(environ, key, real);
+    for (const { key, real, proxy } of replaced) {
+      if (Reflect.get(environ, key) === proxy) Reflect.set(environ, key, real);
     }
   };
 }
 
 /**
- * The stand-in of a body. It calls `finish` when the server's close() of it is over.
+ * The proxy of a body. It calls `finish` when the server's close() of it is over.
  *
  * @param added - As for `standIn`.
  */
