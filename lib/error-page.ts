@@ -13,11 +13,11 @@ import {
   type Watch,
   replaceVariables,
   showAs,
-  standIn,
+  proxyOf,
   watchBody,
   watchInPlace,
   whenSettled,
-} from './stand-in.ts';
+} from './proxy.ts';
 import type {
   Bytes,
   ResponseBody,
@@ -305,7 +305,7 @@ function watchInput<Input extends object>(input: Input, form: FormText): Input {
     if (Array.isArray(data)) data.forEach(keep);
     else if (data instanceof Uint8Array) form.text += decodeLatin1(data.subarray(0, room));
   };
-  return standIn(input, (key, method) => {
+  return proxyOf(input, (key, method) => {
     switch (key) {
       case 'read':
       case 'read1':
@@ -321,7 +321,7 @@ function watchInput<Input extends object>(input: Input, form: FormText): Input {
 }
 
 function watchLines(lines: AsyncIterator<Bytes>, keep: (line: unknown) => void): object {
-  return standIn(lines, (key, method) => {
+  return proxyOf(lines, (key, method) => {
     if (key !== 'next') return undefined;
     return () => whenSettled(method(), (step) => keep(property(step, 'value')));
   });

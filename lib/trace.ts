@@ -4,7 +4,7 @@
 import { describe } from './describe.ts';
 import { checkApplication } from './handlers/base.ts';
 import { maskText, maskValue } from './secrets.ts';
-import { replaceVariables, showAs } from './stand-in.ts';
+import { replaceVariables, showAs } from './proxy.ts';
 import { Printer, type TraceOptions, cut, oneLine, showBytes } from './trace/printer.ts';
 import { traceBody, traceErrors, traceFile, traceInput } from './trace/streams.ts';
 import type {

@@ -17,7 +17,7 @@
 // Mirrors wsgiref.validate.
 
 import { count, describe, isClass } from './describe.ts';
-import { showAs } from './stand-in.ts';
+import { showAs } from './proxy.ts';
 import type { StartResponse, WSGIApplication } from './types.ts';
 import { checkEnviron, readRequest, restoreEnviron } from './validate/environ.ts';
 import { guardStreams } from './validate/streams.ts';

@@ -10,13 +10,13 @@ import { COMMAND, ROOT } from './support/command.ts';
 
 // The order of the map in lib/README.md. A module may import those before it, and its own parts.
 const ORDER = [
-  'types', 'describe', 'latin1', 'secrets', 'headers', 'io', 'util', 'web-stream', 'stand-in',
+  'types', 'describe', 'latin1', 'secrets', 'headers', 'io', 'util', 'web-stream', 'proxy',
   'request', 'handlers', 'simple-server',
   'validate', 'fetch', 'node', 'gateway', 'testing', 'trace', 'error-page', 'check',
   'index', 'cli',
 ];
 const WITHOUT_NODE = [
-  'types', 'describe', 'latin1', 'secrets', 'headers', 'io', 'util', 'web-stream', 'stand-in',
+  'types', 'describe', 'latin1', 'secrets', 'headers', 'io', 'util', 'web-stream', 'proxy',
   'request', 'handlers', 'validate', 'fetch',
 ];
 

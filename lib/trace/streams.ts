@@ -4,11 +4,11 @@
 import {
   type Method,
   type Watch,
-  standIn,
+  proxyOf,
   watchBody,
   watchInPlace,
   whenSettled,
-} from '../stand-in.ts';
+} from '../proxy.ts';
 import { asyncIteratorOf } from '../web-stream.ts';
 import { type Printer, cut, oneLine, showBytes } from './printer.ts';
 
@@ -18,7 +18,7 @@ export function traceInput<Input extends object>(input: Input, printer: Printer)
     const isEmpty = data instanceof Uint8Array && data.length === 0;
     printer.toApplication(isEmpty ? 'nothing: it has ended' : showBytes(data));
   };
-  return standIn(input, (key, method) => {
+  return proxyOf(input, (key, method) => {
     switch (key) {
       case 'read':
       case 'read1':
@@ -48,7 +48,7 @@ function traceLines(
   give: (line: unknown) => void,
   printer: Printer,
 ): AsyncIterator<unknown> {
-  return standIn(lines, (key, method) => {
+  return proxyOf(lines, (key, method) => {
     if (key !== 'next') return undefined;
     return () => {
       printer.toServer('next line of wsgi.input?');
@@ -62,7 +62,7 @@ function traceLines(
 
 /** An error stream that draws what is written to it. */
 export function traceErrors<Errors extends object>(errors: Errors, printer: Printer): Errors {
-  return standIn(errors, (key, method) => {
+  return proxyOf(errors, (key, method) => {
     if (key !== 'write' && key !== 'writelines') return undefined;
     return (...args) => {
       const shown = typeof args[0] === 'string' ? `"${oneLine(cut(args[0], 32))}"` : '…';
@@ -116,7 +116,7 @@ function traceClose(key: string | symbol, close: Method, printer: Printer): Meth
 }
 
 function traceIterator(chunks: object, printer: Printer): object {
-  return standIn(chunks, (key, method) => {
+  return proxyOf(chunks, (key, method) => {
     if (key === 'next') {
       return (...args) => {
         printer.toApplication('next chunk?');

@@ -36,7 +36,7 @@ export type Watch = (key: string | symbol, method: Method) => Method | undefined
  *
  * @param added - Methods that it has where `real` has no method of their names.
  */
-export function standIn<Real extends object>(
+export function proxyOf<Real extends object>(
   real: Real,
   watch: Watch,
   added: Readonly<Record<string | symbol, Method>> = {},
@@ -70,7 +70,7 @@ export function standIn<Real extends object>(
  *
  * @param makers - For each variable, the function that makes its proxy.
  * @returns a function that puts the real objects back, if the application has left the
- *   proxys there
+ *   proxies there
  */
 export function replaceVariables(
   environ: WSGIEnvironment,
@@ -93,7 +93,7 @@ export function replaceVariables(
 /**
  * The proxy of a body. It calls `finish` when the server's close() of it is over.
  *
- * @param added - As for `standIn`.
+ * @param added - As for `proxyOf`.
  */
 export function watchBody<Body extends object>(
   body: Body,
@@ -110,7 +110,7 @@ export function watchBody<Body extends object>(
   // that it can be reported.
   const close: unknown = Reflect.get(body, 'close');
   const hasNone = close === undefined || close === null;
-  return standIn(body, watchToEnd, hasNone ? { ...added, close: finish } : added);
+  return proxyOf(body, watchToEnd, hasNone ? { ...added, close: finish } : added);
 }
 
 /**
