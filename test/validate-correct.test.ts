@@ -5,7 +5,7 @@ import { PassThrough, Readable, pipeline } from 'node:stream';
 import { describe, it, mock } from 'node:test';
 
 import { BytesIO } from '../lib/io.ts';
-import { shiftPathInfo } from '../lib/util.ts';
+import { FileWrapper, shiftPathInfo } from '../lib/util.ts';
 import { type WSGIError, validator } from '../lib/validate.ts';
 import {
   type Exchange,
@@ -20,6 +20,8 @@ import {
 
 const TYPE = ['Content-Type', 'text/plain'];
 const HEAD = { REQUEST_METHOD: 'HEAD' };
+
+const wrapFile = (file: Loose, size?: number): FileWrapper => new FileWrapper(file, size);
 
 const RIGHT: Record<string, Exchange> = {
   'HEAD with the headers of a GET': {
@@ -120,6 +122,20 @@ const RIGHT: Record<string, Exchange> = {
     environ: {
       REQUEST_METHOD: 'POST', CONTENT_LENGTH: '4', 'wsgi.input': new BytesIO(bytes('a\nb\n')),
     },
+  },
+  'the beginning of a file, which is longer than its Content-Length': {
+    app: app((environ, start) => {
+      start('206 Partial Content', [TYPE, ['Content-Length', '2'], ['Content-Range', 'bytes 0-1/6']]);
+      return environ['wsgi.file_wrapper'](new BytesIO(bytes('abcdef')), 3);
+    }),
+    environ: { 'wsgi.file_wrapper': wrapFile },
+  },
+  'the beginning of a file, by a file wrapper that gives an array': {
+    app: app((environ, start) => {
+      start('200 OK', [TYPE, ['Content-Length', '2']]);
+      return environ['wsgi.file_wrapper'](new BytesIO());
+    }),
+    environ: { 'wsgi.file_wrapper': () => [bytes('ab'), bytes('cd')] },
   },
   'a generator that returns what nobody wants': {
     app: app(async function* (_environ, start) {

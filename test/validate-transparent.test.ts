@@ -502,11 +502,26 @@ describe('what the application is given', () => {
     const body = call(
       app((environ, start) => {
         start('200 OK', [TYPE, ['Content-Length', '2']]);
-        return environ['wsgi.file_wrapper']({ read: () => bytes('abc') });
+        return environ['wsgi.file_wrapper'](new BytesIO());
       }),
       { 'wsgi.file_wrapper': (from: FileLike) => new FileWrapper(from) },
     );
-    await assert.rejects(body[Symbol.asyncIterator]().next(), { code: 'body-too-long' });
+    await assert.rejects(body[Symbol.asyncIterator]().next(), { code: 'body-too-short' });
     await body.close();
+  });
+
+  it('is a file wrapper whose results the server knows again, however many there are', () => {
+    const body = call(
+      app((environ, start) => {
+        start('200 OK', [TYPE]);
+        const [first] = ['a', 'b'].map((text) => {
+          return environ['wsgi.file_wrapper'](new BytesIO(bytes(text)));
+        });
+        return first;
+      }),
+      { 'wsgi.file_wrapper': (from: FileLike) => new FileWrapper(from) },
+    );
+    assert.ok(body instanceof FileWrapper);
+    body.close?.();
   });
 });

@@ -84,8 +84,8 @@ export function guardBody(exchange: Exchange, body: unknown): unknown {
   exchange.returned = true;
   exchange.readsAhead = hasMethod(body, 'pipe') || hasMethod(body, 'getReader');
   const guard = new BodyGuard(exchange, body);
-  const guarded = isFileResult(exchange, body) ? guard.shadow() : guard.proxy();
-  exchange.file = undefined;
+  exchange.isFile = exchange.files?.has(body) ?? false;
+  const guarded = exchange.isFile && canReplaceIn(body) ? guard.shadow() : guard.proxy();
   exchange.body = guarded;
   grace.add(exchange);
   return guarded;
@@ -130,10 +130,9 @@ function brokenByBody(body: unknown): Rule | undefined {
   return canIterate ? undefined : iterable;
 }
 
-/** Whether the body is what the server's file wrapper gave. */
-function isFileResult(exchange: Exchange, body: object): boolean {
-  // A wrapper may give an array, whose own iteration cannot be replaced for this one use.
-  return exchange.file === body && !Array.isArray(body) && property(body, 'constructor') !== Set;
+// A file wrapper may give an array, whose own iteration cannot be replaced for this one use.
+function canReplaceIn(body: object): boolean {
+  return !Array.isArray(body) && property(body, 'constructor') !== Set;
 }
 
 // ---- How the server iterates
@@ -754,17 +753,23 @@ export function countBytes(exchange: Exchange, size: number, isWrite: boolean): 
   };
   if (!exchange.headLooked) checkFirst(exchange, report);
   exchange.bytes += size;
-  const { bytes, length, isHead, code } = exchange;
-  if (length === undefined || isHead || bytes <= length || FORBIDDEN.has(code)) return;
+  const { bytes, length } = exchange;
+  if (!isTooMuch(exchange, bytes)) return;
   report(tooLong, `sent ${count(bytes, 'byte')} with a Content-Length of ${length}`);
+}
+
+// A file may be longer than Content-Length: the server sends its first bytes.
+// (PEP 3333, "Optional Platform-Specific File Handling")
+function isTooMuch({ length, isHead, code, isFile }: Exchange, bytes: number): boolean {
+  return length !== undefined && bytes > length && !isHead && !isFile && !FORBIDDEN.has(code);
 }
 
 // Looks at the chunks that are left of an array when there is as much as was announced.
 function checkRest(exchange: Exchange, chunks: readonly unknown[]): void {
-  const { bytes, length, isHead, code } = exchange;
-  const rest = chunks.filter(isBytes).reduce((sum, chunk) => sum + chunk.length, 0);
-  if (rest === 0 || isHead || FORBIDDEN.has(code)) return;
-  const action = `returned ${count(bytes + rest, 'byte')} with a Content-Length of ${length}`;
+  const { bytes, length } = exchange;
+  const sum = chunks.filter(isBytes).reduce((before, chunk) => before + chunk.length, bytes);
+  if (!isTooMuch(exchange, sum)) return;
+  const action = `returned ${count(sum, 'byte')} with a Content-Length of ${length}`;
   exchange.reportValue(tooLong, action, exchange);
 }
 

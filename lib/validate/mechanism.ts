@@ -50,8 +50,8 @@ export class Exchange {
   /** The request's Content-Length; undefined if it is not known. */
   inputLength: number | undefined = undefined;
   pendingReads = 0;
-  /** The object that the server's file wrapper returned to the application. */
-  file: object | undefined = undefined;
+  /** The objects that the server's file wrapper has returned to the application. */
+  files: WeakSet<object> | undefined = undefined;
 
   // ---- Written by start-response.ts
   startResponse!: StartResponse;
@@ -79,6 +79,8 @@ export class Exchange {
   // ---- Written by body.ts
   /** Whether the application has returned a body that can be iterated. */
   returned = false;
+  /** Whether that body is one that the server's file wrapper has returned. */
+  isFile = false;
   /** Whether that body is a stream of the platform, which asks for chunks ahead of time. */
   readsAhead = false;
   /** Whether the server has asked for an iterator. */

@@ -574,7 +574,8 @@ function wrap(exchange: Exchange, wrapFile: unknown, args: unknown[]): unknown {
   if (hasMethod(file, 'close') && !hasMethod(result, 'close')) {
     exchange.reportCall(wrapperClose, 'returned a body without close() for a file with one');
   }
-  exchange.file = result;
+  exchange.files ??= new WeakSet();
+  exchange.files.add(result);
   return result;
 }
 

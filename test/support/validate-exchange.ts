@@ -75,7 +75,7 @@ export class Server {
         if (done) break;
         this.send(value);
         const sum = this.sent.reduce((bytesSoFar, chunk) => bytesSoFar + chunk.length, 0);
-        if (length !== undefined && sum === Number(length) && sum > 0) {
+        if (length !== undefined && sum >= Number(length) && sum > 0) {
           await chunks.return?.();
           break;
         }
