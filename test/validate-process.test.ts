@@ -72,6 +72,53 @@ describe('the validator tells', () => {
       clearInterval(timer);`);
     assert.match(stderr, /\[close-called\] WSGIWarning: The server dropped the body/);
   });
+
+  // Such a server can be reached from its own startResponse.
+  const SERVER = `
+    class Server {
+      constructor(app) { this.body = app({ ...environ }, this.startResponse.bind(this)); }
+      startResponse() { return () => this; }
+    }`;
+  const COLLECT = `
+      for (let count = 0; count < 20; count += 1) {
+        await new Promise((resolve) => setTimeout(resolve, 10));
+        gc();
+      }`;
+
+  it('of a body that was dropped by an instance of a class', async () => {
+    const stderr = await run(`${SERVER}
+      function hello(_environ, start) { start('204 No Content', []); return []; }
+      new Server(validator(hello));
+      ${COLLECT}`);
+    assert.match(stderr, /\[close-called\] WSGIWarning: The server dropped the body/);
+    assert.match(stderr, /startResponse was called at file:\S+\[eval1\]:\d+:\d+/);
+  });
+
+  it('of an iteration that hangs in a body that an instance of a class has dropped', async () => {
+    const stderr = await run(`${SERVER}
+      async function* stuck(_environ, start) {
+        start('200 OK', [['Content-Type', 'text/plain']]);
+        await new Promise(() => {});
+      }
+      void new Server(validator(stuck)).body[Symbol.asyncIterator]().next();
+      ${COLLECT}
+      process.exit();`);
+    assert.match(stderr, /\[app-settles\] WSGIWarning: The application stuck has not gone on/);
+  });
+
+  it('of nothing else, and keeps nothing, when a body took its time', async () => {
+    const stderr = await run(`${SERVER}
+      function hello(_environ, start) { start('204 No Content', []); return []; }
+      let server = new Server(validator(hello));
+      const kept = new WeakRef(server);
+      await new Promise((resolve) => setTimeout(resolve, 60));
+      for (const chunk of server.body);
+      server.body.close();
+      server = undefined;
+      ${COLLECT}
+      console.error('kept:', kept.deref());`);
+    assert.equal(stderr, 'kept: undefined\n');
+  });
 });
 
 describe('a report', () => {

@@ -14,6 +14,9 @@ import {
   GuardedIterator,
   type GuardedMethod,
   type IterationHooks,
+  type Pending,
+  type Report,
+  giveReport,
   hasMethod,
   isArray,
   isBytes,
@@ -490,7 +493,7 @@ class BodyGuard extends Guard implements IterationHooks {
       return undefined;
     }
     exchange.closed = true;
-    exchange.body = undefined;
+    forgetBody(exchange);
     // An earlier report was let out, or it was caught by code that did not go on.
     exchange.raised = undefined;
     forgetPending(exchange);
@@ -860,40 +863,47 @@ const unclosed = new GraceSet<Exchange>(200, (exchange) => {
   // around it checks that.
   if (closed || outer !== undefined || missed) return;
   exchange.missed = true;
+  forgetBody(exchange);
   const action = `${stopped ? 'stopped' : 'ended'} the iteration and did not call close()`;
   exchange.reportLate(stopped ? notReturn : closeCalled, action);
 });
 
-interface Watched {
-  readonly exchange: Exchange;
-  /** The promise's record; undefined for a body. */
-  readonly pending?: Exchange['pending'];
-}
-
 // To have an object watched by the collector costs more than all the checks of an
-// exchange together, so it is done only for those that live long. The exchange must not
-// hold a watched object any more.
+// exchange together, so it is done only for those that live long. The collector keeps the
+// reports. They must not hold a watched object, nor the exchange: a server can often be
+// reached from its startResponse, and the body from the server.
 function watchCollection(exchange: Exchange): void {
   const { body, pending } = exchange;
+  if (body !== undefined && exchange.outer === undefined) {
+    const report = exchange.prepareLate(closeCalled, 'dropped the body and did not call close()');
+    droppedBodies?.register(body, report, exchange);
+  }
   exchange.body = undefined;
-  if (body !== undefined && exchange.outer === undefined) collected?.register(body, { exchange });
   if (pending?.promise === undefined) return;
-  collected?.register(pending.promise, { exchange, pending });
+  pending.report = exchange.prepareLate(settles, pending.action);
+  pending.exchange = undefined;
+  lostPromises?.register(pending.promise, pending);
   pending.promise = undefined;
 }
 
-const collected =
-  typeof globalThis.FinalizationRegistry === 'function'
-    ? new FinalizationRegistry<Watched>(({ exchange, pending }) => {
-        if (pending !== undefined) reportUnsettled(exchange, pending);
-        else if (!exchange.closed && !exchange.missed) {
-          exchange.reportLate(closeCalled, 'dropped the body and did not call close()');
-        }
-      })
-    : undefined;
+/** Ends the watch for a body that is dropped: it was closed, or this was reported. */
+function forgetBody(exchange: Exchange): void {
+  if (exchange.body === undefined) droppedBodies?.unregister(exchange);
+  exchange.body = undefined;
+}
 
-/** The exchanges whose application has promised something. */
-const waiting = new Set<Exchange>();
+const droppedBodies = collectorOf<Report>(giveReport);
+const lostPromises = collectorOf<Pending>(reportUnsettled);
+
+function collectorOf<Held>(
+  onCollected: (held: Held) => void,
+): FinalizationRegistry<Held> | undefined {
+  if (typeof globalThis.FinalizationRegistry !== 'function') return undefined;
+  return new FinalizationRegistry(onCollected);
+}
+
+/** The promises of applications that have not settled. */
+const waiting = new Set<Pending>();
 let isListening = false;
 
 /** Waits for what the application promised, and reports if it never comes. */
@@ -902,9 +912,10 @@ export async function settle<Value>(
   promise: PromiseLike<Value>,
   action: string,
 ): Promise<Value> {
-  const pending = { action, promise };
+  forgetPending(exchange);
+  const pending: Pending = { action, promise, exchange, report: undefined };
   exchange.pending = pending;
-  waiting.add(exchange);
+  waiting.add(pending);
   grace.add(exchange);
   // A process with nothing left to do ends, even if a promise is still pending.
   if (!isListening) globalThis.process?.on?.('beforeExit', reportAllUnsettled);
@@ -918,16 +929,17 @@ export async function settle<Value>(
 
 /** Stops waiting for the application, which need not settle once it was stopped. */
 function forgetPending(exchange: Exchange): void {
+  if (exchange.pending === undefined) return;
+  waiting.delete(exchange.pending);
   exchange.pending = undefined;
-  waiting.delete(exchange);
 }
 
 function reportAllUnsettled(): void {
-  for (const exchange of waiting) reportUnsettled(exchange, exchange.pending);
+  for (const pending of waiting) reportUnsettled(pending);
 }
 
-function reportUnsettled(exchange: Exchange, pending: Exchange['pending']): void {
-  if (pending === undefined || exchange.pending !== pending) return;
-  forgetPending(exchange);
-  exchange.reportLate(settles, pending.action);
+function reportUnsettled(pending: Pending): void {
+  if (!waiting.delete(pending)) return;
+  const { action, exchange, report = exchange?.prepareLate(settles, action) } = pending;
+  if (report !== undefined) giveReport(report);
 }

@@ -4,6 +4,7 @@
 import { describe } from '../describe.ts';
 import type { ResponseHeaders, StartResponse, WSGIEnvironment } from '../types.ts';
 import {
+  type Breach,
   type CallMark,
   type Party,
   type Reporter,
@@ -106,9 +107,10 @@ export class Exchange {
   closing: { readonly isAwaited: boolean } | undefined = undefined;
   /** Whether a missing close() has been reported. */
   missed = false;
-  /** The subject of the grace period: the body that the server has, or a pending promise. */
+  /** The body that the server has, until the collector watches it. */
   body: object | undefined = undefined;
-  pending: { readonly action: string; promise: object | undefined } | undefined = undefined;
+  /** The promise of the application that is awaited. */
+  pending: Pending | undefined = undefined;
 
   /** Whether an error or a report has reached the server's side, which now only closes. */
   failed = false;
@@ -116,8 +118,7 @@ export class Exchange {
   raised: WSGIError | undefined = undefined;
   /** How many calls of the application to the server's objects have not returned. */
   private answering = 0;
-  /** The rules of which a warning was given, here or by the validators next to this one. */
-  private warned: Set<string> | undefined = undefined;
+  private warnedOf: Set<string> | undefined = undefined;
 
   constructor(reporter: Reporter, app: unknown) {
     this.reporter = reporter;
@@ -128,6 +129,12 @@ export class Exchange {
   /** Whether startResponse has been called with valid arguments. */
   get started(): boolean {
     return this.generation > 0;
+  }
+
+  /** The rules of which a warning was given, here or by the validators next to this one. */
+  private get warned(): Set<string> {
+    this.warnedOf ??= new Set();
+    return this.warnedOf;
   }
 
   /**
@@ -145,8 +152,20 @@ export class Exchange {
 
   /** Warns of a mistake that was found too late to throw. */
   reportLate(rule: Rule, action: string): void {
+    giveReport(this.prepareLate(rule, action));
+  }
+
+  /**
+   * The warning of `reportLate`, for later. It keeps neither the exchange in memory nor an
+   * object of the server or the application.
+   */
+  prepareLate(rule: Rule, action: string): Report {
     const severity = this.reporter.severityOf(rule) === 'off' ? 'off' : 'warning';
-    this.report(rule, action, undefined, severity, false, severity);
+    const report = this.prepare(rule, action, undefined, false, severity);
+    const { mark } = report.breach;
+    // An engine's own record of a stack holds the functions and objects in it. The text does not.
+    if (mark !== undefined) report.breach.mark = { ...mark, stack: mark.stack };
+    return report;
   }
 
   /**
@@ -188,16 +207,24 @@ export class Exchange {
     found: unknown,
     usual: Severity | undefined,
     isCall: boolean,
-    severity: Severity = this.reporter.severityOf(rule, usual),
   ): void {
+    const severity = this.reporter.severityOf(rule, usual);
     if (severity === 'off') return;
+    giveReport(this.prepare(rule, action, found, isCall, severity));
+  }
+
+  private prepare(
+    rule: Rule,
+    action: string,
+    found: unknown,
+    isCall: boolean,
+    severity: Severity,
+  ): Report {
+    const { reporter, warned, mark } = this;
     // A warning of the inner validator need not be repeated by the one around it. A mistake of
     // the server that the outer one has warned of is not one of the middleware between them.
-    const others = [...(this.inner ?? []), rule.party === 'server' ? this.outer : undefined];
-    const isKnown = others.some((other) => other?.warned?.has(rule.id));
-    if (isKnown || severity === 'warning') this.warned = new Set(this.warned).add(rule.id);
-    if (isKnown) return;
-    const { mark } = this;
+    const others = (this.inner ?? []).map((inner) => inner.warned);
+    if (rule.party === 'server' && this.outer !== undefined) others.push(this.outer.warned);
     // The server's mistake shows in a call of the application, which is not at fault.
     const isShown = rule.party === 'server' && this.answering > 0;
     let { hint } = rule;
@@ -206,8 +233,8 @@ export class Exchange {
     } catch {
       // The value cannot be looked at, and has the usual hint.
     }
-    const seen = { rule, action, hint, isCall, isShown, mark };
-    this.reporter.deliver(severity, { ...seen, ...this.blame(rule) });
+    const breach = { rule, action, hint, isCall, isShown, mark, ...this.blame(rule) };
+    return { reporter, severity, breach, warned, others };
   }
 
   // Between two validators there is middleware. A fault that the outer one sees in its
@@ -222,6 +249,33 @@ export class Exchange {
     const between = party === 'application' ? this : (caller ?? this);
     return { party: 'middleware', subject: `The middleware${between.name}` };
   }
+}
+
+/** A report with all that it needs, so that it can be given when its exchange is gone. */
+export interface Report {
+  readonly reporter: Reporter;
+  readonly severity: Severity;
+  readonly breach: Breach;
+  /** The rules of which the exchange has warned, and those of the validators next to it. */
+  readonly warned: Set<string>;
+  readonly others: ReadonlyArray<ReadonlySet<string>>;
+}
+
+/** Gives a report, unless a validator next to this one has warned of the same. */
+export function giveReport({ reporter, severity, breach, warned, others }: Report): void {
+  const { id } = breach.rule;
+  const isKnown = others.some((ids) => ids.has(id));
+  if (isKnown || severity === 'warning') warned.add(id);
+  if (!isKnown) reporter.deliver(severity, breach);
+}
+
+/** A promise of the application that is awaited. */
+export interface Pending {
+  readonly action: string;
+  /** Both are dropped when the collector watches the promise, and has the report instead. */
+  promise: object | undefined;
+  exchange: Exchange | undefined;
+  report: Report | undefined;
 }
 
 // ---- Objects in the place of others
