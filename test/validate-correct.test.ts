@@ -395,6 +395,65 @@ it('a body whose close() was replaced is closed by the new one', async () => {
   assert.deepEqual(log, ['close']);
 });
 
+describe('middleware that calls its application again with the same environ', () => {
+  // The first call of the application fails.
+  const make = (fail: (start: Loose) => unknown): Loose => {
+    let calls = 0;
+    return app((environ, start) => {
+      calls += 1;
+      return calls === 1 ? fail(start) : answer()(environ, start as Loose);
+    });
+  };
+  const failures: Array<[title: string, fail: (start: Loose) => unknown]> = [
+    ['has thrown', () => {
+      throw new Error('no database');
+    }],
+    ['has rejected', async () => {
+      throw new Error('no database');
+    }],
+    ['has thrown at the first chunk', function* () {
+      throw new Error('no database');
+    }],
+    ['has found nothing', (start) => {
+      start('404 Not Found', [TYPE]);
+      return [];
+    }],
+  ];
+  const retry = (inner: Loose): Loose => async (environ: unknown, start: unknown) => {
+    let first: Loose;
+    let status = '';
+    try {
+      first = await inner(environ, (given: string) => (status = given, () => {}));
+      // A generator begins when it is asked for its first chunk.
+      if (status === '') first[Symbol.iterator]().next();
+    } catch {
+      // It is called again.
+    }
+    first?.close();
+    return inner(environ, start);
+  };
+  const passOn = (inner: Loose): Loose => (environ: unknown, start: unknown) => inner(environ, start);
+
+  for (const [title, fail] of failures) {
+    it(`because it ${title}`, async () => {
+      const layers: Array<(inner: Loose, checked: (app: Loose) => Loose) => Loose> = [
+        (inner, checked) => retry(checked(inner)),
+        (inner, checked) => checked(retry(checked(inner))),
+        (inner, checked) => checked(retry(checked(passOn(checked(inner))))),
+      ];
+      for (const wrap of layers) {
+        const seen: string[] = [];
+        const onWarning = (warning: WSGIError): void => void seen.push(String(warning));
+        const server = new Server();
+        const whole = wrap(make(fail), (inner) => validator(inner, { onWarning }));
+        await server.finish(await whole(makeEnviron(), server.startResponse));
+        assert.equal(server.status, '200 OK');
+        assert.deepEqual(seen, []);
+      }
+    });
+  }
+});
+
 it('an application that calls itself, with the same environ', () => {
   const seen: WSGIError[] = [];
   const whole: Loose = validator(app((environ, start) => {

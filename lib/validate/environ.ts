@@ -85,16 +85,13 @@ const perRequest = rule('server', 'environ-per-request', 'error', DETAILS,
   'Each request has an environ of its own, since the application may change it.',
   'Make a new object for each request, and a new wsgi.input.');
 
-// Middleware may call its application twice for one request: then the validator around
-// it is in the same exchange both times.
+// An application may call itself for one request, and middleware may call its application
+// again: then the outermost exchange is the same both times.
 function checkReuse(exchange: Exchange, environ: object): void {
-  const { reporter, outer } = exchange;
-  // An application that calls itself serves one request.
-  if (outer?.reporter === reporter) return;
+  const { reporter, origin } = exchange;
   const isOfOther = (value: unknown): boolean => {
-    if (!isObject(value)) return false;
-    const earlier = reporter.used.get(value);
-    return earlier !== undefined && (outer === undefined || earlier !== outer.number);
+    const earlier = isObject(value) ? reporter.used.get(value) : undefined;
+    return earlier !== undefined && earlier !== origin;
   };
   if (isOfOther(environ)) {
     exchange.reportCall(perRequest, 'passed an environ that an earlier request had');
@@ -102,7 +99,15 @@ function checkReuse(exchange: Exchange, environ: object): void {
     const action = 'passed a wsgi.input from which an earlier request has read';
     exchange.reportCall(perRequest, action, undefined, 'warning');
   }
-  reporter.used.set(environ, outer?.number ?? 0);
+  reporter.used.set(environ, origin);
+}
+
+/**
+ * Forgets the environ of an application that has answered nothing: it threw, or its body was
+ * closed unread. Middleware without a validator around it may then call it again.
+ */
+function allowReuse({ reporter, environ, asked, failed }: Exchange): void {
+  if (!asked || failed) reporter.used.delete(environ);
 }
 
 // ---- Variables that must be there, and variables that must not
@@ -567,6 +572,7 @@ export function replaceVariable(exchange: Exchange, key: string, guarded: unknow
 export function restoreEnviron(exchange: Exchange): void {
   const { environ, originals } = exchange;
   exchange.restored = true;
+  allowReuse(exchange);
   try {
     for (const [key, original, guarded] of originals ?? []) {
       if (Reflect.get(environ, key) !== guarded) continue;

@@ -30,6 +30,8 @@ export class Exchange {
   // ---- Written by middleware.ts
   /** The exchange of the validator around the middleware that called this application. */
   outer: Exchange | undefined = undefined;
+  /** The number of the outermost exchange: the same for all exchanges of one request. */
+  origin: number = this.number;
   /** The exchange whose application is making this call, even with a wrong environ. */
   caller: Exchange | undefined = undefined;
   /** Whether the application was given the input of the outer exchange. */

@@ -37,6 +37,7 @@ export function joinOuter(exchange: Exchange, environ: unknown): void {
   while (outer !== undefined && (outer.closed || outer.running === 0)) outer = outer.outer;
   if (outer === undefined) return;
   exchange.outer = outer;
+  exchange.origin = outer.origin;
   exchange.isSameRequest = isWithin(exchangeOf(property(environ, 'wsgi.input')), outer);
   outer.inner ??= [];
   outer.inner.push(exchange);

@@ -175,7 +175,7 @@ export class Reporter {
   /**
    * The objects that belong to one request only: each environ, an input that was read, a
    * body or an iterator that can be iterated once. The value is the number of an exchange:
-   * for a body, the exchange that used it; otherwise the outer exchange, or 0. It is not the
+   * for a body, the exchange that used it; otherwise the outermost exchange. It is not the
    * exchange itself, which would keep its environ in memory until the next full collection.
    */
   readonly used: WeakMap<object, number> = new WeakMap();

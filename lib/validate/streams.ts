@@ -340,9 +340,7 @@ class InputGuard extends Guard implements IterationHooks {
       return;
     }
     const { exchange } = this;
-    if (this.received === 0) {
-      exchange.reporter.used.set(this.real, exchange.outer?.number ?? 0);
-    }
+    if (this.received === 0) exchange.reporter.used.set(this.real, exchange.origin);
     this.received += length;
     if (this.ended) {
       const action = `gave ${count(length, 'byte')} of wsgi.input after it had ended`;
