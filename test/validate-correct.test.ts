@@ -15,6 +15,7 @@ import {
   app,
   bytes,
   makeEnviron,
+  passTime,
   play,
 } from './support/validate-exchange.ts';
 
@@ -63,6 +64,21 @@ const RIGHT: Record<string, Exchange> = {
       mock.timers.tick(50);
       mock.timers.tick(50);
       mock.timers.tick(50);
+      body.close();
+    },
+  },
+  'middleware that closes what another request of its own gave when it is closed itself': {
+    middleware: (inner) => (environ: object, start: Loose) => {
+      const part = inner({ ...environ, 'wsgi.input': new BytesIO() }, () => () => {});
+      start('200 OK', [TYPE]);
+      return Object.assign([...part], { close: () => part.close() });
+    },
+    async serve(whole, environ, startResponse) {
+      const body = await whole(environ, startResponse);
+      const chunks = body[Symbol.iterator]();
+      chunks.next();
+      passTime();
+      chunks.next();
       body.close();
     },
   },

@@ -51,6 +51,22 @@ const returning = (made: unknown): Exchange => ({
 const file = { read: () => bytes('') };
 const none = (): unknown[] => [];
 
+// Middleware that puts another stream in the place of the input has the same request.
+const REPLAYS: Array<[what: string, replay: (environ: Loose) => Promise<Loose>]> = [
+  ['what it has read of the input', async (environ) => {
+    environ['wsgi.input'] = new BytesIO(await environ['wsgi.input'].read());
+    return environ;
+  }],
+  ['a copy of environ with another input', async (environ) => {
+    return { ...environ, 'wsgi.input': new BytesIO(await environ['wsgi.input'].read()) };
+  }],
+  ['a stream around the input', async (environ) => {
+    const input = environ['wsgi.input'];
+    const around = Object.assign(new BytesIO(), { read: (size: number) => input.read(size) });
+    return { ...environ, 'wsgi.input': around };
+  }],
+];
+
 const VARIANTS: Array<[id: Row['id'], what: string, exchange: Exchange]> = [
   ['environ-plain', 'no object at all', { environFrom: () => 'environ' }],
   ['environ-plain', 'an array', { environFrom: (environ) => Object.assign([], environ) }],
@@ -340,6 +356,45 @@ const VARIANTS: Array<[id: Row['id'], what: string, exchange: Exchange]> = [
           made.close();
         }
         return all;
+      },
+    },
+  ],
+  ...REPLAYS.flatMap(([what, replay]): Array<[Row['id'], string, Exchange]> => [
+    [
+      'close-propagated',
+      `middleware that forgets close() and gives its application ${what}`,
+      {
+        app: answer('200 OK', [TYPE], letters()),
+        middleware: (inner) => async (environ: Loose, start: Loose) => {
+          const made = inner(await replay(environ), start);
+          return (function* (): Generator<unknown> {
+            yield* made;
+          })();
+        },
+      },
+    ],
+    [
+      'mw-no-direct-each',
+      `middleware that gathers a body and gives its application ${what}`,
+      {
+        app: answer('200 OK', [TYPE], letters()),
+        middleware: (inner) => async (environ: Loose, start: Loose) => {
+          const made = inner(await replay(environ), start);
+          const all = [...made];
+          made.close();
+          return all;
+        },
+      },
+    ],
+  ]),
+  [
+    'close-called',
+    'middleware that sends a request of its own',
+    {
+      app: answer('200 OK', [TYPE], letters()),
+      middleware: (inner) => (environ: Loose, start: Loose) => {
+        const made = inner({ ...environ, 'wsgi.input': new BytesIO() }, () => () => {});
+        return answer('200 OK', [TYPE], [...made])(environ, start);
       },
     },
   ],

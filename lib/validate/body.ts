@@ -498,6 +498,7 @@ class BodyGuard extends Guard implements IterationHooks {
     exchange.raised = undefined;
     forgetPending(exchange);
     grace.delete(exchange);
+    exchange.inner?.forEach(lookForClose);
     let result: unknown;
     try {
       result = this.realClose?.(self, []);
@@ -834,6 +835,11 @@ function endIteration(exchange: Exchange): void {
   grace.add(exchange);
 }
 
+/** Middleware may close what it has asked for when its own body is closed, as it is now. */
+function lookForClose(inner: Exchange): void {
+  if (inner.ended && !inner.closed && !inner.isSameRequest) grace.add(inner);
+}
+
 // ---- Duties that were not done in time. They show when nobody makes a call that could
 // throw, so each is a warning. A missing close() is looked for soon after the iteration: a
 // server may send its last bytes first, but must then call close(). A body that was
@@ -858,10 +864,10 @@ const grace = new GraceSet<Exchange>(10, (exchange) => {
 // Middleware that answers for a failed body, as the error page does, may have to read
 // its own program first.
 const unclosed = new GraceSet<Exchange>(200, (exchange) => {
-  const { closed, outer, stopped, missed } = exchange;
-  // Middleware may close its application's body when its own is closed: the validator
-  // around it checks that.
-  if (closed || outer !== undefined || missed) return;
+  const { closed, outer, stopped, missed, isSameRequest } = exchange;
+  // Middleware may close its application's body when its own is closed. If they have the same
+  // request, the validator around the middleware checks that.
+  if (closed || missed || (outer !== undefined && (isSameRequest || !outer.closed))) return;
   exchange.missed = true;
   forgetBody(exchange);
   const action = `${stopped ? 'stopped' : 'ended'} the iteration and did not call close()`;
@@ -874,7 +880,7 @@ const unclosed = new GraceSet<Exchange>(200, (exchange) => {
 // reached from its startResponse, and the body from the server.
 function watchCollection(exchange: Exchange): void {
   const { body, pending } = exchange;
-  if (body !== undefined && exchange.outer === undefined) {
+  if (body !== undefined && (exchange.outer === undefined || !exchange.isSameRequest)) {
     const report = exchange.prepareLate(closeCalled, 'dropped the body and did not call close()');
     droppedBodies?.register(body, report, exchange);
   }

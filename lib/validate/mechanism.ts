@@ -35,7 +35,9 @@ export class Exchange {
   /** The exchange whose application is making this call, even with a wrong environ. */
   caller: Exchange | undefined = undefined;
   /** Whether the application was given the input of the outer exchange. */
-  isSameRequest = false;
+  sharesInput = false;
+  /** Whether a call of its startResponse has led to a call of the outer one. */
+  sharesResponse = false;
   /** The exchanges of validators that the application, a middleware, has called. */
   inner: Exchange[] | undefined = undefined;
   /** How many chunks the outer exchange had yielded when this one last did. */
@@ -131,6 +133,11 @@ export class Exchange {
   /** Whether startResponse has been called with valid arguments. */
   get started(): boolean {
     return this.generation > 0;
+  }
+
+  /** Whether middleware answers the outer exchange's request with this one's response. */
+  get isSameRequest(): boolean {
+    return this.sharesInput || this.sharesResponse;
   }
 
   /** The rules of which a warning was given, here or by the validators next to this one. */

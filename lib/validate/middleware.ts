@@ -38,7 +38,7 @@ export function joinOuter(exchange: Exchange, environ: unknown): void {
   if (outer === undefined) return;
   exchange.outer = outer;
   exchange.origin = outer.origin;
-  exchange.isSameRequest = isWithin(exchangeOf(property(environ, 'wsgi.input')), outer);
+  exchange.sharesInput = isWithin(exchangeOf(property(environ, 'wsgi.input')), outer);
   outer.inner ??= [];
   outer.inner.push(exchange);
 }
@@ -48,8 +48,9 @@ function isWithin(exchange: Exchange | undefined, outer: Exchange | undefined): 
   return exchange === outer || isWithin(exchange.outer, outer);
 }
 
-// The input is the request. Middleware may send a request of its own, by a copy of environ
-// with another input, and may do with the answer as it likes: the rules here do not bind it.
+// Middleware may send a request of its own, with another input and another startResponse, and
+// may do with the answer as it likes: the rules here do not bind it. If it only puts another
+// input in place, such as one that it has read before, the response is still the outer one's.
 
 const returnsAtOnce = rule('middleware', 'mw-no-direct-each', 'error', BLOCK_BOUNDARIES,
   'Middleware returns its body as soon as the application has returned one.',

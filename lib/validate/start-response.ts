@@ -142,15 +142,19 @@ function callServer(
   // receives the wrong list unchanged.
   const passed = given === undefined ? headers : copyPairs(given);
   const hasError = error !== undefined && error !== null;
+  const { outer } = exchange;
+  const outerStarts = outer?.starts;
   let write: unknown;
   try {
     write = call(exchange.startResponse, undefined, [status, passed, ...rest]);
   } catch (thrown) {
     if (hasError && exchange.headSent) checkThrown(exchange, error, thrown);
     throw thrown;
+  } finally {
+    if (outer?.starts !== outerStarts) exchange.sharesResponse = true;
   }
   // Middleware may have buffered what was yielded, or have dealt with the error.
-  if (hasError && exchange.headSent && exchange.outer === undefined) {
+  if (hasError && exchange.headSent && outer === undefined) {
     const action = 'took an error after the head was sent, and did not throw it';
     exchange.reportCall(sentMustThrow, action);
   }

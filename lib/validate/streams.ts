@@ -143,10 +143,10 @@ const underLength = rule('server', 'input-under-length', 'warning', 'RFC 9112 §
   'A body that ends before CONTENT_LENGTH makes the read fail.',
   'Reject the read, so that half a body is not taken for a whole one.',
   (exchange) => {
-    const { outer, isSameRequest } = exchange as Exchange;
+    const { outer, sharesInput } = exchange as Exchange;
     // An input that is still the request's has been read before.
     const remedy = 'Put back what you have read: environ[\'wsgi.input\'] = new BytesIO(bytes).';
-    return isSameRequest ? remedy : outer && NEW_LENGTH;
+    return sharesInput ? remedy : outer && NEW_LENGTH;
   });
 
 const LF = 0x0a;
