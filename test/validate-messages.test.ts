@@ -5,6 +5,7 @@ import { describe, it, mock } from 'node:test';
 import { runInNewContext, runInThisContext } from 'node:vm';
 
 import { errorPage } from '../lib/error-page.ts';
+import { fromFetch } from '../lib/fetch.ts';
 import { BytesIO } from '../lib/io.ts';
 import { trace } from '../lib/trace.ts';
 import type { WSGIApplication } from '../lib/types.ts';
@@ -245,6 +246,44 @@ describe('the place of a report about another party', () => {
       );
     }
   });
+
+  const silent: Array<[id: string, application: WSGIApplication]> = [
+    ['location-on-3xx', fromFetch(() => new Response(null, { status: 302 }))],
+    ['location-on-3xx', fromFetch(async () => new Response(null, { status: 302 }))],
+    [
+      'body-too-short',
+      fromFetch(() => new Response('a', {
+        headers: { 'Content-Type': 'text/plain', 'Content-Length': '3' },
+      })),
+    ],
+    ['body-not-none', app(() => undefined)],
+  ];
+  for (const [id, application] of silent) {
+    for (const isAround of [false, true]) {
+      const where = isAround ? 'between two validators' : 'without a validator around it';
+      it(`is not that of middleware ${where}, which has only called it: ${id}`, async () => {
+        const inner: Loose = validator(application, { severity: { [id]: 'error' } });
+        const middleware = app(async function* (environ, start) {
+          const made = await inner(environ, start);
+          try {
+            for await (const chunk of made) yield chunk;
+          } finally {
+            await made.close();
+          }
+        });
+        const whole = isAround ? validator(middleware) : middleware;
+        const server = new Server();
+        const served = async (): Promise<void> => {
+          await server.finish(await whole(makeEnviron() as Loose, server.startResponse));
+        };
+        await assert.rejects(served, (report: WSGIError) => {
+          assert.equal(report.code, id);
+          assert.doesNotMatch(report.message, /:\d+:\d+$/);
+          return true;
+        });
+      });
+    }
+  }
 
   const shown: Array<[id: string, exchange: Exchange]> = [
     ['sr-returns-write', { serve: (call, environ) => call(environ, () => undefined) }],

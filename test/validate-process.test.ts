@@ -125,10 +125,14 @@ describe('a report', () => {
   it('has no frame of this library, even where source maps show its source', async () => {
     const stderr = await run(`
       process.setSourceMapsEnabled(true);
-      const { fromFetch } = await import(${JSON.stringify(library('fetch'))});
-      const long = () => new Response('hello', { headers: { 'Content-Length': '3' } });
-      const body = await validator(fromFetch(long))(environ, startResponse);
-      try { for await (const chunk of body); } catch (error) { process.stderr.write(error.stack); }
+      const { trace } = await import(${JSON.stringify(library('trace'))});
+      function long(_environ, start) {
+        start('200 OK', [['Content-Type', 'text/plain'], ['Content-Length', '3']]);
+        return [Buffer.from('hello')];
+      }
+      const traced = trace(long, { write() {} });
+      const body = await validator(traced)(environ, startResponse);
+      try { for (const chunk of body); } catch (error) { process.stderr.write(error.stack); }
       body.close();`);
     assert.match(stderr, /^WSGIError: The application long sent 5 bytes with/m);
     const places = stderr.match(/\S+:\d+:\d+$/gm) ?? [];

@@ -249,11 +249,10 @@ function makeError(breach: Breach): WSGIError {
   const ruleLine = `${broken.id}: ${broken.text} (${broken.reference})`;
   const message = `${subject} ${action}.\n${ruleLine}\n${hint}`;
   const error = withDeepStack(() => new WSGIError(message, { ...broken, party, hint }));
-  const here = authorFrames(error.stack);
-  const there = authorFrames(mark?.stack);
+  const here = isCall ? callerFrames(error.stack) : [];
+  const isHere = here.length > 0;
   // A value was found too late for a stack of its own: the response has one.
-  const isHere = here.length > 0 && (isCall || there.length === 0);
-  const frames = isHere ? here : there;
+  const frames = isHere ? here : callerFrames(mark?.stack);
   if (frames[0] !== undefined) {
     const called = isShown ? SHOWN : CALL;
     const intro = isHere ? called : (mark?.intro ?? 'startResponse was called at');
@@ -347,10 +346,25 @@ function slashed(place: string): string {
   return place.replaceAll('\\', '/');
 }
 
-/** The frames that belong neither to this library nor to the engine, innermost first. */
-function authorFrames(stack: string | undefined): Frame[] {
-  const isAuthors = (frame: Frame): boolean => isForeign(frame) && !frame.place.startsWith('node:');
-  return readFrames(stack).filter(isAuthors);
+/**
+ * The frames of the party that called the validator, innermost first: those that belong
+ * neither to this library nor to the engine. The frames below a validator that called that
+ * party belong to another one.
+ */
+function callerFrames(stack: string | undefined): Frame[] {
+  const frames = readFrames(stack);
+  const start = frames.findIndex((frame) => !isIn(VALIDATOR, frame));
+  const end = frames.findIndex((frame, index) => index > start && isIn(CALLING, frame));
+  const callers = start === -1 ? [] : frames.slice(start, end === -1 ? undefined : end);
+  return callers.filter((frame) => isForeign(frame) && !frame.place.startsWith('node:'));
+}
+
+const VALIDATOR = /\/validate(?:\/[\w-]+)?\.[jt]s:\d+:\d+$/;
+// The files from which a validator calls the application, or a method of its body.
+const CALLING = /\/validate(?:\/body|\/middleware)?\.[jt]s:\d+:\d+$/;
+
+function isIn(files: RegExp, { place }: Frame): boolean {
+  return isLibrary(place) && files.test(slashed(place));
 }
 
 /**
