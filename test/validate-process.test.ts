@@ -62,6 +62,17 @@ describe('the validator tells', () => {
     assert.match(stderr, /\[close-called\] WSGIWarning: The server ended the iteration/);
   });
 
+  it('of a missing close(), also when a test with fake timers has ended', async () => {
+    const stderr = await run(`
+      import { mock } from 'node:test';
+      function hello(_environ, start) { start('204 No Content', []); return []; }
+      mock.timers.enable({ apis: ['setTimeout'] });
+      validator(hello)(environ, startResponse).close();
+      mock.timers.reset();
+      for (const chunk of validator(hello)(environ, startResponse));`);
+    assert.match(stderr, /\[close-called\] WSGIWarning: The server ended the iteration/);
+  });
+
   it('of a body that was dropped unread, once it is collected', async () => {
     const stderr = await run(`
       function hello(_environ, start) { start('204 No Content', []); return []; }

@@ -523,7 +523,8 @@ export class GraceSet<Item> {
   private readonly old = new Set<Item>();
   private readonly onOverdue: (item: Item) => void;
   private readonly interval: number;
-  private waiting = false;
+  /** The timer that is set, by the clock that has it. */
+  private timer: { readonly setTimeout: unknown } | undefined = undefined;
 
   /** @param interval - In milliseconds. */
   constructor(interval: number, onOverdue: (item: Item) => void) {
@@ -542,9 +543,14 @@ export class GraceSet<Item> {
   }
 
   private lookLater(): void {
-    if (this.waiting || typeof globalThis.setTimeout !== 'function') return;
-    this.waiting = true;
-    setTimeout(() => this.sweep(), this.interval);
+    const { setTimeout } = globalThis;
+    // A test may put fake timers in place, and they are dropped with the test.
+    if (typeof setTimeout !== 'function' || this.timer?.setTimeout === setTimeout) return;
+    const timer = { setTimeout };
+    this.timer = timer;
+    setTimeout(() => {
+      if (this.timer === timer) this.sweep();
+    }, this.interval);
   }
 
   // An item that is still here at the second look had one whole interval at least.
@@ -553,7 +559,7 @@ export class GraceSet<Item> {
     this.old.clear();
     for (const item of this.young) this.old.add(item);
     this.young.clear();
-    this.waiting = false;
+    this.timer = undefined;
     if (this.old.size > 0) this.lookLater();
     for (const item of due) this.onOverdue(item);
   }
