@@ -11,7 +11,7 @@ const library = (name: string): string =>
   new URL(`../lib/${name}.${EXTENSION}`, import.meta.url).href;
 
 /** Runs code with the validator at hand; what it left on standard error. */
-async function run(code: string): Promise<string> {
+async function run(code: string, ...options: string[]): Promise<string> {
   const whole = `
     import { validator } from ${JSON.stringify(library('validate'))};
     import { setupTestingDefaults } from ${JSON.stringify(library('util'))};
@@ -19,7 +19,7 @@ async function run(code: string): Promise<string> {
     setupTestingDefaults(environ);
     const startResponse = () => () => {};
     ${code}`;
-  const args = ['--expose-gc', '--input-type=module', '--eval', whole];
+  const args = ['--expose-gc', ...options, '--input-type=module', '--eval', whole];
   const { stderr } = await promisify(execFile)(process.execPath, args);
   return stderr;
 }
@@ -133,6 +133,35 @@ describe('the validator tells', () => {
 });
 
 describe('a report', () => {
+  const WRONG = `
+    function wrong(_environ, start) {
+      start('200OK', []);
+    }
+    try { validator(wrong)(environ, startResponse); } catch (error) { console.error(error.stack); }`;
+
+  it('names the call, even where the engine is to keep no stacks', async () => {
+    const [message, ...frames] = (await run(WRONG, '--stack-trace-limit=0')).split(/\n(?= +at)/);
+    assert.match(message ?? '', /^WSGIError: [^]*\nThe call is at \S+\[eval1\]:\d+:\d+$/);
+    for (const frame of frames) assert.match(frame, /\[eval1\]:/);
+  });
+
+  it('comes even where the intrinsic objects are frozen', async () => {
+    const stderr = await run(WRONG, '--frozen-intrinsics');
+    assert.match(stderr, /WSGIError: The application wrong passed the status "200OK"/);
+  });
+
+  it('names no place where the author\'s code cannot be told from the library', async () => {
+    // In a bundle the library has no folder of its own, as under a name with a query.
+    const bundled = `${library('validate/rule')}?bundled`;
+    const stderr = await run(`
+      const { Reporter, rule } = await import(${JSON.stringify(bundled)});
+      const made = rule('server', 'made-up', 'error', 'nowhere', 'A rule.', 'A hint.');
+      const breach = { ...made, rule: made, subject: 'It', action: 'failed', isCall: true };
+      try { new Reporter({}).deliver('error', breach); } catch ({ stack }) { console.error(stack); }`);
+    assert.match(stderr, /^WSGIError: It failed/);
+    assert.doesNotMatch(stderr, /:\d+:\d+$/m);
+  });
+
   it('has no frame of this library, even where source maps show its source', async () => {
     const stderr = await run(`
       process.setSourceMapsEnabled(true);

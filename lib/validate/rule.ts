@@ -292,10 +292,15 @@ export function markCall(callee: (...args: never[]) => unknown, hasInner: boolea
   const mark: CallMark = {};
   if (typeof Error.captureStackTrace !== 'function') return new Error();
   const limit = Error.stackTraceLimit;
-  Error.stackTraceLimit = hasInner ? MARKED_THROUGH_INNER : MARKED_FRAMES;
+  limitStacks(hasInner ? MARKED_THROUGH_INNER : MARKED_FRAMES);
   Error.captureStackTrace(mark, callee);
-  Error.stackTraceLimit = limit;
+  limitStacks(limit);
   return mark;
+}
+
+// An assignment would throw where the intrinsic objects are frozen.
+function limitStacks(limit: number): void {
+  Reflect.set(Error, 'stackTraceLimit', limit);
 }
 
 // The author's call may be made through many of ours.
@@ -303,11 +308,11 @@ const DEEP = 50;
 
 function withDeepStack<Made>(make: () => Made): Made {
   const limit = Error.stackTraceLimit;
-  Error.stackTraceLimit = Math.max(limit, DEEP);
+  limitStacks(Math.max(limit, DEEP));
   try {
     return make();
   } finally {
-    Error.stackTraceLimit = limit;
+    limitStacks(limit);
   }
 }
 
@@ -333,7 +338,8 @@ const OWN_FOLDERS = ownFolders();
 // This file's own frame shows where this library is. A module that was loaded while source
 // maps were on is reported as its source, so both spellings can be in one stack.
 function ownFolders(): string[] {
-  const [own = ''] = readFrames(new Error().stack).map(({ place }) => place);
+  const { stack } = withDeepStack(() => new Error());
+  const [own = ''] = readFrames(stack).map(({ place }) => place);
   const [, here] = /^(.*\/)validate\/rule\.[jt]s:\d+:\d+$/.exec(slashed(own)) ?? [];
   if (here === undefined) return [];
   const isUrl = here.startsWith('file:');
@@ -349,9 +355,10 @@ function slashed(place: string): string {
 /**
  * The frames of the party that called the validator, innermost first: those that belong
  * neither to this library nor to the engine. The frames below a validator that called that
- * party belong to another one.
+ * party belong to another one. In a bundle nobody can tell which frames are this library's.
  */
 function callerFrames(stack: string | undefined): Frame[] {
+  if (OWN_FOLDERS.length === 0) return [];
   const frames = readFrames(stack);
   const start = frames.findIndex((frame) => !isIn(VALIDATOR, frame));
   const end = frames.findIndex((frame, index) => index > start && isIn(CALLING, frame));
