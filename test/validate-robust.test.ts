@@ -160,6 +160,63 @@ describe('the validator survives', () => {
     }
   }
 
+  // Even `instanceof` fails for a revoked Proxy.
+  const fail = (): never => {
+    throw revoked;
+  };
+  const THROWERS: Record<string, Exchange> = {
+    'an application': { app: fail },
+    'an async application': { app: async () => fail() },
+    'an iterator': { app: answer('200 OK', [], { [Symbol.iterator]: () => ({ next: fail }) }) },
+    'a body': { app: answer('200 OK', [], { [Symbol.iterator]: fail }) },
+    'close()': {
+      app: answer('200 OK', [], Object.assign([], { close: fail })),
+      options: { severity: { 'close-throws': 'off' } },
+    },
+    'close(), which is awaited': {
+      app: answer('200 OK', [], Object.assign([], { close: async () => fail() })),
+      options: { severity: { 'close-throws': 'off' } },
+    },
+    startResponse: { serve: (call, environ) => call(environ, fail) },
+    'startResponse, in place of an error': {
+      app: app((_environ, start) => {
+        start('200 OK', [['Content-Type', 'a/b']])(bytes('a'));
+        start('500 Oops', [], new Error('oops'));
+      }),
+      serve: (call, environ) => call(environ, (_s: unknown, _h: unknown, error: unknown) => {
+        return error === undefined ? () => {} : fail();
+      }),
+      options: { severity: { 'sr-rethrows-same': 'off' } },
+    },
+    'wsgi.errors': {
+      app: app((environ) => environ['wsgi.errors'].write('text')),
+      environ: { 'wsgi.errors': { write: fail, writelines() {}, flush() {} } },
+      options: { severity: { 'errors-any-unicode': 'off' } },
+    },
+  };
+  for (const [name, exchange] of Object.entries(THROWERS)) {
+    for (const middleware of [undefined, (inner: Loose) => inner]) {
+      const where = middleware === undefined ? '' : ', with middleware around it';
+      it(`a revoked Proxy thrown by ${name}${where}`, async () => {
+        let caught: unknown;
+        const played: Exchange = {
+          ...exchange,
+          ...(middleware && { middleware }),
+          async serve(call, environ, start, server) {
+            const respond = exchange.serve ?? (() => call(environ, start));
+            try {
+              await server.finish(await respond(call, environ, start, server));
+            } catch (error) {
+              caught = error;
+            }
+          },
+        };
+        assert.deepEqual((await play(played)).map(String), []);
+        assert.ok(caught === revoked);
+      });
+    }
+  }
+
   it('a server that stops in the middle, with nothing to stop', async () => {
     const body = {
       *[Symbol.iterator]() {

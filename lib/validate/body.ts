@@ -531,7 +531,7 @@ class BodyGuard extends Guard implements IterationHooks {
     const { exchange } = this;
     restoreEnviron(exchange);
     // A report needs no second one.
-    if (!(error instanceof WSGIError)) {
+    if (!isInstance(error, WSGIError)) {
       exchange.reportValue(closeThrows, `threw ${describe(error)} from close()`, error);
     }
     return exchange.letOut(error);
@@ -597,7 +597,7 @@ export function checkTrapped(exchange: Exchange, action: string, isCall = true):
 const reportTrapped = rule('application', 'report-trapped', 'error', 'tsgiref/validate, WSGIError',
   'A WSGIError is for the author of the application: the application does not answer it.',
   'Fix what the report says, or catch only errors of your own.',
-  (report) => (report instanceof WSGIError ? `Fix what it says: ${report.hint}` : undefined));
+  (report) => (isInstance(report, WSGIError) ? `Fix what it says: ${report.hint}` : undefined));
 
 /** Reports an application that has caught a report and goes on, here where it cannot. */
 function checkReportTrapped(exchange: Exchange): void {

@@ -182,7 +182,7 @@ export class Exchange {
    * looked at, and breaks `rule`.
    */
   rethrow(error: unknown, rule: Rule, action: string): void {
-    if (error instanceof WSGIError || error === this.reporter.thrown) throw error;
+    if (isInstance(error, WSGIError) || error === this.reporter.thrown) throw error;
     this.reportCall(rule, `${action} (looking at it throws ${describe(error)})`);
   }
 
@@ -207,7 +207,7 @@ export class Exchange {
 
   // The second report may come from a finally block: it must not replace the first.
   private raise(error: unknown): unknown {
-    return error instanceof WSGIError ? (this.raised ??= error) : error;
+    return isInstance(error, WSGIError) ? (this.raised ??= error) : error;
   }
 
   private report(
@@ -402,7 +402,7 @@ export function markGuarded(exchange: Exchange, guarded: Method): Method {
 /** The exchange for which a value of environ was guarded; undefined for any other value. */
 export function exchangeOf(value: unknown): Exchange | undefined {
   const found = isObject(value) ? property(value, EXCHANGE) : undefined;
-  return found instanceof Exchange ? found : undefined;
+  return isInstance(found, Exchange) ? found : undefined;
 }
 
 /** The steps in which an iterator is used. */

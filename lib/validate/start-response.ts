@@ -13,8 +13,10 @@ import {
   isArray,
   isBytes,
   isErrorLike,
+  isInstance,
   isObject,
   isThenable,
+  property,
 } from './mechanism.ts';
 import { checkRelay } from './middleware.ts';
 import {
@@ -181,7 +183,7 @@ function copyPairs(pairs: Pairs): Pairs {
 
 function checkThrown(exchange: Exchange, error: unknown, thrown: unknown): void {
   exchange.thrownBack = thrown;
-  const isReport = thrown instanceof Error && thrown.name === 'WSGIError';
+  const isReport = isInstance(thrown, Error) && property(thrown, 'name') === 'WSGIError';
   if (thrown === error || exchange.outer !== undefined || isReport) return;
   const action = `threw ${describe(thrown)} in place of the error it was given`;
   exchange.reportCall(rethrowsSame, action);
