@@ -5,6 +5,7 @@ import { Readable } from 'node:stream';
 import { describe, it } from 'node:test';
 
 import { BytesIO, StringIO } from '../lib/io.ts';
+import { validator } from '../lib/validate.ts';
 import {
   type Exchange,
   type Loose,
@@ -387,6 +388,20 @@ const VARIANTS: Array<[id: Row['id'], what: string, exchange: Exchange]> = [
       },
     ],
   ]),
+  [
+    'mw-yield-per-chunk',
+    'middleware around an application that has two validators, one around the other',
+    {
+      app: answer('200 OK', [TYPE], letters()),
+      middleware: (inner) => (environ: Loose, start: Loose) => {
+        const made = (validator(inner) as Loose)(environ, start);
+        const whole = function* (): Generator<Uint8Array> {
+          yield Buffer.concat([...made]);
+        };
+        return Object.assign(whole(), { close: () => made.close() });
+      },
+    },
+  ],
   [
     'close-called',
     'middleware that sends a request of its own',

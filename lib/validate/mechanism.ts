@@ -442,7 +442,12 @@ export class GuardedIterator {
   // where its step would have come.
   next(): unknown {
     const hooks = this.#hooks;
-    if (hooks.beforeNext()) return this.#settle({ done: true, value: undefined });
+    try {
+      if (hooks.beforeNext()) return this.#settle({ done: true, value: undefined });
+    } catch (error) {
+      void this.#endSource();
+      throw error;
+    }
     const step = hooks.callNext(() => this.#source.next?.());
     if (!this.#isAsync) return this.#take(step);
     return isThenable(step) ? this.#wait(step) : this.#takeLater(step);
