@@ -146,6 +146,35 @@ const RIGHT: Record<string, Exchange> = {
     }),
     environ: { 'wsgi.file_wrapper': wrapFile },
   },
+  'a file wrapper that closes the file when it has read it': {
+    app: app((environ, start) => {
+      start('200 OK', [TYPE]);
+      return environ['wsgi.file_wrapper']({ read() {}, close() {} });
+    }),
+    environ: {
+      'wsgi.file_wrapper': (file: Loose) => ({
+        *[Symbol.iterator]() {
+          yield bytes('a');
+          file.close();
+        },
+        close() {},
+      }),
+    },
+  },
+  'a file wrapper that sends the file by its descriptor, and closes that': {
+    app: app((environ, start) => {
+      start('200 OK', [TYPE]);
+      return environ['wsgi.file_wrapper']({ fd: 5, read() {}, close() {} });
+    }),
+    environ: {
+      'wsgi.file_wrapper': (file: Loose) => ({
+        *[Symbol.iterator]() {
+          assert.equal(file.fd, 5);
+        },
+        close() {},
+      }),
+    },
+  },
   'the beginning of a file, by a file wrapper that gives an array': {
     app: app((environ, start) => {
       start('200 OK', [TYPE, ['Content-Length', '2']]);

@@ -143,6 +143,18 @@ const VARIANTS: Array<[id: Row['id'], what: string, exchange: Exchange]> = [
   ['file-wrapper-shape', 'three arguments', set('wsgi.file_wrapper', (_a: 1, _b: 2, _c: 3) => [])],
   ['file-wrapper-shape', 'a class', set('wsgi.file_wrapper', class {})],
   ['file-wrapper-shape', 'a result that cannot be iterated', wrapping(() => 5, file)],
+  ...[false, true].map((isAround): [Row['id'], string, Exchange] => [
+    'file-wrapper-close',
+    `a close() that leaves the file open${isAround ? ', through middleware' : ''}`,
+    {
+      app: app((environ, start) => {
+        start('200 OK', [TYPE]);
+        return environ['wsgi.file_wrapper']({ ...file, close() {} });
+      }),
+      environ: { 'wsgi.file_wrapper': () => ({ *[Symbol.iterator]() {}, close() {} }) },
+      ...(isAround && { middleware: (inner) => inner }),
+    },
+  ]),
   ['file-wrapper-arg', 'no file', wrapping(none)],
   ['file-wrapper-arg', 'a block of no bytes', wrapping(none, file, 0)],
 

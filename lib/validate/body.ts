@@ -43,7 +43,7 @@ import {
   isCalledByStream,
   rule,
 } from './rule.ts';
-import { checkReads } from './streams.ts';
+import { checkFileClosed, checkReads } from './streams.ts';
 
 // ---- The result of the application
 
@@ -87,8 +87,9 @@ export function guardBody(exchange: Exchange, body: unknown): unknown {
   exchange.returned = true;
   exchange.readsAhead = hasMethod(body, 'pipe') || hasMethod(body, 'getReader');
   const guard = new BodyGuard(exchange, body);
-  exchange.isFile = exchange.files?.has(body) ?? false;
-  const guarded = exchange.isFile && canReplaceIn(body) ? guard.shadow() : guard.proxy();
+  exchange.file = exchange.files?.get(body);
+  const isShadowed = exchange.file !== undefined && canReplaceIn(body);
+  const guarded = isShadowed ? guard.shadow() : guard.proxy();
   exchange.body = guarded;
   grace.add(exchange);
   return guarded;
@@ -548,6 +549,7 @@ class BodyGuard extends Guard implements IterationHooks {
       } else if (exchange.ended || !exchange.stopped) {
         checkPropagated(exchange, false);
       }
+      checkFileClosed(exchange);
       checkEnvironAfter(exchange);
     } catch (error) {
       throw exchange.letOut(error);
@@ -764,8 +766,9 @@ export function countBytes(exchange: Exchange, size: number, isWrite: boolean): 
 
 // A file may be longer than Content-Length: the server sends its first bytes.
 // (PEP 3333, "Optional Platform-Specific File Handling")
-function isTooMuch({ length, isHead, code, isFile }: Exchange, bytes: number): boolean {
-  return length !== undefined && bytes > length && !isHead && !isFile && !FORBIDDEN.has(code);
+function isTooMuch({ length, isHead, code, file }: Exchange, bytes: number): boolean {
+  const isBound = length !== undefined && file === undefined && !isHead && !FORBIDDEN.has(code);
+  return isBound && bytes > length;
 }
 
 // Looks at the chunks that are left of an array when there is as much as was announced.

@@ -55,8 +55,8 @@ export class Exchange {
   /** The request's Content-Length; undefined if it is not known. */
   inputLength: number | undefined = undefined;
   pendingReads = 0;
-  /** The objects that the server's file wrapper has returned to the application. */
-  files: WeakSet<object> | undefined = undefined;
+  /** The objects that the server's file wrapper has returned, each with its file. */
+  files: WeakMap<object, WrappedFile> | undefined = undefined;
 
   // ---- Written by start-response.ts
   startResponse!: StartResponse;
@@ -84,8 +84,8 @@ export class Exchange {
   // ---- Written by body.ts
   /** Whether the application has returned a body that can be iterated. */
   returned = false;
-  /** Whether that body is one that the server's file wrapper has returned. */
-  isFile = false;
+  /** The file of that body, if the server's file wrapper has returned it. */
+  file: WrappedFile | undefined = undefined;
   /** Whether that body is a stream of the platform, which asks for chunks ahead of time. */
   readsAhead = false;
   /** Whether the server has asked for an iterator. */
@@ -276,6 +276,12 @@ export function giveReport({ reporter, severity, breach, warned, others }: Repor
   const isKnown = others.some((ids) => ids.has(id));
   if (isKnown || severity === 'warning') warned.add(id);
   if (!isKnown) reporter.deliver(severity, breach);
+}
+
+/** A file that the application has passed to the server's file wrapper. */
+export interface WrappedFile {
+  /** Whether it has a close() that nobody has called. */
+  readonly isOpen: boolean;
 }
 
 /** A promise of the application that is awaited. */

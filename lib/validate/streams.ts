@@ -11,6 +11,7 @@ import {
   type GuardedMethod,
   type IterationHooks,
   type Method,
+  type WrappedFile,
   call,
   hasMethod,
   isBytes,
@@ -536,7 +537,7 @@ const wrapperArgument = rule('application', 'file-wrapper-arg', 'error', FILE_HA
 
 const wrapperClose = rule('server', 'file-wrapper-close', 'error', FILE_HANDLING,
   'If the file has close(), what the wrapper returns has one that calls it.',
-  'Add close() to the wrapper\'s result.');
+  'Give the wrapper\'s result a close() that calls the file\'s.');
 
 const wrapperLazy = rule('server', 'file-wrapper-lazy', 'error', FILE_HANDLING,
   'A file wrapper reads nothing before the application has returned its result.',
@@ -560,8 +561,9 @@ function checkFileWrapper(exchange: Exchange, wrapFile: unknown): void {
 function wrap(exchange: Exchange, wrapFile: unknown, args: unknown[]): unknown {
   const [file, ...rest] = args;
   checkWrapperArguments(exchange, args);
-  const isWatched = isObject(file) && !hasMethod(file, 'pipe');
-  const watched = isWatched ? new FileGuard(exchange, file).proxy() : file;
+  const guard =
+    isObject(file) && !hasMethod(file, 'pipe') ? new FileGuard(exchange, file) : undefined;
+  const watched = guard === undefined ? file : guard.proxy();
   const result = call(wrapFile, undefined, args.length === 0 ? [] : [watched, ...rest]);
 
   const isIterable = hasMethod(result, Symbol.asyncIterator) || hasMethod(result, Symbol.iterator);
@@ -572,8 +574,10 @@ function wrap(exchange: Exchange, wrapFile: unknown, args: unknown[]): unknown {
   if (hasMethod(file, 'close') && !hasMethod(result, 'close')) {
     exchange.reportCall(wrapperClose, 'returned a body without close() for a file with one');
   }
-  exchange.files ??= new WeakSet();
-  exchange.files.add(result);
+  // Of two validators, the one next to the server watches its file wrapper.
+  const isWatched = guard !== undefined && !exchange.outer?.files?.has(result);
+  exchange.files ??= new WeakMap();
+  exchange.files.set(result, isWatched ? guard : { isOpen: false });
   return result;
 }
 
@@ -589,18 +593,31 @@ function checkWrapperArguments(exchange: Exchange, args: unknown[]): void {
   }
 }
 
+/** Reports a file wrapper whose result was closed, and its file was not. */
+export function checkFileClosed(exchange: Exchange): void {
+  if (exchange.file?.isOpen) {
+    exchange.reportValue(wrapperClose, 'closed what wsgi.file_wrapper returned, but not its file');
+  }
+}
+
 /** The server's view of a file. The application's own reads do not come this way. */
-class FileGuard extends Guard {
+class FileGuard extends Guard implements WrappedFile {
+  isOpen: boolean = hasMethod(this.real, 'close');
+
   protected override member(key: PropertyKey): GuardedMethod | undefined {
     const method = this.realMethod(key);
     if (method === undefined) return undefined;
+    if (key === 'close') return (self, args) => ((this.isOpen = false), method(self, args));
     if (key === 'read') return (self, args) => (this.checkTime(), method(self, args));
     // To ask for an iterator is not yet to read.
     if (key !== Symbol.asyncIterator) return undefined;
     return (self) => this.watch(method(self, []) as object);
   }
 
-  protected override reportOther(): void {}
+  // A server that knows more of a file, such as its descriptor, may close it by that.
+  protected override reportOther(): void {
+    this.isOpen = false;
+  }
 
   private watch(blocks: object): object {
     return {
