@@ -285,6 +285,25 @@ const SHAPES: Record<string, NonNullable<Exchange['middleware']>> = {
     const out = Readable.toWeb(Readable.from(body)) as ReadableStream;
     return Object.assign(out, { close: () => body.close() });
   },
+  'a web stream that is filled by a loop': (inner) => async (environ: unknown, start: unknown) => {
+    const body = await inner(environ, start);
+    const out = new ReadableStream({
+      async start(controller) {
+        for await (const chunk of body) controller.enqueue(chunk);
+        controller.close();
+      },
+    });
+    return Object.assign(out, { close: () => body.close() });
+  },
+  'a Node stream that is filled by a loop': (inner) => async (environ: unknown, start: unknown) => {
+    const body = await inner(environ, start);
+    const out = new PassThrough();
+    void (async () => {
+      for await (const chunk of body) out.write(chunk);
+      out.end();
+    })();
+    return Object.assign(out, { close: () => body.close() });
+  },
   'a generator whose chunks a Node stream reads ahead': (inner) =>
     async (environ: unknown, start: unknown) =>
       Readable.from(passing(await inner(environ, start))).pipe(new PassThrough()),

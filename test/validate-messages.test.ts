@@ -145,12 +145,13 @@ describe('a message', () => {
   });
 });
 
+const line = (offset: number): string => {
+  const number = Number(/:(\d+):\d+\)?$/.exec(new Error().stack?.split('\n')[2] ?? '')?.[1]);
+  return `validate-messages.test.${import.meta.url.slice(-2)}:${number + offset}:`;
+};
+
 describe('the place of a report', () => {
   const TYPE = ['Content-Type', 'text/plain'];
-  const line = (offset: number): string => {
-    const number = Number(/:(\d+):\d+\)?$/.exec(new Error().stack?.split('\n')[2] ?? '')?.[1]);
-    return `validate-messages.test.${import.meta.url.slice(-2)}:${number + offset}:`;
-  };
   const messageOf = async (application: WSGIApplication): Promise<Loose> => {
     return testClient(application)
       .fetch('/')
@@ -284,6 +285,24 @@ describe('the place of a report about another party', () => {
       });
     }
   }
+
+  it('is the call of next() by async middleware that gathers a body', async () => {
+    let place = '';
+    const [report] = await play({
+      app: answer('200 OK', [TYPE], [bytes('a'), bytes('b')]),
+      middleware: (inner) => async (environ: Loose, start: Loose) => {
+        await null;
+        const made = inner(environ, start);
+        place = line(1);
+        const all = [...made];
+        made.close();
+        return all;
+      },
+    });
+    assert.equal(report?.code, 'mw-no-direct-each');
+    assert.match(report?.message ?? '', /\nThe call is at .*:\d+:\d+$/);
+    assert.ok(report?.message.includes(place), `${report?.message}\n${place}`);
+  });
 
   const shown: Array<[id: string, exchange: Exchange]> = [
     ['sr-returns-write', { serve: (call, environ) => call(environ, () => undefined) }],

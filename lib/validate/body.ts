@@ -26,7 +26,12 @@ import {
   kindOf,
   property,
 } from './mechanism.ts';
-import { checkMiddlewareAsking, checkPropagated, runApplication } from './middleware.ts';
+import {
+  checkGathered,
+  checkMiddlewareAsking,
+  checkPropagated,
+  runApplication,
+} from './middleware.ts';
 import {
   APPLICATION_SIDE,
   CALL,
@@ -86,6 +91,7 @@ export function guardBody(exchange: Exchange, body: unknown): unknown {
   }
   exchange.returned = true;
   exchange.readsAhead = hasMethod(body, 'pipe') || hasMethod(body, 'getReader');
+  checkGathered(exchange);
   const guard = new BodyGuard(exchange, body);
   exchange.file = exchange.files?.get(body);
   const isShadowed = exchange.file !== undefined && canReplaceIn(body);

@@ -42,6 +42,8 @@ export class Exchange {
   inner: Exchange[] | undefined = undefined;
   /** How many chunks the outer exchange had yielded when this one last did. */
   outerChunks = -1;
+  /** The first call of next() by async middleware that gathers chunks before it returns. */
+  early: CallMark | undefined = undefined;
 
   // ---- Written by environ.ts and streams.ts
   environ!: WSGIEnvironment;

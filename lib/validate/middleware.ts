@@ -5,7 +5,7 @@
 
 import { findExchange } from './environ.ts';
 import { type Exchange, exchangeOf, property } from './mechanism.ts';
-import { BLOCK_BOUNDARIES, DETAILS, isCalledByStream, rule } from './rule.ts';
+import { BLOCK_BOUNDARIES, CALL, DETAILS, isCalledByStream, markCall, rule } from './rule.ts';
 
 /** The exchanges whose application is being called just now, the innermost last. */
 const active: Exchange[] = [];
@@ -71,11 +71,29 @@ export function checkMiddlewareAsking(exchange: Exchange): void {
   if (outer.returned && hasYielded) return;
   // A stream of the platform reads ahead, but holds nothing back that the server waits for.
   if (outer.readsAhead || isCalledByStream()) return;
-  if (!outer.returned) {
-    exchange.reportCall(returnsAtOnce, 'iterated its application\'s body before returning its own');
-  } else {
+  if (outer.returned) {
     const action = 'asked for another chunk before it had yielded for the last one';
     exchange.reportCall(yieldsEach, action);
+  } else if (active.includes(outer)) {
+    exchange.reportCall(returnsAtOnce, GATHERED);
+  } else {
+    // An async function may have returned a stream, which a loop fills, and its promise has
+    // yet to settle.
+    exchange.early ??= Object.assign(markCall(checkMiddlewareAsking, true), { intro: CALL });
+  }
+}
+
+const GATHERED = 'iterated its application\'s body before returning its own';
+
+/** Reports async middleware that has gathered chunks, now that its body has come. */
+export function checkGathered(exchange: Exchange): void {
+  if (exchange.readsAhead) return;
+  for (const inner of exchange.inner ?? []) {
+    if (inner.early === undefined) continue;
+    const { mark } = inner;
+    inner.mark = inner.early;
+    inner.reportValue(returnsAtOnce, GATHERED);
+    inner.mark = mark;
   }
 }
 
