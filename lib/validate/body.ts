@@ -844,7 +844,7 @@ function endIteration(exchange: Exchange): void {
   grace.add(exchange);
 }
 
-/** Middleware may close what it has asked for when its own body is closed, as it is now. */
+/** Looks for the close() of a request that middleware has sent, whose own body is closed now. */
 function lookForClose(inner: Exchange): void {
   if (inner.ended && !inner.closed && !inner.isSameRequest) grace.add(inner);
 }
@@ -901,7 +901,7 @@ function watchCollection(exchange: Exchange): void {
   pending.promise = undefined;
 }
 
-/** Ends the watch for a body that is dropped: it was closed, or this was reported. */
+/** Stops the watch for a dropped body: it was closed, or a missing close() was reported. */
 function forgetBody(exchange: Exchange): void {
   if (exchange.body === undefined) droppedBodies?.unregister(exchange);
   exchange.body = undefined;

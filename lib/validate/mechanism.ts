@@ -536,7 +536,7 @@ export class GraceSet<Item> {
   private readonly old = new Set<Item>();
   private readonly onOverdue: (item: Item) => void;
   private readonly interval: number;
-  /** The timer that is set, by the clock that has it. */
+  /** The pending timer: the setTimeout that has set it. */
   private timer: { readonly setTimeout: unknown } | undefined = undefined;
 
   /** @param interval - In milliseconds. */
@@ -557,7 +557,7 @@ export class GraceSet<Item> {
 
   private lookLater(): void {
     const { setTimeout } = globalThis;
-    // A test may put fake timers in place, and they are dropped with the test.
+    // A test may replace setTimeout, and drops the timers of its own one at its end.
     if (typeof setTimeout !== 'function' || this.timer?.setTimeout === setTimeout) return;
     const timer = { setTimeout };
     this.timer = timer;
