@@ -175,6 +175,14 @@ describe('testClient', () => {
     );
   });
 
+  test('shows the line of the test for a fault that no call of the application shows', async () => {
+    const { fetch } = testClient(() => undefined as never);
+    const report: unknown = await fetch('/').catch((error: unknown) => error);
+    assert.ok(report instanceof Error);
+    assert.match(report.stack ?? '', /Look for a missing return.*\n    at .*testing\.test\.[jt]s:/);
+    assert.doesNotMatch(report.message, /at \S+:\d+:\d+$/);
+  });
+
   test('streams: the second chunk is made when it is read; leaving closes', async () => {
     const events: string[] = [];
     const { fetch } = testClient((_, start) => {

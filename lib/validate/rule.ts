@@ -249,15 +249,16 @@ function makeError(breach: Breach): WSGIError {
   const ruleLine = `${broken.id}: ${broken.text} (${broken.reference})`;
   const message = `${subject} ${action}.\n${ruleLine}\n${hint}`;
   const error = withDeepStack(() => new WSGIError(message, { ...broken, party, hint }));
-  const here = isCall ? callerFrames(error.stack) : [];
-  const isHere = here.length > 0;
+  const [here] = isCall ? callerFrames(error.stack) : [];
   // A value was found too late for a stack of its own: the response has one.
-  const frames = isHere ? here : callerFrames(mark?.stack);
-  if (frames[0] !== undefined) {
+  const [there] = here === undefined ? callerFrames(mark?.stack) : [];
+  const found = here ?? there;
+  if (found !== undefined) {
     const called = isShown ? SHOWN : CALL;
-    const intro = isHere ? called : (mark?.intro ?? 'startResponse was called at');
-    error.message = `${message}\n${intro} ${frames[0].place}`;
+    const intro = found === here ? called : (mark?.intro ?? 'startResponse was called at');
+    error.message = `${message}\n${intro} ${found.place}`;
   }
+  const frames = authorFrames(there === undefined ? error.stack : mark?.stack);
   const lines = frames.map(({ line }) => `\n${line}`).join('');
   error.stack = `${error.name}: ${error.message}${lines}`;
   return error;
@@ -353,17 +354,27 @@ function slashed(place: string): string {
 }
 
 /**
- * The frames of the party that called the validator, innermost first: those that belong
- * neither to this library nor to the engine. The frames below a validator that called that
- * party belong to another one. In a bundle nobody can tell which frames are this library's.
+ * The frames that belong neither to this library nor to the engine, innermost first. In a
+ * bundle there are none, because the frames of this library look like the author's there.
+ */
+function authorFrames(stack: string | undefined): Frame[] {
+  return OWN_FOLDERS.length === 0 ? [] : readFrames(stack).filter(isAuthors);
+}
+
+/**
+ * The author's frames of the party that called the validator. The frames below a validator
+ * that called that party belong to another one.
  */
 function callerFrames(stack: string | undefined): Frame[] {
-  if (OWN_FOLDERS.length === 0) return [];
-  const frames = readFrames(stack);
+  const frames = OWN_FOLDERS.length === 0 ? [] : readFrames(stack);
   const start = frames.findIndex((frame) => !isIn(VALIDATOR, frame));
   const end = frames.findIndex((frame, index) => index > start && isIn(CALLING, frame));
   const callers = start === -1 ? [] : frames.slice(start, end === -1 ? undefined : end);
-  return callers.filter((frame) => isForeign(frame) && !frame.place.startsWith('node:'));
+  return callers.filter(isAuthors);
+}
+
+function isAuthors(frame: Frame): boolean {
+  return isForeign(frame) && !frame.place.startsWith('node:');
 }
 
 const VALIDATOR = /\/validate(?:\/[\w-]+)?\.[jt]s:\d+:\d+$/;
