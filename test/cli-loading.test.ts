@@ -194,6 +194,77 @@ export const app = (_: unknown, start: any) => { start('200 OK', []); return [Bu
   });
 });
 
+describe('CommonJS', () => {
+  const answering = (word: string): string =>
+    `(_, start) => { start('200 OK', []); return [Buffer.from(${word})]; }`;
+  const name = `require('tsgiref').Headers.name`;
+  const cases: Array<[title: string, files: Record<string, string>]> = [
+    ['as JavaScript', { 'a.cjs': `exports.app = ${answering(name)};` }],
+    ['as JavaScript by its syntax', { 'a.js': `exports.app = ${answering(name)};` }],
+    ['as TypeScript by its syntax', { 'a.ts': `module.exports = ${answering(`${name} as string`)};` }],
+    [
+      'that a module imports',
+      {
+        'a.mjs': `import { word } from './b.cjs';\nexport const app = ${answering('word')};`,
+        'b.cjs': `exports.word = ${name};`,
+      },
+    ],
+    [
+      'as TypeScript that a module imports',
+      {
+        'a.mjs': `import b from './b.ts';\nexport const app = ${answering('b.word')};`,
+        'b.ts': `exports.word = ${name} as string;`,
+      },
+    ],
+    [
+      'that requires TypeScript with an enum',
+      {
+        'a.ts': `exports.app = ${answering(`require('./b').word`)};`,
+        'b.ts': `enum Word { Headers = 'Headers' }\nexports.word = Word.Headers;`,
+      },
+    ],
+    [
+      'that requires a module in TypeScript with an enum',
+      {
+        'a.cjs': `exports.app = ${answering(`require('./b.mts').word`)};`,
+        'b.mts': `enum Word { Headers = 'Headers' }\nexport const word = Word.Headers;`,
+      },
+    ],
+    [
+      'with a line of text that looks like an export',
+      { 'a.ts': `const text: string = \`\nexport default x\`;\nexports.app = ${answering(name)};` },
+    ],
+  ];
+  for (const [title, files] of cases) {
+    test(`that requires tsgiref: ${title}`, async () => {
+      await inProject(files, async (project) => {
+        installCompiler(project);
+        const words = [project.command, Object.keys(files)[0] ?? '', '--request', '/'];
+        const { stdout, stderr } = await run(words, { cwd: project.path });
+        assert.equal(stdout, 'Headers', stderr);
+      });
+    });
+  }
+});
+
+describe('JavaScript that uses TypeScript', () => {
+  const files = {
+    'a.mjs': `import { word } from './b.ts';\nexport { app } from './c.ts';`,
+    'a.cjs': `const { word } = require('./b.ts');
+exports.app = (_, start) => { start('200 OK', []); return [Buffer.from(word)]; };`,
+    'b.ts': `export const word: string = 'plain';`,
+    'c.ts': PLAIN,
+  };
+  for (const file of ['a.mjs', 'a.cjs']) {
+    test(`is served where Node does not strip types: ${file}`, async () => {
+      await inProject(files, async (project) => {
+        installCompiler(project);
+        assert.equal((await answer(project, file, WITHOUT_STRIPPING)).text, 'plain');
+      });
+    });
+  }
+});
+
 describe('an import', () => {
   test("of './part.js' finds part.ts, as tsc would", async () => {
     const files = { 'app.ts': `export { app } from './part.js';\n`, 'part.ts': PLAIN };

@@ -1,14 +1,19 @@
 // Adds two steps to Node's module loader: it finds 'tsgiref', and it compiles TypeScript
 // that Node cannot load.
 //
-// Node 22.15 and later run hooks in this thread, for `import` and `require` alike.
+// Node 22.23, 24.12 and later run hooks in this thread, for `import` and `require` alike.
 // Older ones load this file a second time, in a thread of its own, and take its
 // exports `resolve` and `load`.
+//
+// All of them load CommonJS as require() does, even where a module imports it. Node's
+// other way, by the source that a hook returns, does not see the hooks in some versions,
+// and cannot require a module such as 'tsgiref' in others.
 
 import * as module from 'node:module';
 import type { LoadFnOutput, LoadHook, ResolveHook } from 'node:module';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
+import { findCompiler } from './compiler.ts';
 import { findElsewhere, replaceFound } from './resolve.ts';
 import { isTypeScript, toJavaScript } from './typescript.ts';
 
@@ -22,13 +27,17 @@ interface Found {
   shortCircuit?: boolean;
 }
 interface Source {
-  format: string;
+  format: string | null | undefined;
   source?: unknown;
-  shortCircuit?: boolean;
+  shortCircuit?: boolean | undefined;
 }
 interface ResolveContext {
   parentURL?: string;
 }
+interface LoadContext {
+  conditions: readonly string[];
+}
+type RegisterHooks = (hooks: { resolve: unknown; load: unknown }) => void;
 
 let areInstalled = false;
 
@@ -36,19 +45,30 @@ let areInstalled = false;
 export function installHooks(file: string, onLoad: OnLoad): void {
   // A process has one application, or is a test, which has no use for `onLoad`.
   if (areInstalled) return;
-  const registerHooks: unknown = Reflect.get(module, 'registerHooks');
-  if (typeof registerHooks === 'function') {
-    areInstalled = true;
+  areInstalled = true;
+  compileRequired();
+  if (hooksRunHere()) {
+    const registerHooks = Reflect.get(module, 'registerHooks') as RegisterHooks;
     registerHooks({ resolve: resolveNow, load: loadWith(onLoad) });
-    compileRequired();
-  } else if (isTypeScript(file) || !isInstalledBeside(file)) {
-    areInstalled = true;
+  } else if (isTypeScript(file) || !isInstalledBeside(file) || hasCompiler(file)) {
     // Starting a thread takes as long as everything else.
     module.register(import.meta.url);
     process.setSourceMapsEnabled(true);
     requireOwnModules();
-    compileRequired();
   }
+}
+
+// The first versions that let such a hook leave the source of CommonJS to require().
+const FIRST_MINOR: Record<number, number> = { 22: 23, 24: 12 };
+
+function hooksRunHere(): boolean {
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+  return major >= 26 || minor >= (FIRST_MINOR[major] ?? Infinity);
+}
+
+// An application in JavaScript may import TypeScript.
+function hasCompiler(file: string): boolean {
+  return typeof findCompiler(file) !== 'string';
 }
 
 function resolveNow(
@@ -67,18 +87,23 @@ function resolveNow(
 }
 
 function loadWith(onLoad: OnLoad) {
-  return (url: string, context: unknown, next: Next<unknown, Source>): Source => {
+  return (url: string, context: LoadContext, next: Next<LoadContext, Source>): Source => {
     onLoad(url);
-    return compile(url) ?? next(url, context);
+    const loaded = compile(url) ?? next(url, context);
+    // require() asks, too, and takes no answer without a source.
+    return context.conditions.includes('import') ? leaveCommonJs(loaded) : loaded;
   };
 }
 
 function compile(url: string): Source | undefined {
   const compiled = toJavaScript(url);
-  if (compiled === undefined) return undefined;
-  // Without a source, Node loads CommonJS as require() does; see compileRequired().
-  const isCommonJs = compiled.format === 'commonjs';
-  return { ...compiled, ...(isCommonJs && { source: null }), shortCircuit: true };
+  return compiled && { ...compiled, shortCircuit: true };
+}
+
+// Without a source, Node loads CommonJS as require() does; see compileRequired().
+function leaveCommonJs(loaded: Source): Source {
+  if (!loaded.format?.startsWith('commonjs')) return loaded;
+  return { ...loaded, format: 'commonjs', source: null };
 }
 
 /** The same for a Node that runs hooks in a thread. */
@@ -95,7 +120,7 @@ export const resolve: ResolveHook = async (specifier, context, next) => {
 
 /** The same for a Node that runs hooks in a thread. */
 export const load: LoadHook = async (url, context, next) => {
-  return (compile(url) as LoadFnOutput | undefined) ?? next(url, context);
+  return leaveCommonJs(compile(url) ?? (await next(url, context))) as LoadFnOutput;
 };
 
 // The thread's hooks do not see `require('tsgiref')` in a CommonJS file.
@@ -120,19 +145,18 @@ interface Loader {
   _extensions: Record<string, ((loaded: Loaded, path: string) => void) | undefined>;
 }
 interface Loaded {
-  _compile(source: string, path: string): void;
+  _compile(source: string, path: string, format: string): void;
 }
 
-// A CommonJS file in TypeScript, which may itself require() others and 'tsgiref'.
+// A file in TypeScript that CommonJS requires, and which may itself require() others.
 function compileRequired(): void {
   const { _extensions: extensions } = module.Module as unknown as Loader;
-  for (const ending of ['.ts', '.cts']) {
+  for (const ending of ['.ts', '.cts', '.mts']) {
     const usual = extensions[ending] ?? extensions['.js'];
     extensions[ending] = (loaded, path) => {
-      const url = pathToFileURL(path).href;
-      const compiled = toJavaScript(url);
-      if (compiled?.format === 'commonjs') loaded._compile(compiled.source, path);
-      else usual?.(loaded, path);
+      const compiled = toJavaScript(pathToFileURL(path).href);
+      if (compiled === undefined) usual?.(loaded, path);
+      else loaded._compile(compiled.source, path, compiled.format);
     };
   }
 }
