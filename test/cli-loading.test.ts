@@ -109,6 +109,23 @@ describe('TypeScript with syntax that is more than types', () => {
     });
   }
 
+  const refused: Array<[title: string, text: string]> = [
+    ['a field with accessors', `class Box { accessor word = 'plain'; }`],
+    ['a resource', `const open = () => { using box = { [Symbol.dispose]() {} }; };`],
+    [
+      'a decorator on the line of its class',
+      `const mark = (method: any, _: any) => method;\nclass Box { @mark word() { return 'plain'; } }`,
+    ],
+  ];
+  for (const [title, text] of refused) {
+    test(`is compiled where the engine refuses it: ${title}`, async () => {
+      await inProject({ 'app.ts': `${text}\n${PLAIN}` }, async (project) => {
+        installCompiler(project);
+        assert.equal((await answer(project, 'app.ts')).text, 'plain');
+      });
+    });
+  }
+
   test(
     'says which line, where there is no compiler',
     { skip: !STRIPS && 'this Node needs one for all' },
@@ -269,6 +286,14 @@ describe('an import', () => {
   test("of './part.js' finds part.ts, as tsc would", async () => {
     const files = { 'app.ts': `export { app } from './part.js';\n`, 'part.ts': PLAIN };
     await inProject(files, async (project) => {
+      installCompiler(project);
+      assert.equal((await answer(project, 'app.ts')).text, 'plain');
+    });
+  });
+
+  test('or an export makes a module of a .ts file, wherever in its line it is', async () => {
+    const text = PLAIN.replace('export', '/* The application. */ export');
+    await inProject({ 'app.ts': text }, async (project) => {
       installCompiler(project);
       assert.equal((await answer(project, 'app.ts')).text, 'plain');
     });

@@ -12,7 +12,7 @@ import { basename, join, parse } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
 import { Problem } from '../problem.ts';
-import type { Compiled } from './typescript.ts';
+import { type Compiled, isModule } from './typescript.ts';
 
 /** An installed compiler. */
 export interface Compiler {
@@ -86,8 +86,7 @@ export class Compilation {
       source = this.made.get(path);
     }
     if (source === undefined) throw new Problem(`TypeScript made no JavaScript of ${path}`);
-    const isModule = !path.endsWith('.cts') && /^(?:import|export)\b/m.test(source);
-    return { format: isModule ? 'module' : 'commonjs', source };
+    return { format: isModule(path, source) ? 'module' : 'commonjs', source };
   }
 
   private run(compiler: Compiler, path: string): void {

@@ -5,6 +5,7 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import * as module from 'node:module';
 import { fileURLToPath } from 'node:url';
+import { compileFunction } from 'node:vm';
 
 import { Compilation, findCompiler } from './compiler.ts';
 
@@ -46,7 +47,7 @@ export function toJavaScript(url: string): Compiled | undefined {
     // A file with a syntax error: Node's own message says where.
     if (stripped === undefined) return undefined;
     if (stripped !== REFUSED && !isRefusedByEngine(stripped)) {
-      return isModule(url, text) ? { format: 'module', source: stripped } : undefined;
+      return isModule(url, stripped) ? { format: 'module', source: stripped } : undefined;
     }
     // Without a compiler, Node's own error names the line.
     if (typeof findCompiler(fileURLToPath(url)) === 'string') return undefined;
@@ -75,10 +76,19 @@ export function stripTypes(text: string): string | typeof REFUSED | undefined {
   }
 }
 
-// Decorators are JavaScript to the function that strips types, and to no engine yet.
-// A line that may be one is worth asking Node.
+// What the function that strips types takes for JavaScript, and not every engine does.
+const NEWER_SYNTAX: ReadonlyArray<readonly [sign: RegExp, example: string]> = [
+  [/(?:^|[{};]|\bexport|\bdefault)\s*@[\w$(]/m, '@a class A {}'],
+  [/\busing\s+[\w$]+\s*=/, '{ using a = null; }'],
+  [/\baccessor\s+[\w$#['"]/, 'class A { accessor a; }'],
+];
+
 function isRefusedByEngine(source: string): boolean {
-  return /^\s*@[\w$(]/m.test(source) && findSyntaxErrorLine(source) !== undefined;
+  const hasSign = NEWER_SYNTAX.some(([sign, example]) => {
+    return sign.test(source) && refusal(example) !== undefined;
+  });
+  // A comment may have such signs, too.
+  return hasSign && findSyntaxErrorLine(source) !== undefined;
 }
 
 /** The line of the syntax error in the text of a module; undefined if there is none. */
@@ -93,9 +103,25 @@ export function findSyntaxErrorLine(text: string): number | undefined {
   return line === undefined ? undefined : Number(line);
 }
 
-// A .ts file is a module by its syntax, whatever package.json says: the "commonjs" that
-// `npm init` writes there is about compiled files.
-function isModule(url: string, text: string): boolean {
-  if (url.endsWith('.mts')) return true;
-  return url.endsWith('.ts') && /^(?:import|export)\b/m.test(text);
+/**
+ * Whether a TypeScript file that became this JavaScript is a module. A .ts file is one by
+ * its syntax, whatever package.json says: the "commonjs" that `npm init` writes there is
+ * about compiled files.
+ */
+export function isModule(path: string, source: string): boolean {
+  if (!path.endsWith('.ts')) return path.endsWith('.mts');
+  return MODULE_SYNTAX.test(refusal(source.replace(/^#!.*/, '')) ?? '');
+}
+
+// What the engine says of `import`, `import.meta`, `export` and `await` in a function.
+const MODULE_SYNTAX = /: (?:Cannot use '?import|Unexpected token 'export'|await is only valid)/;
+
+/** The reason why this text cannot be the body of a function; undefined if it can. */
+function refusal(text: string): string | undefined {
+  try {
+    compileFunction(text);
+    return undefined;
+  } catch (error) {
+    return String(error);
+  }
 }
