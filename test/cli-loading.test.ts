@@ -354,6 +354,11 @@ describe('a failed load says', () => {
       /^tsgiref: main\.mjs:1 imports '\.\/min\.mjs', but there is no file \S+min\.mjs\n$/,
     ],
     [
+      'that a path leads through a file',
+      { 'a.mjs': `import './b.mjs/c.mjs';`, 'b.mjs': '' },
+      /^tsgiref: a\.mjs:1 imports '\.\/b\.mjs\/c\.mjs', but there is no file \S+c\.mjs\n$/,
+    ],
+    [
       'how JSON is imported',
       { 'a.mjs': `import './b.json';`, 'b.json': '{}' },
       /^tsgiref: a\.mjs could not be loaded: Module "file:\S+b\.json" needs an import attribute of /,
@@ -398,6 +403,11 @@ describe('a failed load says', () => {
       assert.equal(status, 1);
     });
   }
+
+  test('that FILE leads through a file', async () => {
+    const { stderr } = await runHere({ 'a.mjs': '' }, ['a.mjs/app']);
+    assert.equal(stderr, 'tsgiref: there is no file a.mjs/app\n');
+  });
 
   test('a top level that awaits a promise nobody settles', async () => {
     await inProject({ 'a.mjs': 'await new Promise(() => {});' }, async (project) => {

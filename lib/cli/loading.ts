@@ -114,9 +114,8 @@ function checkFile(file: string): void {
  */
 export function fileLike(path: string, importer?: string): string | undefined {
   const folder = dirname(path);
-  if (!existsSync(folder)) return undefined;
   // A link that leads nowhere has a name, and is not a file.
-  const names = readdirSync(folder).filter((name) => {
+  const names = readNames(folder).filter((name) => {
     return existsSync(join(folder, name)) && join(folder, name) !== importer;
   });
   const stem = basename(path).replace(/\.\w+$/, '');
@@ -124,6 +123,15 @@ export function fileLike(path: string, importer?: string): string | undefined {
     (name) => name !== stem && name.replace(/\.[mc]?[jt]s$/, '') === stem,
   );
   return sameStem ?? nearest(basename(path), names);
+}
+
+// The path may lead through a file, as `app.ts/part.ts` does.
+function readNames(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
+  }
 }
 
 const PATIENCE_MS = 5000;
