@@ -6,7 +6,7 @@ import { once } from 'node:events';
 import { mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { type IncomingMessage, get } from 'node:http';
 import { connect } from 'node:net';
-import { join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { describe, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
@@ -222,6 +222,82 @@ await new Promise(() => setInterval(() => {}, 1000));`;
   });
 });
 
+describe('--reload watches', () => {
+  interface Watched {
+    folder: string;
+    watcher: Watcher;
+    /** Resolves with the path, below the folder, that is noticed next. */
+    next: () => Promise<string>;
+  }
+  async function watching(
+    files: Record<string, string>, use: (watched: Watched) => Promise<void>,
+  ): Promise<void> {
+    const { path: folder, remove } = makeFolder(files);
+    const alive = setInterval(() => {}, 600_000);
+    try {
+      let noticed: (path: string) => void = () => {};
+      const watcher = new Watcher((path) => noticed(relative(folder, path)));
+      await use({ folder, watcher, next: () => new Promise((resolve) => (noticed = resolve)) });
+    } finally {
+      clearInterval(alive);
+      remove();
+    }
+  }
+
+  test('a folder whose links lead back to it', {
+    skip: process.platform === 'win32',
+  }, async () => {
+    await watching({ 'views/a.html': 'one' }, async ({ folder, watcher, next }) => {
+      symlinkSync('.', join(folder, 'views/same'));
+      symlinkSync('..', join(folder, 'views/above'));
+      watcher.addTree(join(folder, 'views'));
+      watcher.begin();
+      const noticed = next();
+      writeFileSync(join(folder, 'views/a.html'), 'two!');
+      assert.equal(await noticed, 'views/a.html');
+    });
+  });
+
+  test('hidden files, but not those of an editor', async () => {
+    await watching({ '.env': 'A=1', 'a.html': 'one' }, async ({ folder, watcher, next }) => {
+      watcher.addTree(folder);
+      watcher.begin();
+      const noticed = next();
+      for (const name of ['.a.html.swp', 'a.html~', '.#a.html', '4913']) {
+        writeFileSync(join(folder, name), 'kept by an editor');
+      }
+      const quiet = new Promise((resolve) => setTimeout(resolve, 1500, 'nothing'));
+      assert.equal(await Promise.race([noticed, quiet]), 'nothing');
+      writeFileSync(join(folder, '.env'), 'A=12');
+      assert.equal(await noticed, '.env');
+    });
+  });
+
+  const repairs: Array<[title: string, path: string]> = [
+    ['another package.json', 'project/package.json'],
+    ['a package in a folder above', 'project/node_modules/left/index.js'],
+    ['another package of a scope', 'project/node_modules/@scope/left/index.js'],
+  ];
+  for (const [title, path] of repairs) {
+    test(`while the application is broken, ${title}`, async () => {
+      const files = {
+        'project/package.json': '{}',
+        'project/node_modules/@scope/right/index.js': '',
+        'project/src/app.js': '',
+      };
+      await watching(files, async ({ folder, watcher, next }) => {
+        watcher.begin();
+        watcher.add([join(folder, 'project/src/app.js')]);
+        watcher.watchBeside();
+        const noticed = next();
+        mkdirSync(dirname(join(folder, path)), { recursive: true });
+        writeFileSync(join(folder, path), '{ "type": "module" }');
+        assert.ok(path.startsWith(await noticed));
+      });
+    });
+  }
+});
+
 describe('--reload keeps', () => {
   test('a connection that was opened before the save: the new code answers', async () => {
     await reloading(async (reloading) => {
@@ -352,6 +428,15 @@ describe('--reload shows a page', () => {
       await reloading.after(() => reloading.save(part('three')), RELOADED);
       assert.equal(await reloading.get(), 'three');
     });
+  });
+
+  test('for a name that package.json defines later', async () => {
+    await reloading(async (reloading) => {
+      await reloading.after(() => reloading.save(`export { word } from '#word';`), BROKEN);
+      const manifest = '{ "imports": { "#word": "./word.mjs" } }';
+      await reloading.after(() => reloading.save(manifest, 'package.json'), RELOADED);
+      assert.equal(await reloading.get(), 'two');
+    }, [], { 'package.json': '{}', 'word.mjs': part('two') });
   });
 
   for (const [path, message] of [

@@ -3,7 +3,7 @@
 // when to look; a look each second finds the changes that they miss, on network disks or
 // in folders that were deleted and made again.
 
-import { type FSWatcher, readdirSync, statSync, watch } from 'node:fs';
+import { type FSWatcher, readdirSync, realpathSync, statSync, watch } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -73,7 +73,7 @@ export class Watcher {
     }
   }
 
-  /** The child failed: a new file beside those that it loaded may be what it lacked. */
+  /** The child failed: a file or package beside those that it loaded may be what it lacked. */
   watchBeside(): void {
     this.broken = true;
     for (const path of this.wanted()) this.know(path, stampOf(path));
@@ -116,24 +116,56 @@ export class Watcher {
     const paths = new Set<string>();
     for (const tree of this.trees) for (const path of listTree(tree)) paths.add(path);
     if (!this.broken) return paths;
-    for (const path of this.loaded) {
-      paths.add(dirname(path));
-      paths.add(join(dirname(path), 'node_modules'));
+    const folders = new Set([...this.loaded].map((path) => dirname(path)));
+    for (const folder of folders) paths.add(folder);
+    for (const folder of folders) {
+      for (const path of listPackages(folder)) paths.add(path);
+      // Node looks in the folders above, too; this loop goes on to them.
+      folders.add(dirname(folder));
     }
     return paths;
   }
 }
 
-/** The path and, if it is a folder, all paths in it, without node_modules and hidden folders. */
-function listTree(path: string): string[] {
+/** What decides in this folder which packages are found, and how its files are read. */
+function listPackages(folder: string): string[] {
+  const packages = join(folder, 'node_modules');
+  const scopes = namesIn(packages).filter((name) => name.startsWith('@'));
+  return [join(folder, 'package.json'), packages, ...scopes.map((name) => join(packages, name))];
+}
+
+/**
+ * The path and, if it is a folder, all paths in it, without node_modules, hidden folders
+ * and files that only an editor reads.
+ *
+ * @param seen - The folders that are listed already: a link may lead back to one.
+ */
+function listTree(path: string, seen: Set<string> = new Set()): string[] {
   try {
     if (!statSync(path).isDirectory()) return [path];
-    const inside = readdirSync(path, { withFileTypes: true }).filter(
-      ({ name }) => name !== 'node_modules' && !name.startsWith('.'),
-    );
-    return [path, ...inside.flatMap(({ name }) => listTree(join(path, name)))];
+    const folder = realpathSync(path);
+    if (seen.has(folder)) return [];
+    seen.add(folder);
+    const inside = readdirSync(path, { withFileTypes: true }).filter((entry) => {
+      const isHidden = entry.name.startsWith('.') && entry.isDirectory();
+      return entry.name !== 'node_modules' && !isHidden && !isOfEditor(entry.name);
+    });
+    return [path, ...inside.flatMap(({ name }) => listTree(join(path, name), seen))];
   } catch {
     return [path];
+  }
+}
+
+// a.html~    .a.html.swp    .#a.html    #a.html#    4913, by which vim tries a folder
+function isOfEditor(name: string): boolean {
+  return /~$|^\..*\.sw.$|^\.?#|^4913$/.test(name);
+}
+
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder).sort();
+  } catch {
+    return [];
   }
 }
 
@@ -141,7 +173,9 @@ function listTree(path: string): string[] {
 function stampOf(path: string): string {
   try {
     const stat = statSync(path);
-    if (stat.isDirectory()) return `folder ${readdirSync(path).sort().join('/')}`;
+    if (stat.isDirectory()) {
+      return `folder ${namesIn(path).filter((name) => !isOfEditor(name)).join('/')}`;
+    }
     return `${stat.mtimeMs} ${stat.ctimeMs} ${stat.size} ${stat.ino}`;
   } catch {
     return 'nothing';
