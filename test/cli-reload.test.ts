@@ -12,6 +12,7 @@ import { describe, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 
 import { Watcher } from '../lib/cli/reload/watcher.ts';
+import { cert, key } from './support/certificate.ts';
 import { COMMAND, Serving, makeFolder, run } from './support/command.ts';
 
 const MAIN = `import { word } from './part.mjs';
@@ -437,6 +438,14 @@ describe('--reload shows a page', () => {
       await reloading.after(() => reloading.save(manifest, 'package.json'), RELOADED);
       assert.equal(await reloading.get(), 'two');
     }, [], { 'package.json': '{}', 'word.mjs': part('two') });
+  });
+
+  test('for a certificate that is broken, until it is repaired', async () => {
+    await reloading(async (reloading) => {
+      await reloading.after(() => reloading.save('broken', 'cert.pem'), BROKEN);
+      assert.match(reloading.server.stderr, /^tsgiref: cert\.pem and key\.pem are not a /m);
+      await reloading.after(() => reloading.save(cert, 'cert.pem'), RELOADED);
+    }, ['--tls-cert', 'cert.pem', '--tls-key', 'key.pem'], { 'cert.pem': cert, 'key.pem': key });
   });
 
   for (const [path, message] of [

@@ -81,8 +81,10 @@ class Supervisor {
     this.words = words;
     this.env = withoutEnvFile(settings.envFile);
     this.pages = pages;
-    for (const path of settings.watched) this.watcher.addTree(path);
-    if (settings.envFile !== undefined) this.watcher.addTree(settings.envFile);
+    const { watched, envFile, tls } = settings;
+    for (const path of [...watched, envFile, tls?.cert, tls?.key]) {
+      if (path !== undefined) this.watcher.addTree(path);
+    }
   }
 
   /** Listens. Throws a Problem if that is not possible. */
