@@ -52,19 +52,51 @@ export function maskQuery(query: string): string {
 }
 
 /**
- * Text with the secrets of the URLs and queries in it masked: `user:password@`, and
- * the values of parameters whose names are secret.
+ * Text with the secrets in it masked: `user:password@` of URLs, and the values of
+ * parameters, assignments, headers and members of JSON whose names are secret.
  */
 export function maskText(text: string): string {
   return text
-    .replace(/(\/\/)[^/\s?#@]+@/g, `$1${MASK}@`)
-    .replace(/([?&;])([^=?&;#\s]+)=([^?&;#\s]*)/g, (whole, before, name, value) => {
+    .replace(USER, `$1${MASK}@`)
+    .replace(PARAMETER, (whole, before, name, value) => {
       // The value may be a whole URL, percent-encoded.
       const decoded = percentDecode(value);
       const shown = maskParameter(percentDecode(name), decoded);
       return shown === decoded ? whole : `${before}${name}=${shown}`;
+    })
+    .replace(ASSIGNMENT, (whole, name) => (isSecret(name) ? `${name}=${MASK}` : whole))
+    .replace(HEADER, (whole, name, scheme = '') => {
+      return isSecret(name) ? `${name}: ${scheme}${MASK}` : whole;
+    })
+    .replace(MEMBER, (whole, before, name, between, quotes = '') => {
+      return isSecret(name) ? `${before}${name}${between}${quotes}${MASK}${quotes}` : whole;
     });
 }
+
+// `//user:password@`. A password may contain an @, which should have been encoded.
+const USER = /(\/\/)[^/\s?#"<>]+@/g;
+
+// `?name=value`, `&name=value`, `;name=value`, up to the end of a text in quotes
+const PARAMETER = /([?&;])([^=?&;#\s]+)=((?:[^?&;#\s"]|"(?![\s,:)}\]]|$))*)/g;
+
+// `name=value` of a form, or of the environment. `name==value` and `name=>value` are code.
+const ASSIGNMENT =
+  /(?<![\w.%?&;-])([A-Za-z][\w.-]*)=(?![=>])(?:"[^"]*"|'[^']*'|[^\s&;#"',)}\]]+)/g;
+
+// `Authorization: scheme value`, `Cookie: value`, `X-Name: value`. Other names, such as
+// `token: value`, are those of a message in words.
+const HEADER = new RegExp(
+  '(?<![\\w-])(authorization|cookie|\\w+(?:-\\w+)+): *((?:basic|bearer|digest|token) +)?' +
+    '(?:[^"\'`=\\r\\n]|=(?:"[^"\\r\\n]*")?)+',
+  'gi',
+);
+
+// `"name":"value"`, `{ name: 'value'`, `\"name\":\"value\"`, `"name":42`
+const MEMBER = new RegExp(
+  '(\\\\{0,7}["\']|[{,]\\s*)([\\w.-]+)(\\\\{0,7}["\']?\\s*:\\s*)' +
+    '(?:(\\\\{0,7}["\'])(?:(?!\\4)[^\\\\]|(?!\\4)\\\\.)*\\4|\\d[\\d.]*)',
+  'g',
+);
 
 /**
  * Escapes text for a terminal. Line breaks and tabs remain. Every other control

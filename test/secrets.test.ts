@@ -41,9 +41,36 @@ describe('a text is masked', () => {
     ],
     ['/?next=http%3A%2F%2Fada%3Alovelace%40db%2F', `/?next=http://${MASK}@db/`],
     ['/?next=%2Fa%3Fb%3D1', '/?next=%2Fa%3Fb%3D1'],
+    ['amqp://bob:p@ss@w0rd@db/x', `amqp://${MASK}@db/x`],
+    ['"//a","b@c"', '"//a","b@c"'],
+    ['password=x&a=1', `password=${MASK}&a=1`],
+    ['with DB_PASS=x in it', `with DB_PASS=${MASK} in it`],
+    ["[password='x y', a=1]", `[password=${MASK}, a=1]`],
+    ['token==x and key=>x', 'token==x and key=>x'],
+    ['Authorization: Bearer x', `Authorization: Bearer ${MASK}`],
+    ['GET /\r\nX-Api-Key: x\r\nHost: a', `GET /\r\nX-Api-Key: ${MASK}\r\nHost: a`],
+    ["{ a: 'Cookie: a=x; b=y', c: 1 }", `{ a: 'Cookie: ${MASK}', c: 1 }`],
+    ['authorization: Digest name="x", uri="y"', `authorization: Digest ${MASK}`],
+    ['X-Api-Key: x y', `X-Api-Key: ${MASK}`],
+    ['unexpected token: x', 'unexpected token: x'],
+    ['{"password":"x\\"y","a":1}', `{"password":"${MASK}","a":1}`],
+    ['{"pin":1234,"a":null}', `{"pin":${MASK},"a":null}`],
+    ['"{\\"password\\":\\"x\\",\\"a\\":1}"', `"{\\"password\\":\\"${MASK}\\",\\"a\\":1}"`],
+    ["{ password: 'x', a: 1 }", `{ password: '${MASK}', a: 1 }`],
+    ['{"a":"/?token=x","b":1}', `{"a":"/?token=${MASK}","b":1}`],
+    ['/?token=x"y&a=1', `/?token=${MASK}&a=1`],
+    ["no such key: 'x'", "no such key: 'x'"],
     ['nothing to hide', 'nothing to hide'],
   ];
   for (const [text, masked] of rows) test(text, () => assert.equal(maskText(text), masked));
+
+  test('in little time, however long it is', () => {
+    const start = performance.now();
+    for (const part of ['a', 'a-', 'a.', ',', ', ', '\\', '{"a":', '"', '\\"', '//', '?', ';a', 'cookie: "', 'a="', "a: '"]) {
+      maskText(part.repeat(50_000));
+    }
+    assert.ok(performance.now() - start < 5000);
+  });
 
   test('in a query of its own, from its first parameter on', () => {
     assert.equal(maskQuery('token=x&a=1'), `token=${MASK}&a=1`);
