@@ -3,7 +3,7 @@
 //
 // Node 22.23, 24.12 and later run hooks in this thread, for `import` and `require` alike.
 // Older ones load this file a second time, in a thread of its own, and take its
-// exports `resolve` and `load`.
+// exports `initialize`, `resolve` and `load`.
 //
 // All of them load CommonJS as require() does, even where a module imports it. Node's
 // other way, by the source that a hook returns, does not see the hooks in some versions,
@@ -12,12 +12,13 @@
 import * as module from 'node:module';
 import type { LoadFnOutput, LoadHook, ResolveHook } from 'node:module';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { MessageChannel, type MessagePort } from 'node:worker_threads';
 
 import { findCompiler } from './compiler.ts';
 import { findElsewhere, replaceFound } from './resolve.ts';
 import { isTypeScript, toJavaScript } from './typescript.ts';
 
-/** Called with the URL of each file that is loaded, where hooks run in this thread. */
+/** Called with the URL of each file that is loaded. */
 type OnLoad = (url: string) => void;
 
 // The arguments of `module.registerHooks`, which Node 20 does not have yet.
@@ -51,8 +52,10 @@ export function installHooks(file: string, onLoad: OnLoad): void {
     const registerHooks = Reflect.get(module, 'registerHooks') as RegisterHooks;
     registerHooks({ resolve: resolveNow, load: loadWith(onLoad) });
   } else if (isTypeScript(file) || !isInstalledBeside(file) || hasCompiler(file)) {
+    const { port1, port2 } = new MessageChannel();
+    port1.on('message', onLoad).unref();
     // Starting a thread takes as long as everything else.
-    module.register(import.meta.url);
+    module.register(import.meta.url, { data: port2, transferList: [port2] });
     process.setSourceMapsEnabled(true);
     requireOwnModules();
   }
@@ -106,6 +109,13 @@ function leaveCommonJs(loaded: Source): Source {
   return { ...loaded, format: 'commonjs', source: null };
 }
 
+let report: OnLoad = () => {};
+
+/** Called in the thread, with the other end of the channel. */
+export function initialize(port: MessagePort): void {
+  report = (url) => port.postMessage(url);
+}
+
 /** The same for a Node that runs hooks in a thread. */
 export const resolve: ResolveHook = async (specifier, context, next) => {
   try {
@@ -120,6 +130,7 @@ export const resolve: ResolveHook = async (specifier, context, next) => {
 
 /** The same for a Node that runs hooks in a thread. */
 export const load: LoadHook = async (url, context, next) => {
+  report(url);
   return leaveCommonJs(compile(url) ?? (await next(url, context))) as LoadFnOutput;
 };
 
