@@ -109,6 +109,21 @@ describe('TypeScript with syntax that is more than types', () => {
     });
   }
 
+  test('is not shown as the place of a call in a function of the compiler', async () => {
+    const text = `enum Colour { Red }
+class Box { [Symbol.dispose]() { throw new Error('closing'); } }
+function open() { using box = new Box(); }
+try { open(); } catch (error: any) { process.stderr.write(error.stack + '\\n'); }
+${PLAIN}`;
+    await inProject({ 'app.ts': text }, async (project) => {
+      installCompiler(project);
+      const { stderr } = await answer(project, 'app.ts');
+      assert.match(stderr, /^Error: closing\n {4}at \S+ \(\S*app\.ts:2:\d+\)\n/m);
+      assert.doesNotMatch(stderr, /__dispose\w+ \(\S*app\.ts/);
+      assert.match(stderr, /__dispose\w+ \(\S*node_modules\S+helpers\.js:1:1\)\n/);
+    });
+  });
+
   const refused: Array<[title: string, text: string]> = [
     ['a field with accessors', `class Box { accessor word = 'plain'; }`],
     ['a resource', `const open = () => { using box = { [Symbol.dispose]() {} }; };`],

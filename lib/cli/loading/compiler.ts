@@ -129,7 +129,9 @@ export class Compilation {
   }
 
   private add(compiler: Compiler, path: string, made: string): void {
-    const source = pointMapAt(pathToFileURL(path).href, readFileSync(made, 'utf8'));
+    const helpers = pathToFileURL(join(compiler.folder, 'typescript', 'helpers.js'));
+    const urls = [pathToFileURL(path).href, helpers.href] as const;
+    const source = pointMapAt(urls, readFileSync(made, 'utf8'));
     this.made.set(path, source);
     keep(cachePath(compiler, path), source);
   }
@@ -157,21 +159,34 @@ function explainOutput(stdout: string): Problem | undefined {
 
 const MAP = /\/\/# sourceMappingURL=data:application\/json;base64,(\S+)\s*$/;
 
-// Traces should name the file that the author knows, and not where it was compiled.
-function pointMapAt(url: string, source: string): string {
+// Traces should name the file that the author knows, and not where it was compiled. The
+// compiler's own functions, such as __decorate, have no line in that file: they get a file
+// of their own, which does not exist.
+function pointMapAt(urls: readonly [file: string, helpers: string], source: string): string {
   const [comment, encoded] = MAP.exec(source) ?? [];
   if (comment === undefined || encoded === undefined) return source;
   const map = JSON.parse(Buffer.from(encoded, 'base64').toString());
-  const moved = JSON.stringify({ ...map, sourceRoot: '', sources: [url] });
+  const mappings = mapHelpers(map.mappings);
+  const moved = JSON.stringify({ ...map, sourceRoot: '', sources: urls, mappings });
   const text = Buffer.from(moved).toString('base64');
   return source.replace(MAP, `//# sourceMappingURL=data:application/json;base64,${text}\n`);
+}
+
+// A map has a list of segments for each line, separated by `;`, and a segment has four
+// numbers: its column, and the file, line and column that it comes from. All but the first
+// are relative to the segment before it; A is 0, C is 1, D is -1. (ECMA-426)
+function mapHelpers(mappings: string): string {
+  const [, { length } = '', first, rest] =
+    /^(;+)([g-z0-9+/]*[A-Za-f])A(.*)$/s.exec(mappings) ?? [];
+  if (first === undefined) return mappings;
+  return `ACAA${';AAAA'.repeat(length - 1)};${first}D${rest}`;
 }
 
 // A compiled file is stored by its own content, so that it is never out of date.
 function cachePath({ version, folder }: Compiler, path: string): string | undefined {
   const cache = cacheFolder(folder);
   if (cache === undefined) return undefined;
-  const hash = createHash('sha256').update(`2\0${version}\0${path}\0`).update(readFileSync(path));
+  const hash = createHash('sha256').update(`3\0${version}\0${path}\0`).update(readFileSync(path));
   return join(cache, `${hash.digest('hex')}.js`);
 }
 
