@@ -185,6 +185,31 @@ describe('errorPage answers', () => {
     assert.match(page, / {2}sent: \{"pass":"••••••","to":"ada"\}\n {2}seen: \[1\]\n/);
   });
 
+  test('with an error, headers and a query as properties', async () => {
+    const error = Object.assign(new Error('no'), {
+      inner: new TypeError('wrong'), list: [new Error('one')], errors: { mail: new Error('bad') },
+      sent: new Headers({ accept: '*/*' }), query: new URLSearchParams('a=1&token=hide-me'),
+    });
+    const page = (await ask(() => { throw error; }, { HTTP_ACCEPT: '*/*' })).body;
+    assert.ok(page.includes(`
+  inner: TypeError: wrong
+  list: ["Error: one"]
+  errors: {"mail":"Error: bad"}
+  sent: {"accept":"*/*"}
+  query: {"a":"1","token":"••••••"}
+`), page);
+  });
+
+  test('with what stands behind a secret in a property', async () => {
+    const config = { url: 'https://api.test/users?token=hide-1', method: 'post' };
+    const error = Object.assign(new Error('no'), { config, sent: '{"password":"hide-2","a":1}' });
+    const page = (await ask(() => { throw error; }, { HTTP_ACCEPT: '*/*' })).body;
+    assert.ok(page.includes(`
+  config: {"url":"https://api.test/users?token=••••••","method":"post"}
+  sent: {"password":"••••••","a":1}
+`), page);
+  });
+
   test('with the secrets masked that are in messages and in lists of headers', async () => {
     const url = 'postgres://ada:hide-1@db/x';
     const sent = {
@@ -292,6 +317,41 @@ describe('errorPage answers', () => {
     assert.equal(script, "fetch('/wait').catch(() => {}).then(() => { location.reload(); });");
     const hash = createHash('sha256').update(script).digest('base64');
     assert.ok(response.includes(`script-src 'sha256-${hash}'; connect-src 'self';`));
+  });
+
+  const plain = async (error: unknown): Promise<string> =>
+    (await ask(() => { throw error; }, { HTTP_ACCEPT: '*/*' })).body;
+
+  test('with the root cause, however long the chain is', async () => {
+    let error = new Error('the root');
+    for (let depth = 1; depth < 30; depth += 1) error = new Error(`${depth}`, { cause: error });
+    const page = await plain(error);
+    assert.match(page, /\ncaused by:\nError: 21\n/);
+    assert.match(page, /\ncaused by \(20 errors left out\), the root cause:\nError: the root\n/);
+  });
+
+  test('with no root cause where the causes run in a circle', async () => {
+    const first = new Error('first');
+    first.cause = new Error('second', { cause: first });
+    const page = await plain(first);
+    assert.match(page, /\ncaused by:\nError: second\n/);
+    assert.doesNotMatch(page, /^caused by, the root cause/m);
+  });
+
+  test('with the cause of many errors, and how many are left out', async () => {
+    const parts = Array.from({ length: 30 }, (_, index) => new Error(`part ${index + 1}`));
+    const page = await plain(new AggregateError(parts, 'many', { cause: new Error('the cause') }));
+    assert.match(page, /\nerror 8 of the 30 in it \(22 errors left out\):\nError: part 8\n/);
+    assert.match(page, /\ncaused by:\nError: the cause\n/);
+  });
+
+  test('with both errors where one suppressed the other', async () => {
+    const page = await plain(Object.assign(new Error('while closing'), {
+      name: 'SuppressedError', error: new Error('last'), suppressed: new Error('first'),
+    }));
+    assert.match(page, /SuppressedError: while closing\n {2}at/);
+    assert.match(page, /\nthe later error in it:\nError: last\n/);
+    assert.match(page, /\nthe earlier error in it:\nError: first\n/);
   });
 
   test('for an error that causes itself', async () => {

@@ -606,6 +606,20 @@ describe('an application that fails', () => {
   const frozen = Object.freeze(new Error('frozen'));
   const circular = new Error('circular');
   circular.cause = circular;
+  // As `using` throws it, on a Node that has no such class.
+  const suppressed = Object.assign(new Error('while closing'), {
+    name: 'SuppressedError', error: new Error('last'), suppressed: new Error('first'),
+  });
+  const chainOf = (length: number): Error => {
+    let error = new Error('0');
+    for (let index = 1; index < length; index += 1) {
+      error = new Error(String(index), { cause: error });
+    }
+    return error;
+  };
+  const changed = new Error('no');
+  assert.ok(changed.stack);
+  changed.message = `while reading x: ${changed.message}`;
   class Hostile extends Error {
     override get stack(): string {
       throw new Error('no stack for you');
@@ -619,7 +633,7 @@ describe('an application that fails', () => {
     ['a frozen error', frozen, /^Error: frozen\n/],
     ['an error whose stack cannot be read', new Hostile('hostile'), /^Error: hostile\n/],
     ['an error made of several', new AggregateError([new TypeError('one'), 'two'], 'both'),
-      /^AggregateError: both\n[\s\S]*\nOne of its errors: TypeError: one\n[\s\S]*\nOne of its errors: Thrown, although it is not an Error: "two"\n/],
+      /^AggregateError: both\n[\s\S]*\nError 1 of the 2 in it: TypeError: one\n[\s\S]*\nError 2 of the 2 in it: Thrown, although it is not an Error: "two"\n/],
     [
       'one whose parts cannot be read', Object.assign(new AggregateError([], 'odd'), { errors: 5 }),
       /^AggregateError: odd\n/,
@@ -629,6 +643,18 @@ describe('an application that fails', () => {
       /^Error: outer\n[\s\S]*\nCaused by: TypeError: inner\n/,
     ],
     ['an error that is its own cause', circular, /^Error: circular\n/],
+    [
+      'an error that suppressed another', suppressed,
+      /^(?:Suppressed)?Error: while closing\n[\s\S]*\nThe later error in it: Error: last\n[\s\S]*\nThe earlier error in it: Error: first\n/,
+    ],
+    [
+      'a long chain of causes', chainOf(30),
+      /^Error: 29\n[\s\S]*\nCaused by: Error: 21\n[\s\S]*\nCaused by \(20 errors left out\): Error: 0\n/,
+    ],
+    [
+      'an error whose message was changed later', changed,
+      /^while reading x: no\nThe message was changed; before that: Error: no\n/,
+    ],
   ];
   for (const [title, value, report] of thrown) {
     for (const how of ['throws', 'rejects with', 'fails in iteration with']) {

@@ -2,7 +2,7 @@
 // request. Nothing here knows how it will be shown.
 
 import { count, describe } from '../describe.ts';
-import { property } from '../handlers/exception.ts';
+import { type Related, partsOf, property, relatedErrors } from '../handlers/exception.ts';
 import { MASK, isSecret, maskText } from '../secrets.ts';
 import type { WSGIEnvironment } from '../types.ts';
 import { type Entry, type EnvironReport, readEnviron } from './environ.ts';
@@ -10,7 +10,7 @@ import { type Frame, frameAt, readFrames } from './frames.ts';
 
 /** An error, and its relation to the one before it. */
 export interface ErrorReport {
-  /** Its relation to the error that was thrown: empty for that one itself. */
+  /** Its relation to the error before it: empty for the one that was thrown. */
   relation: string;
   name: string;
   message: string;
@@ -58,43 +58,18 @@ export interface ErrorContext {
   reloadPath?: string | undefined;
 }
 
-const MOST_ERRORS = 10;
 const MOST_PROPERTIES = 20;
 const LONGEST_MESSAGE = 2000;
 
 /** Everything to be shown of an error. */
 export function makeReport({ error, environ, form, place }: ErrorContext): Report {
-  const errors: ErrorReport[] = [];
-  collect(error, '', errors, new Set());
-  markRootCause(errors);
+  const errors = relatedErrors(error).map(describeError);
   foldRepeated(errors);
   if (place !== undefined && errors[0]) errors[0].frames = [frameAt(place.path, place.line)];
   return { errors, environ: environ && readEnviron(environ, form) };
 }
 
-// A chain of causes may run in a circle, and branches where one error holds several.
-function collect(error: unknown, relation: string, into: ErrorReport[], seen: Set<unknown>): void {
-  if (seen.has(error) || into.length === MOST_ERRORS) return;
-  seen.add(error);
-  into.push(describeError(error, relation));
-  const parts = property(error, 'errors');
-  if (Array.isArray(parts)) {
-    const some = parts.slice(0, MOST_ERRORS);
-    some.forEach((part, index) => {
-      collect(part, `error ${index + 1} of the ${parts.length} in it`, into, seen);
-    });
-  }
-  const cause = property(error, 'cause');
-  if (cause !== undefined) collect(cause, 'caused by', into, seen);
-}
-
-// Only a chain without branches has one end.
-function markRootCause([, ...causes]: ErrorReport[]): void {
-  const last = causes.at(-1);
-  if (last && causes.every(({ relation }) => relation === 'caused by')) last.isRootCause = true;
-}
-
-function describeError(error: unknown, relation: string): ErrorReport {
+function describeError({ error, relation, isRootCause }: Related): ErrorReport {
   const stack = text(property(error, 'stack')) ?? '';
   const message = text(property(error, 'message'));
   const rule = readRule(error, message ?? '');
@@ -102,7 +77,7 @@ function describeError(error: unknown, relation: string): ErrorReport {
     relation,
     name: shorten(text(property(error, 'name')) ?? 'The thrown value is not an Error'),
     message: shorten(maskText(withoutRule(message ?? describe(error), rule))),
-    isRootCause: false,
+    isRootCause,
     frames: readFrames(stack, message ?? ''),
     properties: rule === undefined ? readProperties(error) : [],
     rule,
@@ -110,32 +85,38 @@ function describeError(error: unknown, relation: string): ErrorReport {
 }
 
 // The page shows these in other ways.
-const SHOWN = new Set(['name', 'message', 'stack', 'cause', 'errors']);
+const SHOWN = ['name', 'message', 'stack', 'cause'];
 
 function readProperties(error: unknown): Entry[] {
   if (typeof error !== 'object' || error === null || Array.isArray(error)) return [];
-  const names = Object.keys(error).filter((name) => !SHOWN.has(name));
+  const parts = partsOf(error).map((part) => part.error);
+  const shown = parts.length === 0 ? SHOWN : [...SHOWN, 'errors'];
+  const names = Object.keys(error).filter((name) => {
+    return !shown.includes(name) && !parts.includes(property(error, name));
+  });
   return names.slice(0, MOST_PROPERTIES).map((name) => {
     if (isSecret(name)) return [name, MASK];
-    return [name, shorten(maskText(showProperty(property(error, name))))];
+    return [name, shorten(showProperty(property(error, name)))];
   });
 }
 
 function showProperty(value: unknown): string {
   try {
     const shown = toPlain(value);
-    if (typeof shown !== 'object' || shown === null) return String(shown);
+    if (typeof shown !== 'object' || shown === null) return maskText(String(shown));
     return JSON.stringify(shown, hideSecrets) ?? describe(value);
   } catch {
     return describe(value);
   }
 }
 
+// Each text is masked by itself: behind a secret, its end is known only here.
 function hideSecrets(this: object, key: string, converted: unknown): unknown {
   if (isSecret(key)) return MASK;
   // A Buffer arrives here as the list of its numbers.
   const before: unknown = Reflect.get(this, key);
   const part = ArrayBuffer.isView(before) ? toPlain(before) : toPlain(converted);
+  if (typeof part === 'string') return maskText(part);
   if (!Array.isArray(part)) return part;
   // A list may hold names and values in turn, as headers often are.
   return part.map((item: unknown, index) => {
@@ -144,12 +125,17 @@ function hideSecrets(this: object, key: string, converted: unknown): unknown {
   });
 }
 
-// JSON has the numbers of bytes, and nothing of a collection.
+// JSON has the numbers of bytes, and nothing of a collection or an error.
 function toPlain(value: unknown): unknown {
   if (ArrayBuffer.isView(value)) return count(value.byteLength, 'byte');
-  if (value instanceof Map) return Object.fromEntries(value);
+  if (value instanceof Error) return `${value.name}: ${value.message}`;
+  if (PAIRS.some((Pairs) => value instanceof Pairs)) {
+    return Object.fromEntries(value as Iterable<[string, unknown]>);
+  }
   return value instanceof Set ? [...value] : value;
 }
+
+const PAIRS = [Map, Headers, URLSearchParams, FormData];
 
 // By its looks, not by its class: there may be two copies of the validator.
 function readRule(error: unknown, message: string): Rule | undefined {

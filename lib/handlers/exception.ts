@@ -1,29 +1,110 @@
 // How a caught value is reported on `wsgi.errors`.
 
-import { describe } from '../describe.ts';
+import { count, describe } from '../describe.ts';
 import { escapeControls } from '../secrets.ts';
 
-// A chain of causes may run in a circle, and an AggregateError have thousands of parts.
-const LONGEST_CHAIN = 10;
-const MOST_PARTS = 10;
+const MOST_ERRORS = 10;
+// A getter may make a new cause each time.
+const LONGEST_CHAIN = 1000;
+
+/** One of the errors that a caught value consists of. */
+export interface Related {
+  error: unknown;
+  /** Its relation to the one before it, such as `caused by`: empty for the caught value. */
+  relation: string;
+  /** Whether it is the end of a chain of causes. */
+  isRootCause: boolean;
+}
 
 /**
- * The trace of a caught value, with its causes and with the errors inside an
- * AggregateError. It ends in a line break. Never throws, not even for an error whose own
- * getters throw. Control characters are escaped: a message may contain a client's text,
- * and a terminal would act on it.
+ * The trace of a caught value, with its causes and with the errors inside it. It ends in a
+ * line break. Never throws, not even for an error whose own getters throw. Control
+ * characters are escaped: a message may contain a client's text, and a terminal would act
+ * on it.
  *
  * @param limit - How many calls to show of each trace; undefined shows all.
  */
 export function formatException(error: unknown, limit?: number): string {
-  let text = '';
-  for (const [depth, each] of chainOf(error).entries()) {
-    text += `${depth === 0 ? '' : 'Caused by: '}${shortenTrace(traceOf(each), limit)}\n`;
-    for (const part of partsOf(each)) {
-      text += `One of its errors: ${shortenTrace(traceOf(part), limit)}\n`;
+  const traces = relatedErrors(error).map(({ error: each, relation }) => {
+    const label = relation === '' ? '' : `${relation[0]?.toUpperCase()}${relation.slice(1)}: `;
+    return `${label}${shortenTrace(traceOf(each), limit)}\n`;
+  });
+  return escapeControls(traces.join(''));
+}
+
+/**
+ * A caught value, its causes, and the errors inside an AggregateError or a SuppressedError,
+ * which may have causes, too. If there are more than ten, the end of the chain of causes is
+ * among those that are returned. Never throws.
+ */
+export function relatedErrors(error: unknown): Related[] {
+  const related = collect(error, '', MOST_ERRORS, new Set());
+  const [, ...causes] = related;
+  const last = causes.at(-1);
+  // Only a chain without branches has one end, and a circle has none.
+  const isChain = causes.every(({ relation }) => relation.startsWith('caused by'));
+  if (last && isChain) last.isRootCause = property(last.error, 'cause') === undefined;
+  return related;
+}
+
+/** At most `room` errors, without those that were seen. */
+function collect(error: unknown, relation: string, room: number, seen: Set<unknown>): Related[] {
+  const chain = chainOf(error).filter((each) => !seen.has(each));
+  for (const each of chain) seen.add(each);
+  const isWhole = chain.length <= room;
+  const last = chain.at(room === 1 ? 0 : -1);
+  const shown = isWhole ? chain : [...chain.slice(0, room - 1), last];
+  const gap = isWhole ? '' : ` (${count(chain.length - room, 'error')} left out)`;
+
+  const related: Related[] = [];
+  let free = room - shown.length;
+  for (const [index, each] of shown.entries()) {
+    const isEnd = index === shown.length - 1;
+    const itsRelation = index === 0 ? relation : `caused by${isEnd ? gap : ''}`;
+    related.push({ error: each, relation: itsRelation, isRootCause: false });
+    const parts = partsOf(each);
+    const fitting = parts.slice(0, free);
+    const leftOut = count(parts.length - fitting.length, 'error');
+    for (const [place, part] of fitting.entries()) {
+      const after = fitting.length - place - 1;
+      const cut = after === 0 && fitting.length < parts.length ? ` (${leftOut} left out)` : '';
+      const inside = collect(part.error, `${part.relation}${cut}`, free - after, seen);
+      related.push(...inside);
+      free -= inside.length;
     }
   }
-  return escapeControls(text);
+  return related;
+}
+
+/** An error inside another one. */
+interface Part {
+  error: unknown;
+  relation: string;
+}
+
+/** The errors inside an AggregateError, a SuppressedError, or one that looks like them. */
+export function partsOf(error: unknown): Part[] {
+  const name = property(error, 'name');
+  if (name === 'SuppressedError') {
+    return [
+      { error: property(error, 'error'), relation: 'the later error in it' },
+      { error: property(error, 'suppressed'), relation: 'the earlier error in it' },
+    ];
+  }
+  const parts = toArray(property(error, 'errors'));
+  // Errors of many libraries have a list of texts by this name.
+  if (name !== 'AggregateError' && !parts.some((part) => property(part, 'stack'))) return [];
+  return parts.map((part, index) => {
+    return { error: part, relation: `error ${index + 1} of the ${parts.length} in it` };
+  });
+}
+
+function toArray(value: unknown): unknown[] {
+  try {
+    return Array.isArray(value) ? [...value] : [];
+  } catch {
+    return [];
+  }
 }
 
 /** Whether `error` is `wanted`, or was caused by it. */
@@ -37,15 +118,15 @@ export function isConnectionLost(error: unknown): boolean {
   return chainOf(error).some((each) => codes.includes(property(each, 'code')));
 }
 
-// The error, its cause, and so on.
+// The error, its cause, and so on, as far as none comes again.
 function chainOf(error: unknown): unknown[] {
-  const chain = [error];
-  let cause = property(error, 'cause');
-  while (cause !== undefined && chain.length < LONGEST_CHAIN) {
-    chain.push(cause);
-    cause = property(cause, 'cause');
+  const chain = new Set([error]);
+  // This loop goes on to what is added.
+  for (const each of chain) {
+    const cause = property(each, 'cause');
+    if (cause !== undefined && chain.size < LONGEST_CHAIN) chain.add(cause);
   }
-  return chain;
+  return [...chain];
 }
 
 /** A property of any value; undefined where there is none or it cannot be read. */
@@ -58,19 +139,14 @@ export function property(value: unknown, name: string): unknown {
   }
 }
 
-function partsOf(error: unknown): readonly unknown[] {
-  if (property(error, 'name') !== 'AggregateError') return [];
-  try {
-    return Array.from(property(error, 'errors') as Iterable<unknown>).slice(0, MOST_PARTS);
-  } catch {
-    return [];
-  }
-}
-
 function traceOf(error: unknown): string {
   const stack = property(error, 'stack');
-  if (typeof stack === 'string' && stack !== '') return stack;
   const message = property(error, 'message');
+  if (typeof stack === 'string' && stack !== '') {
+    if (typeof message !== 'string' || stack.includes(message)) return stack;
+    // The engine writes the message into the trace once.
+    return `${message}\nThe message was changed; before that: ${stack}`;
+  }
   if (typeof message === 'string' && message !== '') return `Error: ${message}`;
   return `Thrown, although it is not an Error: ${describe(error)}`;
 }
