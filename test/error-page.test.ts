@@ -354,6 +354,13 @@ describe('errorPage answers', () => {
     assert.match(page, /\nthe earlier error in it:\nError: first\n/);
   });
 
+  test('with the line that made a function from a text', async () => {
+    const { body } = await ask(() => new Function('value', 'return value.name')(undefined));
+    const [, open = ''] = /<details class="frame" open>\n<summary>(.*)<\/summary>/.exec(body) ?? [];
+    assert.match(open, /error-page\.test\.[jt]s:\d+:\d+<\/a>$/);
+    assert.match(body, /<mark><i>\d+<\/i>.*new Function\(/);
+  });
+
   test('for an error that causes itself', async () => {
     const error = new Error('round');
     error.cause = error;

@@ -57,7 +57,12 @@ const NAMED = /^\s+at (.*) \(((?:file:|node:|[a-z]:[\\/]|\/).*):(\d+):(\d+)\)$/i
 //     at /folder/app.ts:9:5                    at async file:///folder/app.ts:9:5
 const PLAIN = /^\s+at (?:async )?((?:file:|node:|[a-z]:[\\/]|\/).*):(\d+):(\d+)$/i;
 
-function readFrame(line: string): Frame | undefined {
+//     at anonymous (eval at call (file:///folder/app.ts:9:5), <anonymous>:3:20)
+const EVALED = /^(\s+at .*?) \(eval at .* \((.+:\d+:\d+)\), .*\)$/;
+
+function readFrame(traced: string): Frame | undefined {
+  // Code that was made from a text has no file: the call that made it stands for it.
+  const line = traced.replace(EVALED, '$1 ($2)');
   const named = NAMED.exec(line);
   const found = named?.slice(1) ?? ['', ...(PLAIN.exec(line)?.slice(1) ?? [])];
   const [call = '', place, number, column] = found;
