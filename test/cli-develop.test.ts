@@ -189,6 +189,16 @@ describe('the layers around the application', () => {
     });
   });
 
+  test('a server that goes on when nobody reads what the application prints', async () => {
+    const files = {
+      'log.mjs': `export default (_, start) => { process.stdout.write('a line\\n'); start('204 No Content', []); return []; };`,
+    };
+    await serving(['log.mjs'], async (server) => {
+      server.child.stdout?.destroy();
+      for (const _ of [1, 2, 3]) assert.equal((await fetch(server.url)).status, 204);
+    }, files);
+  });
+
   test('--trace, which draws the conversation', async () => {
     await serving(['app.mjs', '--trace'], async (server) => {
       await (await fetch(server.url)).text();
@@ -308,6 +318,29 @@ describe('--request', () => {
     assert.equal(stdout, 'quiet');
     assert.match(stderr, /^loading\n[^]*answering\n$/);
   });
+
+  test('nor what it prints with functions of node:console', async () => {
+    const files = {
+      'loud.mjs': `import { log } from 'node:console';
+export default (_, start) => { log('answering'); start('200 OK', [['Content-Type', 'text/plain']]); return []; };`,
+    };
+    const { stdout, stderr } = await here(['loud.mjs', '--request', '/'], files);
+    assert.equal(stdout, '');
+    assert.equal(stderr, 'answering\n');
+  });
+
+  for (const how of ['--request=/', '--cgi']) {
+    test(`fails if the application ends the process: ${how}`, async () => {
+      const files = { 'exit.mjs': 'export default () => process.exit(0);' };
+      const env = {
+        REQUEST_METHOD: 'GET', PATH_INFO: '/', SERVER_NAME: 'localhost', SERVER_PORT: '80',
+        SERVER_PROTOCOL: 'HTTP/1.1', SCRIPT_NAME: '',
+      };
+      const { status, stderr } = await once_(['exit.mjs', how], { files, env });
+      assert.match(stderr, /^tsgiref: exit\.mjs ended the process with status 0$/m);
+      assert.equal(status, 1);
+    });
+  }
 
   test('ends with 22 for 4xx and 5xx, and says why', async () => {
     const missing = await here(['app.mjs', '--request', '/status']);

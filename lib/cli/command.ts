@@ -81,8 +81,12 @@ async function runApplication(settings: Settings, terminal: Terminal): Promise<n
     loadStack(settings, terminal.stderr),
     import('./loading.ts'),
   ]);
+  let stopWatching = (): void => {};
   try {
     const { app, name } = await load(loading, settings, runner, terminal);
+    if (settings.request !== undefined || settings.cgi) {
+      stopWatching = watchEnding(settings, true, terminal);
+    }
     const wrapped = stack(app, runner.pageOptions);
     const running = runner.run(runner.wrap?.(wrapped) ?? wrapped, name);
     return await loading.unlessStuck(running, `${name} awaits something that never comes`);
@@ -90,28 +94,41 @@ async function runApplication(settings: Settings, terminal: Terminal): Promise<n
     if (runner.onFailure === undefined) throw error;
     return runner.onFailure(error);
   } finally {
+    stopWatching();
     runner.release?.();
   }
 }
 
 async function load(
   { loadApplication, loadDefault }: typeof import('./loading.ts'),
-  { target, demo, reload }: Settings,
+  settings: Settings,
   { onLoad }: Runner,
-  { stderr }: Terminal,
+  terminal: Terminal,
 ): Promise<Loaded> {
-  const onExit = (status: number): void => {
-    stderr.write(`tsgiref: ${explainEnding(target, status, false)}\n`);
-  };
+  const { target, demo, reload } = settings;
   // Under --reload this process may have to end, and the parent knows why it has.
-  if (!reload) process.on('exit', onExit);
+  const stopWatching = reload ? () => {} : watchEnding(settings, false, terminal);
   try {
     return await (target === undefined
       ? loadDefault(demo, onLoad)
       : loadApplication(target, onLoad));
   } finally {
-    process.off('exit', onExit);
+    stopWatching();
   }
+}
+
+/** Reports it as a failure if the application ends the process, until the result is called. */
+function watchEnding(
+  { target }: Settings,
+  isLoaded: boolean,
+  { stderr }: Terminal,
+): () => void {
+  const onExit = (status: number): void => {
+    stderr.write(`tsgiref: ${explainEnding(target, status, isLoaded)}\n`);
+    process.exitCode = status || 1;
+  };
+  process.on('exit', onExit);
+  return () => void process.off('exit', onExit);
 }
 
 async function loadRunner(settings: Settings, terminal: Terminal): Promise<Runner> {

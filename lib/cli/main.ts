@@ -4,9 +4,10 @@
 import { runCommand } from './command.ts';
 import { applicationTrace } from './problem.ts';
 
-// The program that reads standard error may end first. Without a listener, the next line
+// The programs that read its output may end first. Without a listener, the next line
 // would end this one, too.
 process.stderr.on('error', () => {});
+process.stdout.on('error', () => {});
 
 // A forgotten `await` should not end the server, nor the requests beside it.
 process.on('unhandledRejection', (reason) => {

@@ -3,6 +3,7 @@
 
 import { Console } from 'node:console';
 import { readFileSync } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 
 import { count } from '../describe.ts';
 import { SimpleHandler } from '../handlers.ts';
@@ -54,8 +55,13 @@ export async function request(
 export function sendConsoleTo(stderr: NodeJS.WritableStream): () => void {
   // Standard output holds the response, and nothing else may get into it.
   const before = { ...console };
-  Object.assign(console, new Console(stderr));
-  return () => void Object.assign(console, before);
+  const replace = (methods: object): void => {
+    Object.assign(console, methods);
+    // `import { log } from 'node:console'` has copies.
+    syncBuiltinESMExports();
+  };
+  replace(new Console(stderr));
+  return () => replace(before);
 }
 
 class OneRequest extends SimpleHandler {
