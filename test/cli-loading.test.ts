@@ -345,7 +345,10 @@ describe('an import', () => {
     { skip: !STRIPS && 'the compiler takes it away' },
     async () => {
       const text = `import { WSGIApplication } from 'tsgiref';\n${PLAIN}`;
-      await inProject({ 'app.ts': text }, async (project) => {
+      const near = `import { Part } from './part.ts';\n${PLAIN}`;
+      const part = 'export interface Part {}\nexport const part = 1;';
+      await inProject({ 'app.ts': text, 'near.ts': near, 'part.ts': part }, async (project) => {
+        assert.match((await fail(project, 'near.ts')).stderr, /\nif Part is a type, write: /);
         const { stderr } = await fail(project, 'app.ts');
         assert.match(
           stderr,
@@ -372,6 +375,16 @@ describe('a failed load says', () => {
       'that a path leads through a file',
       { 'a.mjs': `import './b.mjs/c.mjs';`, 'b.mjs': '' },
       /^tsgiref: a\.mjs:1 imports '\.\/b\.mjs\/c\.mjs', but there is no file \S+c\.mjs\n$/,
+    ],
+    [
+      'which export was meant',
+      { 'a.mjs': `import { words } from './b.mjs';`, 'b.mjs': `const word = 1;\nexport { word };` },
+      /^tsgiref: a\.mjs:1: .* does not provide an export named 'words'\n.*\ndid you mean word\?\n$/,
+    ],
+    [
+      'how to import from a file without a default',
+      { 'a.mjs': `import word from './b.mjs';`, 'b.mjs': `export const word = 1;` },
+      /^tsgiref: a\.mjs:1: .*\n.*\nwrite: import \{ word \} from '\.\/b\.mjs'\n$/,
     ],
     [
       'how JSON is imported',
@@ -452,8 +465,9 @@ describe('a failed load says', () => {
 
   test('a top level that ends the process', async () => {
     await inProject({ 'a.mjs': 'process.exit(0);' }, async (project) => {
-      const { stderr } = await fail(project, 'a.mjs');
+      const { stderr, status } = await fail(project, 'a.mjs');
       assert.equal(stderr, 'tsgiref: a.mjs ended the process with status 0 while it was loaded\n');
+      assert.equal(status, 1);
     });
   });
 

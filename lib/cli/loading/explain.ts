@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 
 import { property } from '../../handlers/exception.ts';
 import { fileLike } from '../loading.ts';
-import { Problem, applicationTrace, isFromApplication } from '../problem.ts';
+import { Problem, applicationTrace, isFromApplication, nearest } from '../problem.ts';
 import { findSyntaxErrorLine, isTypeScript, stripTypes } from './typescript.ts';
 
 /** A line, counted from 1, of the file at `path`. */
@@ -156,8 +156,31 @@ function advise(error: SyntaxError, { path }: Place): string {
   }
   const [, module, name] =
     /module '(.+)' does not provide an export named '(.+)'/.exec(error.message) ?? [];
-  if (name === undefined || !isTypeScript(path)) return '';
+  return module === undefined || name === undefined ? '' : adviseExport(name, module, path);
+}
+
+function adviseExport(name: string, module: string, importer: string): string {
+  const path = resolve(dirname(importer), module);
+  const text = module.startsWith('.') ? readLines(path).join('\n') : '';
+  const values = exportedNames(text, 'const|let|var|class|enum|function\\*?');
+  if (name === 'default') {
+    return values.length === 0 ? '' : `\nwrite: import { ${values[0]} } from '${module}'`;
+  }
+  const isType = exportedNames(text, 'interface|type').includes(name);
+  const meant = isType ? undefined : nearest(name, values);
+  if (meant !== undefined) return `\ndid you mean ${meant}?`;
+  if (!isTypeScript(importer)) return '';
   return `\nif ${name} is a type, write: import type { ${name} } from '${module}'`;
+}
+
+// export const name    export async function name    export { name, other as name }
+function exportedNames(text: string, kinds: string): string[] {
+  const declared = new RegExp(`\\bexport\\s+(?:async\\s+)?(?:${kinds})\\s+([\\w$]+)`, 'g');
+  const lists = [...text.matchAll(/\bexport\s*\{([^}]*)\}/g)].flatMap(([, list = '']) =>
+    list.split(',').map((each) => each.trim().split(/\s+/).at(-1) ?? ''),
+  );
+  const names = [...[...text.matchAll(declared)].map(([, name = '']) => name), ...lists];
+  return names.filter((name) => name !== '' && name !== 'default');
 }
 
 function firstLine(text: string): string {
