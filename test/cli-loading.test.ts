@@ -294,6 +294,16 @@ exports.app = (_, start) => { start('200 OK', []); return [Buffer.from(word)]; }
         assert.equal((await answer(project, file, WITHOUT_STRIPPING)).text, 'plain');
       });
     });
+
+    test(`is told what it needs, where there is no compiler either: ${file}`, async () => {
+      await inProject(files, async (project) => {
+        const { stderr } = await fail(project, file, WITHOUT_STRIPPING);
+        assert.match(
+          stderr,
+          /^tsgiref: Node [\d.]+ does not run TypeScript, .* beside b\.ts:\nuse Node 22\.18 or later/,
+        );
+      });
+    });
   }
 });
 

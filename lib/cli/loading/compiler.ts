@@ -139,11 +139,16 @@ export class Compilation {
 
 function requireCompiler(path: string): Compiler {
   const found = findCompiler(path);
-  if (typeof found !== 'string') return found;
+  if (typeof found === 'string') throw explainNoCompiler(found);
+  return found;
+}
+
+/** The Problem to report where the command has found no compiler, for this reason. */
+export function explainNoCompiler(reason: string): Problem {
   // Where package.json asks for an older version, only a named one replaces it.
-  const wanted = found.includes('older') ? 'typescript@5' : 'typescript';
-  throw new Problem(
-    `Node ${process.versions.node} does not run TypeScript, and ${found}:\n` +
+  const wanted = reason.includes('older') ? 'typescript@5' : 'typescript';
+  return new Problem(
+    `Node ${process.versions.node} does not run TypeScript, and ${reason}:\n` +
       `use Node 22.18 or later, or run: npm install --save-dev ${wanted}`,
   );
 }

@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { property } from '../../handlers/exception.ts';
 import { fileLike } from '../loading.ts';
 import { Problem, applicationTrace, isFromApplication, nearest } from '../problem.ts';
+import { explainNoCompiler, findCompiler } from './compiler.ts';
 import { findSyntaxErrorLine, isTypeScript, stripTypes } from './typescript.ts';
 
 /** A line, counted from 1, of the file at `path`. */
@@ -28,6 +29,7 @@ export function explainLoading(error: unknown, file: string): Problem {
     case 'MODULE_NOT_FOUND':
       return explainNotFound(message, file);
     case 'ERR_UNKNOWN_FILE_EXTENSION':
+      return explainExtension(message, file);
     case 'ERR_IMPORT_ATTRIBUTE_MISSING':
     // Its name in Node 20.
     case 'ERR_IMPORT_ASSERTION_TYPE_MISSING':
@@ -35,7 +37,7 @@ export function explainLoading(error: unknown, file: string): Problem {
     case 'ERR_PACKAGE_PATH_NOT_EXPORTED':
     case 'ERR_PACKAGE_IMPORT_NOT_DEFINED':
     case 'ERR_UNSUPPORTED_DIR_IMPORT':
-      return new Problem(`${file} could not be loaded: ${firstLine(message)}`);
+      return explainOther(message, file);
   }
   // JSON.parse and its like throw SyntaxErrors too, from a line that runs.
   if (error instanceof SyntaxError && (placeOf(error) || !isFromApplication(error))) {
@@ -43,6 +45,17 @@ export function explainLoading(error: unknown, file: string): Problem {
   }
   const trace = applicationTrace(error).trimEnd();
   return new Problem(`${file} threw while it was loaded:\n${trace}`, { cause: error });
+}
+
+function explainOther(message: string, file: string): Problem {
+  return new Problem(`${file} could not be loaded: ${firstLine(message)}`);
+}
+
+// Unknown file extension ".ts" for /path/part.ts
+function explainExtension(message: string, file: string): Problem {
+  const [, path] = /"\.[mc]?ts" for (.+)/.exec(message) ?? [];
+  const found = path === undefined ? undefined : findCompiler(path);
+  return typeof found === 'string' ? explainNoCompiler(found) : explainOther(message, file);
 }
 
 // Cannot find package 'x' imported from /path/app.ts
@@ -121,9 +134,7 @@ function isAlias(specifier: string, importer: string): boolean {
 
 function explainSyntax(error: SyntaxError, file: string): Problem {
   const place = placeOf(error) ?? findSyntaxError(resolve(file));
-  if (place === undefined) {
-    return new Problem(`${file} could not be loaded: ${firstLine(error.message)}`);
-  }
+  if (place === undefined) return explainOther(error.message, file);
   // The first sentence says what is wrong; a list of everything that may follow comes next.
   const [reason = ''] = error.message.trim().split(/\.? Expected |\n/);
   const problem = new Problem(showPlace(place, reason) + advise(error, place));
