@@ -238,6 +238,8 @@ describe('--reload watches', () => {
     try {
       let noticed: (path: string) => void = () => {};
       const watcher = new Watcher((path) => noticed(relative(folder, path)));
+      // A file of the same instant as the start may have been changed while it was loaded.
+      await new Promise((resolve) => setTimeout(resolve, 20));
       await use({ folder, watcher, next: () => new Promise((resolve) => (noticed = resolve)) });
     } finally {
       clearInterval(alive);

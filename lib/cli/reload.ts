@@ -196,10 +196,11 @@ class Supervisor {
     if (this.page === undefined) process.stderr.write(`tsgiref: ${reason}\n`);
     if (!this.hasServed) return this.finish(status || 1);
     this.state = 'broken';
+    // A reader may follow the advice at once.
+    this.watcher.watchBeside();
     process.stderr.write('Save a file of the application to start it again\n');
     const text = `${reason}\n\nSave a file of the application to start it again.\n`;
     this.pages.show(this.page ?? { text, html: undefined });
-    this.watcher.watchBeside();
     for (const connection of this.waiting.splice(0)) this.serve(connection);
   }
 
