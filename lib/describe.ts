@@ -60,6 +60,16 @@ export function fault(
   return error;
 }
 
+/** A property of any value; undefined where there is none or it cannot be read. */
+export function property(value: unknown, key: PropertyKey): unknown {
+  if (value === null || value === undefined) return undefined;
+  try {
+    return (value as Record<PropertyKey, unknown>)[key];
+  } catch {
+    return undefined;
+  }
+}
+
 function describeObject(value: object): string {
   try {
     if (Array.isArray(value)) return `an Array of ${count(value.length, 'item')}`;

@@ -4,10 +4,10 @@
 //
 // Never put it around an application that strangers can reach: it shows source.
 
-import { describe } from './describe.ts';
+import { describe, property } from './describe.ts';
 import { checkApplication } from './handlers/base.ts';
 import { checkBody, checkChunk } from './handlers/body.ts';
-import { formatException, isConnectionLost, property } from './handlers/exception.ts';
+import { formatException, isConnectionLost } from './handlers/exception.ts';
 import { decodeLatin1 } from './latin1.ts';
 import {
   type Watch,

@@ -16,7 +16,7 @@
 //
 // Mirrors wsgiref.validate.
 
-import { count, describe, isClass } from './describe.ts';
+import { count, describe, isClass, property } from './describe.ts';
 import { showAs } from './proxy.ts';
 import type { StartResponse, WSGIApplication } from './types.ts';
 import { checkEnviron, readRequest, restoreEnviron } from './validate/environ.ts';
@@ -28,7 +28,6 @@ import {
   call,
   hasMethod,
   isThenable,
-  property,
 } from './validate/mechanism.ts';
 import { joinOuter, runApplication } from './validate/middleware.ts';
 import {

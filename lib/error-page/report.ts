@@ -1,8 +1,8 @@
 // A report of an error: its causes, the calls that led to it with their source, and the
 // request. Nothing here knows how it will be shown.
 
-import { count, describe } from '../describe.ts';
-import { type Related, partsOf, property, relatedErrors } from '../handlers/exception.ts';
+import { count, describe, property } from '../describe.ts';
+import { type Related, partsOf, relatedErrors } from '../handlers/exception.ts';
 import { MASK, isSecret, maskText } from '../secrets.ts';
 import type { WSGIEnvironment } from '../types.ts';
 import { type Entry, type EnvironReport, readEnviron } from './environ.ts';

@@ -4,7 +4,7 @@
 //
 // Mirrors wsgiref.handlers.BaseHandler.
 
-import { describe, fault, isClass } from '../describe.ts';
+import { describe, fault, isClass, property } from '../describe.ts';
 import { Headers } from '../headers.ts';
 import { encodeLatin1 } from '../latin1.ts';
 import type {
@@ -22,7 +22,7 @@ import type {
 } from '../types.ts';
 import { FileWrapper, guessScheme } from '../util.ts';
 import { BodyReader, checkChunk } from './body.ts';
-import { formatException, isCausedBy, property } from './exception.ts';
+import { formatException, isCausedBy } from './exception.ts';
 import { ResponseHead, formatDateTime } from './head.ts';
 import { DONE, type Sent, both, isWaiting } from './wait.ts';
 

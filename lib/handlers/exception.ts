@@ -1,6 +1,6 @@
 // How a caught value is reported on `wsgi.errors`.
 
-import { count, describe } from '../describe.ts';
+import { count, describe, property } from '../describe.ts';
 import { escapeControls } from '../secrets.ts';
 
 const MOST_ERRORS = 10;
@@ -127,16 +127,6 @@ function chainOf(error: unknown): unknown[] {
     if (cause !== undefined && chain.size < LONGEST_CHAIN) chain.add(cause);
   }
   return [...chain];
-}
-
-/** A property of any value; undefined where there is none or it cannot be read. */
-export function property(value: unknown, name: string): unknown {
-  if (typeof value !== 'object' || value === null) return undefined;
-  try {
-    return Reflect.get(value, name);
-  } catch {
-    return undefined;
-  }
 }
 
 function traceOf(error: unknown): string {

@@ -2,7 +2,7 @@
 // bytes together, and how it is closed. The server gets an object in the body's place
 // that gives the body's own chunks, each looked at on its way.
 
-import { count, describe } from '../describe.ts';
+import { count, describe, property } from '../describe.ts';
 import { asyncIteratorOf } from '../web-stream.ts';
 import { checkEnvironAfter, restoreEnviron } from './environ.ts';
 import { checkUnchanged } from './head.ts';
@@ -24,7 +24,6 @@ import {
   isObject,
   isThenable,
   kindOf,
-  property,
 } from './mechanism.ts';
 import {
   checkGathered,

@@ -1,7 +1,7 @@
 // The parts of the validator that hold no rules: the state of an exchange, the proxies
 // that both sides receive, and tests of unknown values.
 
-import { describe } from '../describe.ts';
+import { describe, property } from '../describe.ts';
 import type { ResponseHeaders, StartResponse, WSGIEnvironment } from '../types.ts';
 import {
   type Breach,
@@ -627,16 +627,6 @@ export function kindOf(value: unknown): string {
     return Object.prototype.toString.call(value).slice('[object '.length, -1);
   } catch {
     return '';
-  }
-}
-
-/** A property of any value; undefined where there is none or it cannot be read. */
-export function property(value: unknown, key: PropertyKey): unknown {
-  if (value === null || value === undefined) return undefined;
-  try {
-    return (value as Record<PropertyKey, unknown>)[key];
-  } catch {
-    return undefined;
   }
 }
 

@@ -3,8 +3,9 @@
 // neither could alone: whether the middleware passes on what it must, and when.
 // (PEP 3333, "Middleware Handling of Block Boundaries")
 
+import { property } from '../describe.ts';
 import { findExchange } from './environ.ts';
-import { type Exchange, exchangeOf, property } from './mechanism.ts';
+import { type Exchange, exchangeOf } from './mechanism.ts';
 import { BLOCK_BOUNDARIES, CALL, DETAILS, isCalledByStream, markCall, rule } from './rule.ts';
 
 /** The exchanges whose application is being called just now, the innermost last. */

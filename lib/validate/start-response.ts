@@ -2,7 +2,7 @@
 // and how the server's functions must respond.
 // (PEP 3333, "The start_response() Callable" and "The write() Callable")
 
-import { count, describe } from '../describe.ts';
+import { count, describe, property } from '../describe.ts';
 import type { ResponseHeaders, StartResponse } from '../types.ts';
 import { checkTrapped, chunkHint, countBytes, isDetached, wasDetached } from './body.ts';
 import { checkFields, checkHeaders, checkStatus } from './head.ts';
@@ -16,7 +16,6 @@ import {
   isInstance,
   isObject,
   isThenable,
-  property,
 } from './mechanism.ts';
 import { checkRelay } from './middleware.ts';
 import {

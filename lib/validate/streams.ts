@@ -2,7 +2,7 @@
 // wsgi.file_wrapper. How it may use them, and what the server must then give.
 // (PEP 3333, "Input and Error Streams" and "Optional Platform-Specific File Handling")
 
-import { count, describe, isClass } from '../describe.ts';
+import { count, describe, isClass, property } from '../describe.ts';
 import { originalVariable, replaceVariable } from './environ.ts';
 import {
   type Exchange,
@@ -18,7 +18,6 @@ import {
   isObject,
   isThenable,
   markGuarded,
-  property,
 } from './mechanism.ts';
 import { ENVIRON, FILE_HANDLING, STREAMS, STRING_TYPES, type Rule, rule } from './rule.ts';
 

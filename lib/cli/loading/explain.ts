@@ -4,7 +4,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-import { property } from '../../handlers/exception.ts';
+import { property } from '../../describe.ts';
 import { fileLike } from '../loading.ts';
 import { Problem, applicationTrace, isFromApplication, nearest } from '../problem.ts';
 import { explainNoCompiler, findCompiler } from './compiler.ts';
