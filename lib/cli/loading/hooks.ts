@@ -9,6 +9,7 @@
 // other way, by the source that a hook returns, does not see the hooks in some versions,
 // and cannot require a module such as 'tsgiref' in others.
 
+import { readFileSync } from 'node:fs';
 import * as module from 'node:module';
 import type { LoadFnOutput, LoadHook, ResolveHook } from 'node:module';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -51,7 +52,7 @@ export function installHooks(file: string, onLoad: OnLoad): void {
   if (hooksRunHere()) {
     const registerHooks = Reflect.get(module, 'registerHooks') as RegisterHooks;
     registerHooks({ resolve: resolveNow, load: loadWith(onLoad) });
-  } else if (isTypeScript(file) || !isInstalledBeside(file) || hasCompiler(file)) {
+  } else if (isTypeScript(file) || !isInstalledBeside(file) || importsTypeScript(file)) {
     const { port1, port2 } = new MessageChannel();
     port1.on('message', onLoad).unref();
     // Starting a thread takes as long as everything else.
@@ -69,9 +70,11 @@ function hooksRunHere(): boolean {
   return major >= 26 || minor >= (FIRST_MINOR[major] ?? Infinity);
 }
 
-// An application in JavaScript may import TypeScript.
-function hasCompiler(file: string): boolean {
-  return typeof findCompiler(file) !== 'string';
+// An application in JavaScript may import TypeScript. Only its own file is looked at: to start
+// the thread for every application would cost more than it helps.
+function importsTypeScript(file: string): boolean {
+  const names = /\.[cm]?ts['"`]/.test(readFileSync(file, 'utf8'));
+  return names && typeof findCompiler(file) !== 'string';
 }
 
 function resolveNow(
