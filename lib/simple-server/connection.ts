@@ -19,7 +19,7 @@ export interface Exchange {
 }
 
 /** How long a body may take to close when its connection is closed, in milliseconds. */
-const CLOSING_TIMEOUT = 1000;
+const CLOSING_TIMEOUT = 500;
 
 /** A connection, and the requests on it, whatever the protocol is. */
 export abstract class Connection<Request extends Exchange> {

@@ -229,7 +229,7 @@ export class WSGIServer extends Server {
   /**
    * Stops accepting, lets the requests under way finish, closes each connection as soon as
    * it is idle, and resolves when all are closed. A body that closes more slowly than its
-   * connection has one second for it.
+   * connection has half a second for it.
    */
   async shutdown(): Promise<void> {
     await this.stop((connection) => connection.finish());
