@@ -70,6 +70,16 @@ export function property(value: unknown, key: PropertyKey): unknown {
   }
 }
 
+/** Whether `value` is an object or a function, so that it can have properties. */
+export function isObject(value: unknown): value is object {
+  return (typeof value === 'object' && value !== null) || typeof value === 'function';
+}
+
+/** Whether `await` would wait for `value`. */
+export function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return isObject(value) && typeof property(value, 'then') === 'function';
+}
+
 function describeObject(value: object): string {
   try {
     if (Array.isArray(value)) return `an Array of ${count(value.length, 'item')}`;

@@ -2,6 +2,7 @@
 // like the original, except for the watched methods.
 // When the response is over, environ has the server's own objects again.
 
+import { isObject, isThenable } from './describe.ts';
 import type { WSGIApplication, WSGIEnvironment } from './types.ts';
 
 /**
@@ -104,7 +105,7 @@ export function watchBody<Body extends object>(
   const watchToEnd: Watch = (key, method) => {
     const watched = watch(key, method);
     if (key !== 'close') return watched;
-    return (...args) => whenOver(() => (watched ?? method)(...args), finish);
+    return (...args) => whenDone(() => (watched ?? method)(...args), finish);
   };
   // A server closes only a body that has close(). A close that is not a function stays, so
   // that it can be reported.
@@ -144,7 +145,7 @@ export function whenSettled(result: unknown, look: (value: unknown) => void): un
  *
  * @returns what the step gave; a promise of it if it is a promise
  */
-function whenOver(step: () => unknown, finish: () => void): unknown {
+export function whenDone(step: () => unknown, finish: () => void): unknown {
   let result: unknown;
   try {
     result = step();
@@ -155,12 +156,4 @@ function whenOver(step: () => unknown, finish: () => void): unknown {
   if (isThenable(result)) return Promise.resolve(result).finally(finish);
   finish();
   return result;
-}
-
-function isThenable(value: unknown): boolean {
-  return isObject(value) && typeof Reflect.get(value, 'then') === 'function';
-}
-
-function isObject(value: unknown): value is object {
-  return (typeof value === 'object' && value !== null) || typeof value === 'function';
 }

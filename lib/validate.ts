@@ -16,7 +16,7 @@
 //
 // Mirrors wsgiref.validate.
 
-import { count, describe, isClass, property } from './describe.ts';
+import { count, describe, isClass, isThenable, property } from './describe.ts';
 import { showAs } from './proxy.ts';
 import type { StartResponse, WSGIApplication } from './types.ts';
 import { checkEnviron, readRequest, restoreEnviron } from './validate/environ.ts';
@@ -27,7 +27,6 @@ import {
   Exchange,
   call,
   hasMethod,
-  isThenable,
 } from './validate/mechanism.ts';
 import { joinOuter, runApplication } from './validate/middleware.ts';
 import {

@@ -2,7 +2,7 @@
 // bytes together, and how it is closed. The server gets an object in the body's place
 // that gives the body's own chunks, each looked at on its way.
 
-import { count, describe, property } from '../describe.ts';
+import { count, describe, isObject, isThenable, property } from '../describe.ts';
 import { asyncIteratorOf } from '../web-stream.ts';
 import { checkEnvironAfter, restoreEnviron } from './environ.ts';
 import { checkUnchanged } from './head.ts';
@@ -21,8 +21,6 @@ import {
   isArray,
   isBytes,
   isInstance,
-  isObject,
-  isThenable,
   kindOf,
 } from './mechanism.ts';
 import {

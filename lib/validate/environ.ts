@@ -2,11 +2,11 @@
 // application. The object itself, the CGI variables, the `wsgi.*` variables, and what
 // the application may put there. (PEP 3333, "environ Variables"; RFC 3875 §4.1)
 
-import { codePoint, count, describe, property, quote } from '../describe.ts';
+import { codePoint, count, describe, isObject, property, quote } from '../describe.ts';
 import { TOKEN } from '../latin1.ts';
 import { quoteValue } from '../secrets.ts';
 import type { WSGIEnvironment } from '../types.ts';
-import { type Exchange, exchangeOf, hasMethod, isObject } from './mechanism.ts';
+import { type Exchange, exchangeOf, hasMethod } from './mechanism.ts';
 import {
   DETAILS,
   ENVIRON,

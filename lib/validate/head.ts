@@ -1,11 +1,11 @@
 // The head of a response, as the application gives it to startResponse: the status, the
 // list of headers, and what HTTP says about single headers and about the two together.
 
-import { codePoint, count, describe, quote } from '../describe.ts';
+import { codePoint, count, describe, isThenable, quote } from '../describe.ts';
 import { TOKEN } from '../latin1.ts';
 import { quoteValue } from '../secrets.ts';
 import type { ResponseHeaders } from '../types.ts';
-import { type Exchange, hasMethod, isArray, isThenable, kindOf } from './mechanism.ts';
+import { type Exchange, hasMethod, isArray, kindOf } from './mechanism.ts';
 import {
   APPLICATION_SIDE,
   OTHER_FEATURES,

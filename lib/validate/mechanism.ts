@@ -1,7 +1,8 @@
 // The parts of the validator that hold no rules: the state of an exchange, the proxies
 // that both sides receive, and tests of unknown values.
 
-import { describe, property } from '../describe.ts';
+import { describe, isObject, isThenable, property } from '../describe.ts';
+import { whenDone } from '../proxy.ts';
 import type { ResponseHeaders, StartResponse, WSGIEnvironment } from '../types.ts';
 import {
   type Breach,
@@ -603,20 +604,6 @@ export function call(method: unknown, self: unknown, args: readonly unknown[]): 
   return Reflect.apply(method as Method, self, args);
 }
 
-/** Calls `finish` when `step` has returned, thrown or settled; gives what it gave. */
-function whenDone(step: () => unknown, finish: () => void): unknown {
-  let result: unknown;
-  try {
-    result = step();
-  } catch (error) {
-    finish();
-    throw error;
-  }
-  if (isThenable(result)) return Promise.resolve(result).finally(finish);
-  finish();
-  return result;
-}
-
 // ---- Questions about values of which nothing is known yet. A value that is handed to the
 // validator may be a Proxy whose traps throw, or have getters that do. Asking must not
 // fail, since the validator has to say what is wrong.
@@ -633,16 +620,6 @@ export function kindOf(value: unknown): string {
 /** Whether `value` has a method of this name. */
 export function hasMethod(value: unknown, key: PropertyKey): boolean {
   return typeof property(value, key) === 'function';
-}
-
-/** Whether `value` is an object or a function, so that it can have properties. */
-export function isObject(value: unknown): value is object {
-  return (typeof value === 'object' && value !== null) || typeof value === 'function';
-}
-
-/** Whether `await` would wait for `value`. */
-export function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return isObject(value) && hasMethod(value, 'then');
 }
 
 // This getter looks at the object itself, not at what it claims to be, knows the arrays

@@ -2,7 +2,7 @@
 // and how the server's functions must respond.
 // (PEP 3333, "The start_response() Callable" and "The write() Callable")
 
-import { count, describe, property } from '../describe.ts';
+import { count, describe, isObject, isThenable, property } from '../describe.ts';
 import type { ResponseHeaders, StartResponse } from '../types.ts';
 import { checkTrapped, chunkHint, countBytes, isDetached, wasDetached } from './body.ts';
 import { checkFields, checkHeaders, checkStatus } from './head.ts';
@@ -14,8 +14,6 @@ import {
   isBytes,
   isErrorLike,
   isInstance,
-  isObject,
-  isThenable,
 } from './mechanism.ts';
 import { checkRelay } from './middleware.ts';
 import {

@@ -2,7 +2,7 @@
 // wsgi.file_wrapper. How it may use them, and what the server must then give.
 // (PEP 3333, "Input and Error Streams" and "Optional Platform-Specific File Handling")
 
-import { count, describe, isClass, property } from '../describe.ts';
+import { count, describe, isClass, isObject, isThenable, property } from '../describe.ts';
 import { originalVariable, replaceVariable } from './environ.ts';
 import {
   type Exchange,
@@ -15,8 +15,6 @@ import {
   call,
   hasMethod,
   isBytes,
-  isObject,
-  isThenable,
   markGuarded,
 } from './mechanism.ts';
 import { ENVIRON, FILE_HANDLING, STREAMS, STRING_TYPES, type Rule, rule } from './rule.ts';
