@@ -88,10 +88,14 @@ function check(part: 'name' | 'value', text: string, forbidden: RegExp): string 
   );
 }
 
+/** The id of the rule that is broken by a header name, or by a part of one. */
+export function brokenNameRule(text: string): string {
+  if (text === '') return 'header-name-nonempty';
+  return /[:\r\n]/.test(text) ? 'header-name-colon-nl' : 'header-name-token';
+}
+
 function brokenRule(part: 'name' | 'value', character: string): string {
-  if (part === 'name') {
-    return /[\r\n]/.test(character) ? 'header-name-colon-nl' : 'header-name-token';
-  }
+  if (part === 'name') return brokenNameRule(character);
   if (character > '\xff') return 'header-value-latin1';
   return /[\x00\r\n]/.test(character) ? 'header-value-crlf-nul' : 'header-value-c0';
 }

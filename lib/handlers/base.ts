@@ -22,7 +22,7 @@ import type {
 } from '../types.ts';
 import { FileWrapper, guessScheme } from '../util.ts';
 import { BodyReader, checkChunk } from './body.ts';
-import { formatException, isCausedBy } from './exception.ts';
+import { formatException, isCausedBy, isConnectionError } from './exception.ts';
 import { ResponseHead, formatDateTime } from './head.ts';
 import { DONE, type Sent, both, isWaiting } from './wait.ts';
 
@@ -681,9 +681,4 @@ function countChunks(result: ResponseBody | undefined): number | undefined {
   if (result instanceof Set) return result.size;
   const length = property(result, 'length');
   return typeof length === 'number' ? length : undefined;
-}
-
-function isConnectionError(error: unknown): boolean {
-  const code = property(error, 'code');
-  return code === 'EPIPE' || code === 'ECONNRESET' || code === 'ECONNABORTED';
 }

@@ -112,10 +112,15 @@ export function isCausedBy(error: unknown, wanted: unknown): boolean {
   return chainOf(error).includes(wanted);
 }
 
+/** Whether `error` itself says that a connection was lost. */
+export function isConnectionError(error: unknown): boolean {
+  const code = property(error, 'code');
+  return code === 'EPIPE' || code === 'ECONNRESET' || code === 'ECONNABORTED';
+}
+
 /** Whether `error`, or one of its causes, says that a connection was lost. */
 export function isConnectionLost(error: unknown): boolean {
-  const codes: unknown[] = ['EPIPE', 'ECONNRESET', 'ECONNABORTED'];
-  return chainOf(error).some((each) => codes.includes(property(each, 'code')));
+  return chainOf(error).some(isConnectionError);
 }
 
 // The error, its cause, and so on, as far as none comes again.

@@ -4,7 +4,7 @@
 
 import { codePoint, describe, fault, quote } from '../describe.ts';
 import { type HeaderList, Headers } from '../headers.ts';
-import { TOKEN, checkHeaderName, checkHeaderValue } from '../latin1.ts';
+import { TOKEN, brokenNameRule, checkHeaderName, checkHeaderValue } from '../latin1.ts';
 import type { ResponseHeaders, Status } from '../types.ts';
 import { isHopByHop } from '../util.ts';
 
@@ -228,7 +228,7 @@ function checkName(name: string): Role {
   if (!TOKEN.test(checkHeaderName(name))) {
     throw fault(
       RangeError,
-      nameRule(name),
+      brokenNameRule(name),
       `${quote(name)} is not a header name: letters, digits and any of ` +
         "!#$%&'*+-.^_`|~ are allowed",
     );
@@ -246,11 +246,6 @@ function checkName(name: string): Role {
   return role;
 }
 
-function nameRule(name: string): string {
-  if (name === '') return 'header-name-nonempty';
-  return name.includes(':') ? 'header-name-colon-nl' : 'header-name-token';
-}
-
 function checkContentLength(value: string): number {
   if (/^[0-9]+$/.test(value)) return Number(value);
   throw fault(
@@ -265,7 +260,7 @@ function checkContentLength(value: string): number {
  * (RFC 9110 §5.6.7)
  *
  * @param time - Milliseconds since 1970, as `Date.now()` gives them.
- * @throws RangeError if there is no such date.
+ * @throws RangeError if `time` is not a date, such as NaN.
  */
 export function formatDateTime(time: number): string {
   const date = new Date(time);
