@@ -18,7 +18,7 @@ import { BaseCGIHandler } from './handlers.ts';
 import { StreamInput } from './io.ts';
 import { encodeLatin1 } from './latin1.ts';
 import { RefusedRequest } from './request.ts';
-import { Connection, closeGently } from './simple-server/connection.ts';
+import { Connection, OpenConnections, closeGently } from './simple-server/connection.ts';
 import type { ErrorStream, WSGIApplication } from './types.ts';
 
 export type { GatewayProtocol } from './handlers/gateway.ts';
@@ -70,9 +70,8 @@ export class GatewayServer extends Server {
   readonly settings: Required<GatewaySettings>;
   /** Resolves once bound; rejects if that failed. */
   readonly ready: Promise<void>;
-  private readonly open = new Set<GatewayConnection>();
+  private readonly open = new OpenConnections<GatewayConnection>();
   private readonly closed: Promise<void>;
-  private onEmpty: () => void = () => {};
 
   /**
    * A server for SCGI or uwsgi that begins to listen at once.
@@ -81,7 +80,8 @@ export class GatewayServer extends Server {
    * @param address - `{ host, port }`, or `{ path }` for a Unix socket.
    * @param app - The application, for every request.
    * @param settings - Limits, and where reports go.
-   * @throws TypeError if `app` is not a function, or is a class.
+   * @throws TypeError if `app` is not a function or `protocol` is unknown, and RangeError for
+   *   a port that cannot be one.
    */
   constructor(
     protocol: GatewayProtocol,
@@ -102,12 +102,11 @@ export class GatewayServer extends Server {
       ...settings,
     };
     this.on('connection', (socket: Socket) => {
-      const connection: GatewayConnection =
-        new GatewayConnection(socket, this, () => this.forget(connection));
-      this.open.add(connection);
+      this.open.add(new GatewayConnection(socket, this, this.open));
     });
+    // Applications may still work when the connections are closed.
     this.closed = new Promise<void>((resolve) => this.once('close', resolve))
-      .then(() => this.emptied());
+      .then(() => this.open.emptied());
     this.ready = new Promise((resolve, reject) => {
       this.on('error', (error) => {
         // Once bound, it is a connection that could not be accepted: the others go on.
@@ -142,16 +141,6 @@ export class GatewayServer extends Server {
     await this.closed;
   }
 
-  private forget(connection: GatewayConnection): void {
-    this.open.delete(connection);
-    if (this.open.size === 0) this.onEmpty();
-  }
-
-  // Applications may still work when the connections are closed.
-  private async emptied(): Promise<void> {
-    if (this.open.size > 0) await new Promise<void>((resolve) => { this.onEmpty = resolve; });
-  }
-
   /** `await using server = makeGatewayServer(…)` shuts the server down at the block's end. */
   override async [Symbol.asyncDispose](): Promise<void> {
     await this.shutdown();
@@ -166,15 +155,19 @@ function checkProtocol(protocol: unknown): void {
 /** A connection that speaks SCGI or uwsgi. It has one request. */
 class GatewayConnection extends Connection<GatewayHandler> {
   private readonly server: GatewayServer;
-  private readonly onGone: () => void;
+  private readonly open: OpenConnections<GatewayConnection>;
   private readonly timer: NodeJS.Timeout;
   private received: Uint8Array = new Uint8Array(0);
   private body: Body | undefined = undefined;
 
-  constructor(socket: Socket, server: GatewayServer, onGone: () => void) {
+  constructor(
+    socket: Socket,
+    server: GatewayServer,
+    open: OpenConnections<GatewayConnection>,
+  ) {
     super(socket);
     this.server = server;
-    this.onGone = onGone;
+    this.open = open;
     const { headersTimeout } = server.settings;
     this.timer = setTimeout(() => {
       this.refuse(`the head did not arrive within ${headersTimeout} ms`);
@@ -198,7 +191,7 @@ class GatewayConnection extends Connection<GatewayHandler> {
   }
 
   protected override isGone(): void {
-    this.onGone();
+    this.open.delete(this);
   }
 
   private take(data: Uint8Array): void {

@@ -11,6 +11,7 @@ import {
   type GatewayProtocol, type GatewayServer, type GatewaySettings, StringIO, type WSGIApplication,
   makeGatewayServer,
 } from '../lib/index.ts';
+import { slowlyClosed } from './support/applications.ts';
 import { bytes, deferred, text } from './support/bytes.ts';
 import { makeFolder } from './support/command.ts';
 import { scgiFormat, uwsgiFormat } from './support/doors.ts';
@@ -293,25 +294,13 @@ for (const protocol of ['scgi', 'uwsgi'] as const) {
     });
 
     test('lets a body close that closes more slowly than its connection', async () => {
-      const events: string[] = [];
-      const closing = deferred();
-      const go = deferred();
-      const app: WSGIApplication = (_, start) => {
-        start('200 OK', []);
-        return Object.assign([bytes('x')], {
-          async close() {
-            closing.resolve();
-            await go.promise;
-            events.push('closed');
-          },
-        });
-      };
+      const { app, closing, go, events } = slowlyClosed();
       await serving(protocol, app, async ({ server, port }) => {
         const client = (await RawClient.connect(port)).send(format(get()));
-        await closing.promise;
+        await closing;
         const down = server.shutdown().then(() => events.push('down'));
         await Promise.all([once(server, 'close'), client.rest()]);
-        setImmediate(go.resolve);
+        setImmediate(go);
         await down;
         assert.deepEqual(events, ['closed', 'down']);
       });

@@ -19,6 +19,7 @@ import {
   demoApp,
   makeServer,
 } from '../lib/index.ts';
+import { slowlyClosed } from './support/applications.ts';
 import { bytes, deferred } from './support/bytes.ts';
 import { ROOT, makeFolder, run } from './support/command.ts';
 import { RawClient, exchange, withServer, withoutDate } from './support/wire.ts';
@@ -334,24 +335,13 @@ describe('handleRequest', () => {
 
 describe('shutdown', () => {
   test('lets a body close that closes more slowly than its connection', async () => {
-    const events: string[] = [];
-    const closing = deferred();
-    const go = deferred();
-    await withServer((_environ, start) => {
-      start('200 OK', []);
-      return Object.assign([bytes('x')], {
-        async close() {
-          closing.resolve();
-          await go.promise;
-          events.push('closed');
-        },
-      });
-    }, async ({ server, port }) => {
+    const { app, closing, go, events } = slowlyClosed();
+    await withServer(app, async ({ server, port }) => {
       const client = (await RawClient.connect(port)).send(GET);
-      await closing.promise;
+      await closing;
       const down = server.shutdown().then(() => events.push('down'));
       await Promise.all([once(server, 'close'), client.rest()]);
-      setImmediate(go.resolve);
+      setImmediate(go);
       await down;
       assert.deepEqual(events, ['closed', 'down']);
     });

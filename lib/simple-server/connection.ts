@@ -28,7 +28,7 @@ export abstract class Connection<Request extends Exchange> {
   protected readonly underWay: Request[] = [];
   /** False from the moment that no further request is taken. */
   protected accepts = true;
-  /** The requests with handlers at work, even behind their responses, but for lost ones. */
+  /** The requests whose `handle` is not done, and whose client has not left. */
   private readonly atWork = new Set<Request>();
   private isClosed = false;
   private patience: NodeJS.Timeout | undefined = undefined;
@@ -130,6 +130,22 @@ export abstract class Connection<Request extends Exchange> {
 
   /** Cuts the response to a request whose handler has failed. */
   protected abstract abort(exchange: Request): void;
+}
+
+/** The connections of a server that are not gone. */
+export class OpenConnections<Each> extends Set<Each> {
+  private onEmpty: () => void = () => {};
+
+  override delete(connection: Each): boolean {
+    const isDeleted = super.delete(connection);
+    if (this.size === 0) this.onEmpty();
+    return isDeleted;
+  }
+
+  /** Resolves when all are gone. */
+  async emptied(): Promise<void> {
+    if (this.size > 0) await new Promise<void>((resolve) => { this.onEmpty = resolve; });
+  }
 }
 
 /**

@@ -50,8 +50,8 @@ export class WSGIRequestHandler {
   expectsContinue: boolean = false;
   /** Whether the request has been refused, so that no application may see it. */
   isRefused: boolean = false;
-  /** The line of the access log for a refusal that is on its way. */
-  private due: [code: string, size: number] | undefined = undefined;
+  /** The line of the access log, for a response that is not over yet. */
+  due: readonly [code: string, size: number] | undefined = undefined;
 
   /**
    * A handler of one request. It only stores its arguments; `handle` serves the request.
@@ -175,7 +175,6 @@ export class WSGIRequestHandler {
 
   /** Called by the connection when the response has been sent, or never will be. */
   isOver(): void {
-    this.handler?.settleLog();
     const { due, response } = this;
     this.due = undefined;
     if (due === undefined) return;

@@ -24,6 +24,8 @@ export interface RequestLog {
   readonly isRefused?: boolean;
   /** Whether the client waits for `100 Continue`, which only this server can send. */
   readonly expectsContinue?: boolean;
+  /** The line of the access log, for a response that is not over yet. */
+  due?: readonly [code: string, size: number] | undefined;
   /**
    * Logs a request that has been answered.
    *
@@ -55,8 +57,6 @@ export class ServerHandler extends SimpleHandler {
   private readonly response: ServerResponse;
   private lines: string[] = [];
   private chunks = 0;
-  /** The line of the access log, while the response waits for those before it. */
-  private due: [code: string, size: number] | undefined = undefined;
   /** The chunks of a response that waits until those before it are over. */
   private held: Uint8Array[] | undefined = undefined;
   /** Whether a response that waits for those before it is complete. */
@@ -246,15 +246,6 @@ export class ServerHandler extends SimpleHandler {
     this.disconnect();
   }
 
-  /** Called when the response has been sent, or never will be: writes the line that is due. */
-  settleLog(): void {
-    if (this.due === undefined) return;
-    const [code, size] = this.due;
-    this.due = undefined;
-    if (this.response.writableFinished) this.log(code, size);
-    else this.log('-', 0);
-  }
-
   // A body that breaks off in the middle says that the client has left, too.
   override isDisconnect(error: unknown): boolean {
     const { errored } = this.request;
@@ -263,11 +254,14 @@ export class ServerHandler extends SimpleHandler {
 
   private logRequest(): void {
     const code = (this.headersSent ? this.head?.line.digits : undefined) ?? '-';
-    const { request, response, bytesSent } = this;
+    const { request, requestHandler, response, bytesSent } = this;
     const hasTurn = response.socket !== null || response.writableFinished;
     if (hasTurn && this.held === undefined) this.log(code, bytesSent);
     else if (request.socket.destroyed || response.destroyed) this.log('-', 0);
-    else this.due = [code, bytesSent];
+    else if (requestHandler !== undefined) {
+      requestHandler.due = [code, bytesSent];
+      this.requestHandler = undefined;
+    }
   }
 
   // Once for each request. A log that fails must not change the response.

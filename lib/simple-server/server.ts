@@ -13,7 +13,7 @@ import { checkApplication } from '../handlers/base.ts';
 import { type BaseEnviron, type RefusedRequest, makeBaseEnviron } from '../request.ts';
 import { reportError, writeToStderr } from '../handlers/log.ts';
 import type { WSGIApplication } from '../types.ts';
-import { type Admission, HTTPConnection, destroySoon } from './connection.ts';
+import { type Admission, HTTPConnection, OpenConnections, destroySoon } from './connection.ts';
 import { type ParserError, isEnd, refusalOf, refuseLate, refuseTunnel } from './refusal.ts';
 import { WSGIRequestHandler } from './request-handler.ts';
 import { Handshakes } from './tls.ts';
@@ -80,11 +80,10 @@ export class WSGIServer extends Server {
   private readonly limits: ServerLimits;
   private readonly handshakes: Handshakes | undefined;
   private readonly closed: Promise<void>;
-  private readonly open = new Set<HTTPConnection>();
+  private readonly open = new OpenConnections<HTTPConnection>();
   private readonly admission: Admission;
   private readonly adopts: boolean;
   private stopping = false;
-  private onEmpty: () => void = () => {};
   private hasClosed = false;
   private hasBegunToListen = false;
   private requestsLeft: number;
@@ -134,8 +133,9 @@ export class WSGIServer extends Server {
     };
     this.handshakes = tls && new Handshakes(this, tls);
     this.listenToNode();
+    // Node emits `close` before each connection has seen its own `close`.
     this.closed = new Promise<void>((resolve) => this.once('close', resolve))
-      .then(() => this.emptied())
+      .then(() => this.open.emptied())
       .then(() => this.releaseAll());
     this.adopts = !listen;
     this.ready = listen ? this.bind() : this.adopt();
@@ -211,9 +211,9 @@ export class WSGIServer extends Server {
 
   /**
    * Serves one request and resolves when its response is over, or the server is closed. A
-   * request that is refused counts, too.
-   * From the first call on, requests wait until one of these, or `serveForever`, asks for
-   * them. While `serveForever` serves all, it only waits for the next request to be over.
+   * request that is refused counts, too. From the first call on, requests wait until one of
+   * these, or `serveForever`, asks for them. While `serveForever` serves all, it only waits
+   * for the next request to be over.
    * Rejects if binding failed.
    */
   async handleRequest(): Promise<void> {
@@ -323,13 +323,7 @@ export class WSGIServer extends Server {
   private forget(connection: HTTPConnection): void {
     this.open.delete(connection);
     this.heldBack.delete(connection);
-    if (this.open.size === 0) this.onEmpty();
     this.closeIfLast();
-  }
-
-  // Node emits `close` before each connection has seen its own `close`.
-  private async emptied(): Promise<void> {
-    if (this.open.size > 0) await new Promise<void>((resolve) => { this.onEmpty = resolve; });
   }
 
   // Node counts the connections that it has accepted itself, and only those.

@@ -4,7 +4,7 @@ import {
   BytesIO, type ResponseBody, SimpleHandler, StringIO, type WSGIApplication, type WSGIEnvironment,
   setupTestingDefaults,
 } from '../../lib/index.ts';
-import { bytes, text } from './bytes.ts';
+import { bytes, deferred, text } from './bytes.ts';
 
 const plain: [string, string] = ['Content-Type', 'text/plain'];
 
@@ -20,6 +20,30 @@ export const bodyOf = (body: () => ResponseBody): WSGIApplication => (_environ, 
   startResponse('200 OK', [plain]);
   return body();
 };
+
+/** An application whose body takes until `go` to close. */
+export interface SlowlyClosed {
+  app: WSGIApplication;
+  /** Resolves when close() has been called. */
+  closing: Promise<void>;
+  go: () => void;
+  /** Has 'closed' when close() is done. */
+  events: string[];
+}
+
+export function slowlyClosed(): SlowlyClosed {
+  const events: string[] = [];
+  const closing = deferred();
+  const gate = deferred();
+  const app = bodyOf(() => Object.assign([bytes('x')], {
+    async close() {
+      closing.resolve();
+      await gate.promise;
+      events.push('closed');
+    },
+  }));
+  return { app, closing: closing.promise, go: gate.resolve, events };
+}
 
 /** Runs it by hand; gives what was sent and what was reported. */
 export async function handle(
