@@ -295,7 +295,7 @@ exports.app = (_, start) => { start('200 OK', []); return [Buffer.from(word)]; }
       });
     });
 
-    test(`is told what it needs, where there is no compiler either: ${file}`, async () => {
+    test(`names the compiler that it needs: ${file}`, async () => {
       await inProject(files, async (project) => {
         const { stderr } = await fail(project, file, WITHOUT_STRIPPING);
         assert.match(

@@ -200,7 +200,7 @@ describe('errorPage answers', () => {
 `), page);
   });
 
-  test('with what stands behind a secret in a property', async () => {
+  test('with the text behind a secret in a property', async () => {
     const config = { url: 'https://api.test/users?token=hide-1', method: 'post' };
     const error = Object.assign(new Error('no'), { config, sent: '{"password":"hide-2","a":1}' });
     const page = (await ask(() => { throw error; }, { HTTP_ACCEPT: '*/*' })).body;

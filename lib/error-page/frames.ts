@@ -61,7 +61,7 @@ const PLAIN = /^\s+at (?:async )?((?:file:|node:|[a-z]:[\\/]|\/).*):(\d+):(\d+)$
 const EVALED = /^(\s+at .*?) \(eval at .* \((.+:\d+:\d+)\), .*\)$/;
 
 function readFrame(traced: string): Frame | undefined {
-  // Code that was made from a text has no file: the call that made it stands for it.
+  // Code that was made from a text has no file. Its frame shows the call that made it.
   const line = traced.replace(EVALED, '$1 ($2)');
   const named = NAMED.exec(line);
   const found = named?.slice(1) ?? ['', ...(PLAIN.exec(line)?.slice(1) ?? [])];
